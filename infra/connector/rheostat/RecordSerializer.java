@@ -1,0 +1,18 @@
+package rheostat;
+
+import static java.nio.charset.StandardCharsets.UTF_8;
+
+import org.apache.flink.api.java.tuple.Tuple3;
+import org.apache.flink.connector.kafka.sink.KafkaRecordSerializationSchema;
+import org.apache.flink.kafka.shaded.org.apache.kafka.clients.producer.ProducerRecord;
+
+/** (topic, key, value) as a Kafka record: one sink writes to every topic, so an operator needs no side outputs. */
+public final class RecordSerializer implements KafkaRecordSerializationSchema<Tuple3<String, String, byte[]>> {
+    private static final long serialVersionUID = 1L;
+
+    @Override
+    public ProducerRecord<byte[], byte[]> serialize(
+            Tuple3<String, String, byte[]> record, KafkaSinkContext context, Long timestamp) {
+        return new ProducerRecord<>(record.f0, record.f1.getBytes(UTF_8), record.f2);
+    }
+}

@@ -1,0 +1,37 @@
+"""Feature rows from the log into Feast. `python -m streaming.jobs.features --help`.
+
+A job of its own: Feast holds the interpreter for milliseconds a batch, and no slate shall wait for that.
+"""
+
+from pyflink.datastream import StreamExecutionEnvironment
+
+from streaming.config import FeaturesConfig, features_config
+from streaming.io.kafka import OUTGOING, by_partition, sink, source
+from streaming.jobs.runtime import environment, run
+from streaming.operators.write_features import WriteFeatures
+from streaming.schemas import Topic
+
+JOB_NAME = "features"
+
+
+def build(env: StreamExecutionEnvironment, cfg: FeaturesConfig) -> None:
+    log = source(
+        env, "feature-log", [Topic.FEATURE_LOG], cfg.job
+    )  # Row(key, Row(topic, partition, offset, key, value))
+
+    dead = (  # (topic, key, value): dead letters
+        by_partition(log).process(WriteFeatures(cfg), OUTGOING).uid("write-features-v1").name("write features")
+    )
+
+    sink(dead, cfg.job)
+
+
+def main() -> None:
+    cfg = features_config()
+    env = environment(cfg.job)
+    build(env, cfg)
+    run(env, JOB_NAME)
+
+
+if __name__ == "__main__":
+    main()

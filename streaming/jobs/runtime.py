@@ -1,0 +1,71 @@
+"""What all jobs share: how Flink is set up, started, and stopped in order."""
+
+import contextlib
+import os
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+
+from pyflink.common import Configuration
+from pyflink.datastream import StreamExecutionEnvironment
+from pyflink.java_gateway import get_gateway
+
+from streaming.config import JobConfig
+
+
+def environment(cfg: JobConfig) -> StreamExecutionEnvironment:
+    """Return the environment of a job that runs Python inside the TaskManager and checkpoints exactly once."""
+    # The embedded interpreter is found through the first `python` on PATH; the JVM inherits this one.
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    settings = {
+        "python.execution-mode": "thread",
+        "python.executable": sys.executable,
+        "python.client.executable": sys.executable,
+        "pipeline.jars": ";".join(jar.as_uri() for jar in cfg.jars),
+        "execution.buffer-timeout.interval": f"{cfg.buffer_timeout_ms} ms",
+        "execution.checkpointing.interval": f"{cfg.checkpoint_interval_ms} ms",
+        # Of the state; what the sinks guarantee is theirs to say.
+        "execution.checkpointing.mode": "EXACTLY_ONCE",
+        "execution.checkpointing.dir": cfg.checkpoint_folder.as_uri(),
+        "execution.checkpointing.savepoint-dir": (cfg.checkpoint_folder / "savepoints").as_uri(),
+        # A job that was killed or cancelled can be restored from its last checkpoint.
+        "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
+        "restart-strategy.type": "fixed-delay",
+        "restart-strategy.fixed-delay.attempts": str(cfg.restart_attempts),
+        "restart-strategy.fixed-delay.delay": "1 s",
+    }
+    if cfg.restore_from is not None:
+        settings["execution.state-recovery.path"] = cfg.restore_from.as_uri()
+    configuration = Configuration()
+    for key, value in settings.items():
+        configuration.set_string(key, value)
+    env = StreamExecutionEnvironment.get_execution_environment(configuration)
+    env.set_parallelism(cfg.parallelism)
+    return env
+
+
+class _Stop(BaseException):
+    """SIGTERM or SIGINT came."""
+
+
+def run(env: StreamExecutionEnvironment, job_name: str) -> None:
+    """Run the job until it is told to stop (SIGTERM, SIGINT), which it does with a savepoint.
+
+    Raises:
+        Py4JJavaError: the job failed for good; the message carries what made it fail.
+    """
+    client = env.execute_async(job_name)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _raise_stop)
+    with contextlib.suppress(_Stop):
+        client.get_job_execution_result().result()
+        return
+    # JobClient.stop_with_savepoint of PyFlink 2.3 leaves out an argument that Flink wants.
+    canonical = get_gateway().jvm.org.apache.flink.core.execution.SavepointFormatType.CANONICAL
+    savepoint = client._j_job_client.stopWithSavepoint(False, None, canonical).get().removeprefix("file:")
+    sys.stdout.write(f"{job_name} stopped; `--restore {savepoint}` goes on from here\n")
+
+
+def _raise_stop(number: int, frame: FrameType | None) -> None:
+    raise _Stop

@@ -1,0 +1,18 @@
+"""Items and policies that cannot be decoded -> dead letters."""
+
+from collections.abc import Iterator
+
+from pyflink.common import Row
+from pyflink.datastream.functions import ProcessFunction
+
+from streaming.schemas import DeadLetter, Origin, Outgoing, dead_letter_record, decode
+
+
+class RejectControl(ProcessFunction):
+    """No state. Beside the broadcast and not behind it, where every slot would send a letter of its own."""
+
+    def process_element(self, value: Row, ctx: ProcessFunction.Context) -> Iterator[Outgoing]:
+        topic, partition, offset, key, raw = value[1]
+        message = decode(key, raw, Origin(topic, partition, offset))
+        if isinstance(message, DeadLetter):
+            yield dead_letter_record(message)
