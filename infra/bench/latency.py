@@ -1,0 +1,186 @@
+"""`make bench`: time from a click's send to its slate's receipt, second by second, and the CPU it costs.
+
+An open loop: events leave at their time whether or not earlier ones are answered, so that a stall is seen by every
+event that it delays. The sender is a process of its own; nothing else should run on the machine.
+"""
+
+import argparse
+import itertools
+import json
+import multiprocessing
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from confluent_kafka import Consumer, KafkaException, Producer
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from features.simulator import shop
+from infra.local.stack import Stack, local_stack
+from streaming.io.feed import to_message
+from streaming.schemas import Purchase, Topic, encode
+
+BENCH_SEED = 11
+DRAIN_S = 20.0
+Record = tuple[str, str, bytes]  # topic, key, value
+
+
+class _Answered(msgspec.Struct):
+    event_id: str
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--rates", type=int, nargs="+", default=[100, 1000], help="events per second, one run each")
+    parser.add_argument("--seconds", type=int, default=30)
+    parser.add_argument("--shoppers", type=int, default=2000)
+    parser.add_argument("--model", type=Path, default=Path("onnx_models/artifacts/generator"))
+    parser.add_argument("--home", type=Path, default=Path(".local/bench"))
+    parser.add_argument("--parallelism", type=int, default=1)
+    parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
+    options = parser.parse_args(arguments)
+    console = Console(stderr=options.json)
+    results = {}
+    began = time.monotonic()
+    with local_stack(options.home, options.model.resolve(), shop.items(), options.parallelism) as stack:
+        ready_s = time.monotonic() - began
+        console.print(f"ready after {ready_s:.1f} s")
+        for n, rate in enumerate(options.rates):
+            results[str(rate)] = _run(stack, rate, options.seconds, options.shoppers, BENCH_SEED + n, console)
+    if options.json:
+        sys.stdout.write(json.dumps({"ready_s": round(ready_s, 1), "rates": results}) + "\n")
+    return 0
+
+
+def _run(stack: Stack, rate: int, seconds: int, shoppers: int, seed: int, console: Console) -> dict[str, float]:
+    habits = shop.Habits(shopper_count=shoppers)
+    start_ms = round(time.time() * 1000)
+    log = list(itertools.islice(shop.interactions(seed, start_ms, rate, habits), rate * seconds))
+    records: list[Record] = []
+    for each in log:
+        message = to_message(each)
+        topic = Topic.PURCHASES if isinstance(message, Purchase) else Topic.CLICKS
+        records.append((topic.value, each.shopper_id, encode(message)))
+    number = {each.event_id: n for n, each in enumerate(log)}
+    received = np.full(len(log), np.nan)
+    here, there = multiprocessing.Pipe()
+    sender = multiprocessing.get_context("fork").Process(
+        target=_send, args=(stack.bootstrap_servers, records, rate, there), daemon=True
+    )
+    consumer = _at_the_end_of_recommendations(stack.bootstrap_servers)
+    cpu = _cpu_s(stack)
+    sender.start()
+    answered, last = 0, time.monotonic()
+    while answered < len(log) and time.monotonic() - last < DRAIN_S:
+        record = consumer.poll(0.5)
+        if record is None:
+            stack.assert_running()
+            continue
+        last = now = time.monotonic()
+        n = number.get(_ANSWERED.decode(record.value() or b"").event_id)
+        if n is not None and np.isnan(received[n]):
+            received[n] = now
+            answered += 1
+    cpu = {name: used - cpu[name] for name, used in _cpu_s(stack).items()}
+    consumer.close()
+    sent: NDArray[np.float64] = here.recv()
+    sender.join()
+    return _report(rate, sent, received, cpu, console)
+
+
+_ANSWERED = msgspec.json.Decoder(_Answered)
+
+
+def _send(bootstrap_servers: str, records: list[Record], rate: int, result: object) -> None:
+    producer = Producer({"bootstrap.servers": bootstrap_servers, "linger.ms": 0, "partitioner": "murmur2_random"})
+    sent = np.empty(len(records))
+    began = time.monotonic() + 0.2
+    for n, (topic, key, value) in enumerate(records):
+        due = began + n / rate
+        while (wait := due - time.monotonic()) > 0:
+            time.sleep(wait)
+        sent[n] = due  # not when it did leave: a late sender is no excuse
+        producer.produce(topic, key=key, value=value)
+        producer.poll(0)
+    producer.flush(30)
+    result.send(sent)  # type: ignore[attr-defined]
+
+
+def _at_the_end_of_recommendations(bootstrap_servers: str) -> Consumer:
+    consumer = Consumer(
+        {
+            "bootstrap.servers": bootstrap_servers,
+            "group.id": f"bench-{os.getpid()}-{time.monotonic_ns()}",
+            "auto.offset.reset": "latest",
+            "enable.auto.commit": False,
+        }
+    )
+    consumer.subscribe([Topic.RECOMMENDATIONS])
+    deadline = time.monotonic() + 30
+    while not consumer.assignment():
+        if time.monotonic() > deadline:
+            msg = "the consumer was assigned no partition within 30 s"
+            raise KafkaException(msg)
+        consumer.poll(0.1)
+    for partition in consumer.position(consumer.assignment()):
+        consumer.get_watermark_offsets(partition, timeout=10)
+    consumer.poll(0.2)
+    return consumer
+
+
+def _cpu_s(stack: Stack) -> dict[str, float]:
+    """Return CPU seconds used so far by each job with its JVM, the broker, and this process (without the sender)."""
+    used = {job.name: _tree_cpu_s(job.process.pid) for job in stack.jobs}
+    return {**used, "kafka": _tree_cpu_s(stack.broker.process.pid), "bench": time.process_time()}
+
+
+def _tree_cpu_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    own = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
+    return own + sum(_tree_cpu_s(int(child)) for child in children)
+
+
+def _report(
+    rate: int,
+    sent: NDArray[np.float64],
+    received: NDArray[np.float64],
+    cpu: dict[str, float],
+    console: Console,
+) -> dict[str, float]:
+    latency_ms = (received - sent) * 1000
+    lost = int(np.isnan(latency_ms).sum())
+    table = Table(title=f"{rate} events/s: ms from send to receipt, by second of sending")
+    for column in ("second", "p50", "p99", "max"):
+        table.add_column(column, justify="right")
+    seconds = np.floor(sent - sent[0]).astype(int)
+    for second in range(seconds.max() + 1):
+        of_second = latency_ms[seconds == second]
+        of_second = of_second[~np.isnan(of_second)]
+        if len(of_second):
+            table.add_row(str(second), *(f"{value:.1f}" for value in np.percentile(of_second, [50, 99, 100])))
+    console.print(table)
+    answered = latency_ms[~np.isnan(latency_ms)]
+    p50, p90, p99, p999, highest = (float(value) for value in np.percentile(answered, [50, 90, 99, 99.9, 100]))
+    figures = {
+        "events": len(sent),
+        "lost": lost,
+        "p50_ms": p50,
+        "p90_ms": p90,
+        "p99_ms": p99,
+        "p99_9_ms": p999,
+        "max_ms": highest,
+        **{f"{name}_cpu_ms_per_event": used * 1000 / len(sent) for name, used in cpu.items()},
+    }
+    console.print("  ".join(f"[bold]{name}[/] {value:,.2f}" for name, value in figures.items()))
+    return {name: round(value, 3) for name, value in figures.items()}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
