@@ -1,0 +1,26 @@
+"""How far a job is behind on a topic, by the offsets that it commits with each checkpoint."""
+
+from confluent_kafka import Consumer, TopicPartition
+
+TIMEOUT_S = 10.0
+
+
+def lag(bootstrap_servers: str, group_id: str, topic: str) -> int | None:
+    """Return the records of `topic` that `group_id` has not committed; None if it has not committed anything.
+
+    Raises:
+        KafkaException: the broker or the topic is not there.
+    """
+    consumer = Consumer({"bootstrap.servers": bootstrap_servers, "group.id": group_id, "enable.auto.commit": False})
+    try:
+        numbers = consumer.list_topics(topic, timeout=TIMEOUT_S).topics[topic].partitions
+        committed = consumer.committed([TopicPartition(topic, n) for n in numbers], timeout=TIMEOUT_S)
+        if all(partition.offset < 0 for partition in committed):
+            return None
+        behind = 0
+        for partition in committed:
+            low, high = consumer.get_watermark_offsets(partition, timeout=TIMEOUT_S)
+            behind += high - max(partition.offset, low)
+        return behind
+    finally:
+        consumer.close()
