@@ -1,12 +1,19 @@
 """How far a job is behind on a topic, by the offsets that it commits with each checkpoint."""
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 TIMEOUT_S = 10.0
+_COORDINATOR_MOVES = (
+    KafkaError.NOT_COORDINATOR,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+)
 
 
 def lag(bootstrap_servers: str, group_id: str, topic: str) -> int | None:
-    """Return the records of `topic` that `group_id` has not committed; None if it has not committed anything.
+    """Return the records of `topic` that `group_id` has not committed; None if that cannot be said yet.
+
+    It cannot while the group has committed nothing, or the broker that keeps its offsets is just taking them over.
 
     Raises:
         KafkaException: the broker or the topic is not there.
@@ -14,7 +21,12 @@ def lag(bootstrap_servers: str, group_id: str, topic: str) -> int | None:
     consumer = Consumer({"bootstrap.servers": bootstrap_servers, "group.id": group_id, "enable.auto.commit": False})
     try:
         numbers = consumer.list_topics(topic, timeout=TIMEOUT_S).topics[topic].partitions
-        committed = consumer.committed([TopicPartition(topic, n) for n in numbers], timeout=TIMEOUT_S)
+        try:
+            committed = consumer.committed([TopicPartition(topic, n) for n in numbers], timeout=TIMEOUT_S)
+        except KafkaException as error:
+            if error.args[0].code() in _COORDINATOR_MOVES:
+                return None
+            raise
         if all(partition.offset < 0 for partition in committed):
             return None
         behind = 0

@@ -6,7 +6,7 @@ A job of its own: Feast holds the interpreter for milliseconds a batch, and no s
 from pyflink.datastream import StreamExecutionEnvironment
 
 from streaming.config import FeaturesConfig, features_config
-from streaming.io.kafka import OUTGOING, by_partition, sink, source
+from streaming.io.kafka import OUTGOING, micro_batches, sink, source
 from streaming.jobs.runtime import environment, run
 from streaming.operators.write_features import WriteFeatures
 from streaming.schemas import Topic
@@ -19,9 +19,8 @@ def build(env: StreamExecutionEnvironment, cfg: FeaturesConfig) -> None:
         env, "feature-log", [Topic.FEATURE_LOG], cfg.job
     )  # Row(key, Row(topic, partition, offset, key, value))
 
-    dead = (  # (topic, key, value): dead letters
-        by_partition(log).process(WriteFeatures(cfg), OUTGOING).uid("write-features-v1").name("write features")
-    )
+    batches = micro_batches(log, cfg.batch_ms)  # [Row(key, Row(…)), …]
+    dead = batches.process(WriteFeatures(cfg), OUTGOING).uid("write-features-v1").name("write features")
 
     sink(dead, cfg.job)
 
