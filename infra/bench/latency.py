@@ -99,6 +99,7 @@ _ANSWERED = msgspec.json.Decoder(_Answered)
 
 def _send(bootstrap_servers: str, records: list[Record], rate: int, result: object) -> None:
     producer = Producer({"bootstrap.servers": bootstrap_servers, "linger.ms": 0, "partitioner": "murmur2_random"})
+    producer.list_topics(records[0][0], timeout=10)  # connected before the first event is due
     sent = np.empty(len(records))
     began = time.monotonic() + 0.2
     for n, (topic, key, value) in enumerate(records):

@@ -7,7 +7,7 @@ from pyflink.datastream import StreamExecutionEnvironment
 
 from streaming.config import FeaturesConfig, features_config
 from streaming.io.kafka import OUTGOING, micro_batches, sink, source
-from streaming.jobs.runtime import environment, run
+from streaming.jobs.runtime import FOR_LITTLE_CPU, environment, run
 from streaming.operators.write_features import WriteFeatures
 from streaming.schemas import Topic
 
@@ -27,7 +27,7 @@ def build(env: StreamExecutionEnvironment, cfg: FeaturesConfig) -> None:
 
 def main() -> None:
     cfg = features_config()
-    env = environment(cfg.job)
+    env = environment(cfg.job, FOR_LITTLE_CPU)
     build(env, cfg)
     run(env, JOB_NAME)
 

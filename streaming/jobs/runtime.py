@@ -13,15 +13,16 @@ from pyflink.java_gateway import get_gateway
 
 from streaming.config import JobConfig
 
-# docs/benchmarks.md says what each gave. Another value of the environment variable JVM_ARGS takes their place.
-JVM_ARGS = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Xms512m -Xmx1g"
+# docs/benchmarks.md says what each gave. The environment variable JVM_ARGS takes their place.
+FOR_LATENCY = "-XX:+UseSerialGC -Xms512m -Xmx1g -XX:MetaspaceSize=160m"
+FOR_LITTLE_CPU = f"{FOR_LATENCY} -XX:TieredStopAtLevel=1"  # no second compiler beside those who wait for a slate
 
 
-def environment(cfg: JobConfig) -> StreamExecutionEnvironment:
+def environment(cfg: JobConfig, jvm_args: str) -> StreamExecutionEnvironment:
     """Return the environment of a job that runs Python inside the TaskManager and checkpoints exactly once."""
     # The embedded interpreter is found through the first `python` on PATH; the JVM inherits this one.
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    os.environ.setdefault("JVM_ARGS", JVM_ARGS)
+    os.environ.setdefault("JVM_ARGS", jvm_args)
     settings = {
         "python.execution-mode": "thread",
         "python.executable": sys.executable,

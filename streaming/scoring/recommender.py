@@ -33,6 +33,8 @@ from streaming.scoring.slate import make_slate
 
 WARM_UP_COUNT = 500
 
+_TOPICS = Topic.RECOMMENDATIONS.value, Topic.FEATURE_LOG.value
+_PROBE_TOPICS = Topic.PROBE_SLATES.value, Topic.PROBE_LOG.value  # what is made up never meets what is real
 _STATE_ENCODER = msgspec.msgpack.Encoder()
 _STATE_DECODER = msgspec.msgpack.Decoder(SessionState)
 
@@ -66,15 +68,19 @@ class Recommender:
         answer = Answer()
         state = SessionState()
         slate_id = rec_id(message.event_id, self._surface)
+        to_slates, to_log = _PROBE_TOPICS if origin.topic == Topic.PROBES else _TOPICS
         if message.consent:
             state = state if held is None else _STATE_DECODER.decode(held)
             if not is_repeat(state, message.event_id):
                 state = update(state, interaction(message, self._shop.catalogue.category(message.item_id)))
                 answer.state = _STATE_ENCODER.encode(state)
-        if answer.state is not None and origin.topic != Topic.PROBES:
-            features = row(message.shopper_id, state, state.last_event_time_ms)
-            logged = FeatureRecord(rec_id=slate_id, event_id=message.event_id, spec_version=SPEC_VERSION, row=features)
-            answer.records.append((Topic.FEATURE_LOG.value, message.shopper_id, encode(logged)))
+                features = FeatureRecord(
+                    rec_id=slate_id,
+                    event_id=message.event_id,
+                    spec_version=SPEC_VERSION,
+                    row=row(message.shopper_id, state, state.last_event_time_ms),
+                )
+                answer.records.append((to_log, message.shopper_id, encode(features)))
         policy = self._shop.policy
         slate, fallback = make_slate(state, self._model, self._shop.catalogue, policy)
         recommendation = Recommendation(
@@ -90,8 +96,7 @@ class Recommender:
             policy_version=policy.version,
             model_version=self._model.manifest.model_version,
         )
-        topic = Topic.PROBE_SLATES if origin.topic == Topic.PROBES else Topic.RECOMMENDATIONS
-        answer.records.insert(0, (topic.value, message.shopper_id, encode(recommendation)))
+        answer.records.insert(0, (to_slates, message.shopper_id, encode(recommendation)))
         return answer
 
     def warm_up(self) -> None:
