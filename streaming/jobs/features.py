@@ -19,7 +19,7 @@ def build(env: StreamExecutionEnvironment, cfg: FeaturesConfig) -> None:
         env, "feature-log", [Topic.FEATURE_LOG], cfg.job
     )  # Row(key, Row(topic, partition, offset, key, value))
 
-    batches = micro_batches(log, cfg.batch_ms)  # [Row(key, Row(…)), …]
+    batches = micro_batches(log, cfg.batch_ms)  # Row(topic, partition, [offset], [key], [value])
     dead = batches.process(WriteFeatures(cfg), OUTGOING).uid("write-features-v1").name("write features")
 
     sink(dead, cfg.job)

@@ -5,6 +5,7 @@ import java.util.List;
 import org.apache.flink.api.common.functions.OpenContext;
 import org.apache.flink.api.common.state.ListState;
 import org.apache.flink.api.common.state.ListStateDescriptor;
+import org.apache.flink.api.common.typeinfo.PrimitiveArrayTypeInfo;
 import org.apache.flink.api.common.typeinfo.TypeInformation;
 import org.apache.flink.api.common.typeinfo.Types;
 import org.apache.flink.api.java.functions.KeySelector;
@@ -14,40 +15,52 @@ import org.apache.flink.types.Row;
 import org.apache.flink.util.Collector;
 
 /**
- * The records of a Kafka partition that came within some milliseconds, as one array: one call into Python for all.
+ * The records of a Kafka partition that came within some milliseconds, as one: a single call into Python for all.
  *
- * <p>Key: partition, so all records of one Kafka key are in the same batches. State: {@code pending}, emptied by the
- * processing timer that emits it, so it needs no TTL; what is pending at a checkpoint is in it.
+ * <p>A batch is Row(topic, partition, offsets, keys, values), in columns: PyFlink's converter of an array of rows fills
+ * one buffer again and again, so that Python would see the last row as often as there are rows.
+ *
+ * <p>Key: topic and partition, so all records of one Kafka key are in the same batches. State: {@code pending}, emptied
+ * by the processing timer that emits it, so it needs no TTL; what is pending at a checkpoint is in it.
  */
-public final class MicroBatch extends KeyedProcessFunction<Integer, Row, Row[]> {
+public final class MicroBatch extends KeyedProcessFunction<String, Row, Row> {
     private static final long serialVersionUID = 1L;
 
+    private static final TypeInformation<Row> BATCH =
+            Types.ROW_NAMED(
+                    new String[] {"topic", "partition", "offsets", "keys", "values"},
+                    Types.STRING,
+                    Types.INT,
+                    Types.OBJECT_ARRAY(Types.LONG),
+                    Types.OBJECT_ARRAY(Types.STRING),
+                    Types.OBJECT_ARRAY(PrimitiveArrayTypeInfo.BYTE_PRIMITIVE_ARRAY_TYPE_INFO));
+
     private final long intervalMs;
-    private final TypeInformation<Row> type;
+    private final TypeInformation<Row> recordType;
     private transient ListState<Row> pending;
 
-    private MicroBatch(long intervalMs, TypeInformation<Row> type) {
+    private MicroBatch(long intervalMs, TypeInformation<Row> recordType) {
         this.intervalMs = intervalMs;
-        this.type = type;
+        this.recordType = recordType;
     }
 
     /** The records of {@link RecordDeserializer} in batches. */
-    public static DataStream<Row[]> of(DataStream<Row> records, long intervalMs, String name, String uid) {
-        TypeInformation<Row> type = records.getType();
-        KeySelector<Row, Integer> partition = row -> row.<Row>getFieldAs(1).<Integer>getFieldAs(1);
-        return records.keyBy(partition, Types.INT)
-                .process(new MicroBatch(intervalMs, type), Types.OBJECT_ARRAY(type))
+    public static DataStream<Row> of(DataStream<Row> records, long intervalMs, String name, String uid) {
+        KeySelector<Row, String> partition =
+                row -> row.<Row>getFieldAs(1).getField(0) + "-" + row.<Row>getFieldAs(1).getField(1);
+        return records.keyBy(partition, Types.STRING)
+                .process(new MicroBatch(intervalMs, records.getType()), BATCH)
                 .name(name)
                 .uid(uid);
     }
 
     @Override
     public void open(OpenContext context) {
-        pending = getRuntimeContext().getListState(new ListStateDescriptor<>("pending", type));
+        pending = getRuntimeContext().getListState(new ListStateDescriptor<>("pending", recordType));
     }
 
     @Override
-    public void processElement(Row record, Context context, Collector<Row[]> out) throws Exception {
+    public void processElement(Row record, Context context, Collector<Row> out) throws Exception {
         pending.add(record);
         // One timer an interval: the same time registered again is the same timer.
         long now = context.timerService().currentProcessingTime();
@@ -55,12 +68,19 @@ public final class MicroBatch extends KeyedProcessFunction<Integer, Row, Row[]> 
     }
 
     @Override
-    public void onTimer(long time, OnTimerContext context, Collector<Row[]> out) throws Exception {
+    public void onTimer(long time, OnTimerContext context, Collector<Row> out) throws Exception {
         List<Row> batch = new ArrayList<>();
-        pending.get().forEach(batch::add);
+        pending.get().forEach(row -> batch.add(row.getFieldAs(1)));
         pending.clear();
-        if (!batch.isEmpty()) {
-            out.collect(batch.toArray(Row[]::new));
+        if (batch.isEmpty()) {
+            return;
         }
+        out.collect(
+                Row.of(
+                        batch.get(0).getField(0),
+                        batch.get(0).getField(1),
+                        batch.stream().map(row -> row.<Long>getFieldAs(2)).toArray(Long[]::new),
+                        batch.stream().map(row -> row.<String>getFieldAs(3)).toArray(String[]::new),
+                        batch.stream().map(row -> row.<byte[]>getFieldAs(4)).toArray(byte[][]::new)));
     }
 }
