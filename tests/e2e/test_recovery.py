@@ -1,0 +1,140 @@
+"""What a job holds survives a kill, a stop with a savepoint, and a change of its parallelism."""
+
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+
+import pytest
+
+from features.interaction import Interaction
+from features.session import FeatureRow, SessionState, row, update
+from features.simulator import shop
+from infra.local.kafka import local_kafka
+from infra.local.stack import Job, local_job
+from infra.local.subscriber import Subscriber
+from infra.local.topics import create_topics
+from streaming.config import NEWEST, newest_checkpoint
+from streaming.io.feed import Feed
+from streaming.schemas import FeatureRecord, Recommendation, Topic
+from streaming.scoring.recommender import rec_id
+
+ARTIFACT = Path(__file__).parents[2] / "onnx_models" / "artifacts" / "generator"
+DEADLINE_S = 90.0
+START_MS = 1_700_000_000_000
+CHECKPOINT_INTERVAL_MS = 4_000
+
+
+class Runs:
+    """A broker and one job after another on it."""
+
+    def __init__(self, home: Path, bootstrap_servers: str, feed: Feed) -> None:
+        self.home, self.bootstrap_servers, self.feed = home, bootstrap_servers, feed
+        self.slates: list[Recommendation] = []
+        self._subscriber = Subscriber(bootstrap_servers, Topic.RECOMMENDATIONS, Recommendation)
+
+    @contextmanager
+    def job(self, *options: str) -> Iterator[Job]:
+        always = ("--model", str(ARTIFACT), "--checkpoint-interval-ms", str(CHECKPOINT_INTERVAL_MS))
+        with local_job("recommend", self.home, self.bootstrap_servers, *always, *options) as job:
+            yield job
+
+    def read_slates(self, job: Job, until: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + DEADLINE_S
+        while not until():
+            slate = self._subscriber.poll(0.1)
+            if slate is not None:
+                self.slates.append(slate)
+            job.assert_running()
+            assert time.monotonic() < deadline, f"{len(self.slates)} slates so far; {job.log_tail()}"
+
+    def answered(self) -> set[str]:
+        return {slate.event_id for slate in self.slates}
+
+    def newest_rows(self) -> dict[str, FeatureRow]:
+        found: dict[str, FeatureRow] = {}
+        with Subscriber(self.bootstrap_servers, Topic.FEATURE_LOG, FeatureRecord) as log:
+            while (record := log.poll(2.0)) is not None:
+                found[record.row.shopper_id] = record.row
+        return found
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Iterator[Runs]:
+    with local_kafka(tmp_path / "kafka") as broker:
+        create_topics(broker.bootstrap_servers)
+        with Feed(broker.bootstrap_servers) as feed:
+            feed.items(shop.items())
+            yield Runs(tmp_path, broker.bootstrap_servers, feed)
+
+
+def history(count: int) -> list[Interaction]:
+    return list(islice(shop.interactions(seed=9, start_ms=START_MS, events_per_second=100), count))
+
+
+def expected_rows(interactions: list[Interaction]) -> dict[str, FeatureRow]:
+    states: dict[str, SessionState] = {}
+    for each in interactions:
+        states[each.shopper_id] = update(states.get(each.shopper_id, SessionState()), each)
+    return {shopper: row(shopper, state, state.last_event_time_ms) for shopper, state in states.items()}
+
+
+def checkpoints(job: Job) -> set[Path]:
+    return set(job.checkpoints.rglob("_metadata"))
+
+
+def assert_same_rows(got: dict[str, FeatureRow], expected: dict[str, FeatureRow]) -> None:
+    assert got.keys() == expected.keys()
+    for shopper, each in expected.items():
+        assert got[shopper].counts == each.counts
+        assert got[shopper].recent_items == each.recent_items
+        weights = dict(zip(got[shopper].interest_categories, got[shopper].interest_weights, strict=True))
+        assert weights == pytest.approx(dict(zip(each.interest_categories, each.interest_weights, strict=True)))
+
+
+def test_killed_job_goes_on_from_its_checkpoint_and_answers_every_event_as_if_nothing_had_been(runs: Runs) -> None:
+    interactions = history(900)
+    with runs.job() as job:
+        for each in interactions[:300]:
+            runs.feed.interaction(each)
+        runs.read_slates(job, until=lambda: len(runs.answered()) == 300)
+        before = checkpoints(job)
+        runs.read_slates(job, until=lambda: checkpoints(job) != before)
+        restored_from = newest_checkpoint(job.checkpoints)  # just made: there is time until the next one
+        for each in interactions[300:700]:
+            runs.feed.interaction(each)
+        runs.read_slates(job, until=lambda: len(runs.answered()) >= 400)
+        os.killpg(job.process.pid, signal.SIGKILL)
+        job.process.wait()
+    assert newest_checkpoint(job.checkpoints) == restored_from, "the kill came too late to lose anything"
+    with runs.job("--restore", NEWEST) as job:
+        for each in interactions[700:]:
+            runs.feed.interaction(each)
+        runs.read_slates(job, until=lambda: len(runs.answered()) == len(interactions))
+    assert {slate.rec_id for slate in runs.slates} == {rec_id(each.event_id, "home") for each in interactions}
+    times_answered = Counter(slate.rec_id for slate in runs.slates)
+    assert max(times_answered.values()) == 2, "nothing was replayed, so the test has shown nothing"
+    assert_same_rows(runs.newest_rows(), expected_rows(interactions))
+
+
+def test_stopped_job_goes_on_from_its_savepoint_with_another_parallelism(runs: Runs) -> None:
+    interactions = history(400)
+    with runs.job() as job:
+        for each in interactions[:200]:
+            runs.feed.interaction(each)
+        runs.read_slates(job, until=lambda: len(runs.answered()) == 200)
+    assert job.process.returncode == 0
+    assert newest_checkpoint(job.checkpoints).parent.name == "savepoints"
+    with runs.job("--restore", NEWEST, "--parallelism", "2") as job:
+        for each in [*interactions[200:], *interactions[:50]]:
+            runs.feed.interaction(each)
+        runs.read_slates(job, until=lambda: len(runs.slates) == len(interactions) + 50)
+    times_answered = Counter(slate.event_id for slate in runs.slates)
+    assert times_answered == Counter(each.event_id for each in [*interactions, *interactions[:50]])
+    # Those that came again were answered with the same id and counted once, by a state that came from the savepoint.
+    assert {slate.rec_id for slate in runs.slates} == {rec_id(each.event_id, "home") for each in interactions}
+    assert_same_rows(runs.newest_rows(), expected_rows(interactions))

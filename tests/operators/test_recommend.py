@@ -1,0 +1,150 @@
+"""The recommend operator without a JVM: what it emits and what it keeps."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+from support.harness import KeyedHarness
+
+from features.interaction import Interaction, Kind
+from features.session import SessionState
+from features.simulator import shop
+from streaming.config import JobConfig, RecommendConfig
+from streaming.io.feed import to_message
+from streaming.operators import recommend
+from streaming.operators.recommend import Recommend
+from streaming.schemas import (
+    DeadLetter,
+    Fallback,
+    FeatureRecord,
+    Item,
+    Outgoing,
+    Policy,
+    Purchase,
+    Reason,
+    Recommendation,
+    Topic,
+    encode,
+)
+from streaming.scoring.catalogue import Catalogue
+from streaming.scoring.live_shop import LiveShop
+from streaming.scoring.model import SessionModel
+
+ARTIFACT = Path(__file__).parents[2] / "onnx_models" / "artifacts" / "generator"
+STRUCTS = {
+    Topic.RECOMMENDATIONS: Recommendation,
+    Topic.PROBE_SLATES: Recommendation,
+    Topic.FEATURE_LOG: FeatureRecord,
+    Topic.PROBE_LOG: FeatureRecord,
+    Topic.DEAD_LETTERS: DeadLetter,
+}
+
+
+@pytest.fixture
+def harness(monkeypatch: pytest.MonkeyPatch) -> KeyedHarness:
+    def live_shop(bootstrap_servers: str, model: SessionModel) -> LiveShop:
+        return LiveShop(Catalogue(model.items))
+
+    monkeypatch.setattr(recommend, "shared_shop", live_shop)  # the real one reads a broker
+    job = JobConfig("nowhere:1", (), Path("nowhere"), "group")
+    harness = KeyedHarness(Recommend(RecommendConfig(job, ARTIFACT)))
+    for each in shop.items():
+        item = Item(item_id=each.item_id, name=each.name, category=each.category, price=each.price, stock=each.stock)
+        harness.broadcast(Topic.ITEMS, each.item_id, encode(item))
+    return harness
+
+
+def view(n: int, item: str = "i030", shopper: str = "s") -> Interaction:
+    return Interaction(f"e{n}", shopper, "x", item, Kind.VIEW, 1_000 + n, "tea")
+
+
+def send(harness: KeyedHarness, each: Interaction, topic: Topic = Topic.CLICKS) -> dict[Topic, msgspec.Struct]:
+    return by_topic(harness.record(topic, each.shopper_id, encode(to_message(each))))
+
+
+def by_topic(records: list[Outgoing]) -> dict[Topic, msgspec.Struct]:
+    assert len({topic for topic, _, _ in records}) == len(records)
+    return {Topic(topic): msgspec.json.decode(value, type=STRUCTS[Topic(topic)]) for topic, _, value in records}
+
+
+def test_click_leads_to_a_slate_and_the_feature_row_it_was_made_from(harness: KeyedHarness) -> None:
+    answer = send(harness, view(0))
+    slate, features = answer[Topic.RECOMMENDATIONS], answer[Topic.FEATURE_LOG]
+    assert isinstance(slate, Recommendation)
+    assert isinstance(features, FeatureRecord)
+    assert slate.rec_id == features.rec_id
+    assert slate.fallback is Fallback.NONE
+    assert (features.row.recent_items, features.row.counts) == (("i030",), (1, 0, 0, 0))
+    assert [key for _, key, _ in harness.output] == ["s", "s"]
+
+
+def test_repeat_is_answered_with_the_same_id_and_changes_nothing(harness: KeyedHarness) -> None:
+    first = send(harness, view(0))
+    held = dict(harness.state)
+    again = send(harness, view(0))
+    assert again.keys() == {Topic.RECOMMENDATIONS}
+    assert again[Topic.RECOMMENDATIONS].rec_id == first[Topic.RECOMMENDATIONS].rec_id  # type: ignore[attr-defined]
+    assert harness.state == held
+
+
+def test_shoppers_are_kept_apart_and_forgotten_after_the_ttl(harness: KeyedHarness) -> None:
+    send(harness, view(0))
+    send(harness, view(1, shopper="t"))
+    assert {key for key, _ in harness.state} == {"s", "t"}
+    assert all(ttl is not None for ttl in harness.ttl.values())
+    state = msgspec.msgpack.decode(harness.state["t", "session"], type=SessionState)
+    assert state.event_ids == ("e1",)
+
+
+def test_bad_record_leads_to_a_dead_letter_and_nothing_else(harness: KeyedHarness) -> None:
+    answer = by_topic(harness.record(Topic.CLICKS, "s", b"{"))
+    letter = answer[Topic.DEAD_LETTERS]
+    assert isinstance(letter, DeadLetter)
+    assert (letter.reason, str(letter.origin), letter.raw) == (Reason.UNDECODABLE, "clicks[0]@0", b"{")
+    assert answer.keys() == {Topic.DEAD_LETTERS}
+    assert harness.state == {}
+
+
+def test_without_consent_nothing_is_kept_and_nothing_known_is_used(harness: KeyedHarness) -> None:
+    send(harness, view(0))
+    held = dict(harness.state)
+    silent = msgspec.structs.replace(to_message(view(1)), consent=False)
+    answer = by_topic(harness.record(Topic.CLICKS, "s", encode(silent)))
+    assert answer.keys() == {Topic.RECOMMENDATIONS}
+    assert answer[Topic.RECOMMENDATIONS].fallback is Fallback.EMPTY_SESSION  # type: ignore[attr-defined]
+    assert harness.state == held
+
+
+def test_probe_is_answered_on_topics_of_its_own(harness: KeyedHarness) -> None:
+    assert send(harness, view(0, shopper="probe-0"), Topic.PROBES).keys() == {Topic.PROBE_SLATES, Topic.PROBE_LOG}
+
+
+def test_purchase_leaves_the_next_slates(harness: KeyedHarness) -> None:
+    before = send(harness, view(0))[Topic.RECOMMENDATIONS]
+    assert isinstance(before, Recommendation)
+    bought = before.slate[0].item_id
+    purchase = Interaction("p", "s", "x", bought, Kind.PURCHASE, 2_000, "tea", price=2.0)
+    assert isinstance(to_message(purchase), Purchase)
+    after = send(harness, purchase, Topic.PURCHASES)[Topic.RECOMMENDATIONS]
+    assert isinstance(after, Recommendation)
+    assert bought not in {each.item_id for each in after.slate}
+
+
+def test_newest_policy_record_counts_and_an_older_one_that_comes_again_does_not(harness: KeyedHarness) -> None:
+    dear = Policy(version=2, author="test", relevance=0.2, price=1.0)
+    default = send(harness, view(0))[Topic.RECOMMENDATIONS]
+    harness.broadcast(Topic.POLICIES, "global", encode(dear))
+    turned = send(harness, view(1))[Topic.RECOMMENDATIONS]
+    harness._offsets[Topic.POLICIES] = iter([0])  # as the broadcast does that begins anew
+    harness.broadcast(Topic.POLICIES, "global", None)
+    still = send(harness, view(2))[Topic.RECOMMENDATIONS]
+    harness._offsets[Topic.POLICIES] = iter([1])
+    harness.broadcast(Topic.POLICIES, "global", None)
+    back = send(harness, view(3))[Topic.RECOMMENDATIONS]
+    assert [each.policy_version for each in (default, turned, still, back)] == [1, 2, 2, 1]  # type: ignore[attr-defined]
+
+
+def test_bad_control_record_changes_nothing(harness: KeyedHarness) -> None:
+    assert harness.broadcast(Topic.POLICIES, "global", b'{"version": "two"}') == []
+    slate = send(harness, view(0))[Topic.RECOMMENDATIONS]
+    assert slate.policy_version == 1  # type: ignore[attr-defined]

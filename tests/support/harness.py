@@ -1,0 +1,69 @@
+"""Drives an operator in plain Python: its state in dictionaries, no JVM.
+
+A fake, so tests/e2e shows on the real engine what is shown here.
+"""
+
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+from pyflink.common import Row
+
+from streaming.schemas import Origin, Outgoing, Topic
+
+
+class _ValueState:
+    def __init__(self, harness: "KeyedHarness", name: str) -> None:
+        self._harness, self._name = harness, name
+
+    def value(self) -> Any:
+        return self._harness.state.get((self._harness.key, self._name))
+
+    def update(self, value: Any) -> None:
+        assert value is not None, "Flink keeps no None"
+        self._harness.state[self._harness.key, self._name] = value
+
+
+class _RuntimeContext:
+    def __init__(self, harness: "KeyedHarness") -> None:
+        self._harness = harness
+
+    def get_state(self, descriptor: Any) -> _ValueState:
+        self._harness.ttl[descriptor.get_name()] = descriptor._ttl_config
+        return _ValueState(self._harness, descriptor.get_name())
+
+
+# What tells thread mode from process mode is where the real context lives.
+_RuntimeContext.__module__ = "pyflink.fn_execution.datastream.embedded.runtime_context"
+
+
+class KeyedHarness:
+    """One instance of a keyed broadcast function; records are numbered as on one partition of each topic."""
+
+    def __init__(self, function: Any) -> None:
+        self.state: dict[tuple[str, str], Any] = {}  # (key, name) -> value
+        self.ttl: dict[str, Any] = {}  # name -> StateTtlConfig or None
+        self.output: list[Outgoing] = []
+        self.key = ""
+        self._function = function
+        self._offsets: dict[str, Iterator[int]] = {}
+        function.open(_RuntimeContext(self))
+
+    def record(self, topic: Topic, key: str, value: bytes | None) -> list[Outgoing]:
+        """Send a record as the keyed input and return what it led to."""
+        self.key = key
+        return self._collect(self._function.process_element(self._row(topic, key, value)[1], SimpleNamespace()))
+
+    def broadcast(self, topic: Topic, key: str, value: bytes | None) -> list[Outgoing]:
+        """Send a record as the broadcast input and return what it led to."""
+        return self._collect(self._function.process_broadcast_element(self._row(topic, key, value), SimpleNamespace()))
+
+    def _row(self, topic: Topic, key: str, value: bytes | None) -> Row:
+        offsets = self._offsets.setdefault(topic, iter(range(1_000_000)))
+        origin = Origin(topic.value, 0, next(offsets))
+        return Row(key, Row(origin.topic, origin.partition, origin.offset, key, value))
+
+    def _collect(self, emitted: Iterator[Outgoing] | None) -> list[Outgoing]:
+        new = list(emitted or ())
+        self.output += new
+        return new
