@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
-from streaming.io.compacted import read_compacted
+from streaming.io.compacted import ControlTopicError, read_compacted
 from streaming.schemas import Click, ClickKind, Recommendation, Topic, encode, now_ms
 
 PROBE_ITEMS = 200  # distinct items in the made-up sessions
@@ -180,7 +180,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         warmth = wait_until_warm(options.bootstrap_servers, options.timeout_s)
-    except (NotReadyError, KafkaException) as error:
+    except (NotReadyError, ControlTopicError, KafkaException) as error:
         sys.stderr.write(f"not ready: {error}\n")
         return 1
     sys.stdout.write(

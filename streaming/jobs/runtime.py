@@ -30,6 +30,8 @@ def environment(cfg: JobConfig, jvm_args: str) -> StreamExecutionEnvironment:
         "pipeline.jars": ";".join(jar.as_uri() for jar in cfg.jars),
         # A job with an operator that has no uid of its own does not start: its state would not survive a change.
         "pipeline.auto-generate-uids": "false",
+        # Nothing that is handed on is changed afterwards, so chained operators need no copies.
+        "pipeline.object-reuse": "true",
         "execution.buffer-timeout.interval": f"{cfg.buffer_timeout_ms} ms",
         "execution.checkpointing.interval": f"{cfg.checkpoint_interval_ms} ms",
         # Of the state; what the sinks guarantee is theirs to say.

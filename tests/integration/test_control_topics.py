@@ -1,0 +1,57 @@
+"""Control topics on a real broker: read to their end, and refused where they are not as they must be."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+from features.simulator import shop
+from infra.local.kafka import local_kafka
+from infra.local.topics import create_topics
+from streaming.io.compacted import ControlTopicError, read_compacted
+from streaming.io.feed import Feed
+from streaming.io.lag import lag
+from streaming.schemas import Policy, Topic
+from streaming.scoring.live_shop import shared_shop
+from streaming.scoring.model import shared_model
+
+ARTIFACT = Path(__file__).parents[2] / "onnx_models" / "artifacts" / "generator"
+
+
+@pytest.fixture(scope="module")
+def bootstrap_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with local_kafka(tmp_path_factory.mktemp("kafka")) as broker:
+        create_topics(broker.bootstrap_servers)
+        yield broker.bootstrap_servers
+
+
+def test_shop_is_read_to_its_end_and_the_newest_record_of_a_key_counts(bootstrap_servers: str) -> None:
+    first = shop.items()[0]
+    with Feed(bootstrap_servers) as feed:
+        feed.items(shop.items())
+        feed.raw(Topic.ITEMS, first.item_id, None)
+        feed.raw(Topic.ITEMS, "bad", b"{")
+        for version in (3, 2):
+            feed.policy(Policy(version=version, author="test"))
+    model = shared_model(ARTIFACT)
+    read = shared_shop(bootstrap_servers, model)
+    assert not read.catalogue.available[model.number[first.item_id]]
+    assert read.catalogue.available.sum() == sum(item.stock > 0 for item in shop.items()) - (first.stock > 0)
+    assert read.policy.version == 2
+    assert shared_shop(bootstrap_servers, model) is read
+
+
+@pytest.mark.parametrize(("name", "partitions"), [("no-such-topic", 0), ("wide", 2)])
+def test_topic_that_cannot_be_ordered_is_refused(bootstrap_servers: str, name: str, partitions: int) -> None:
+    if partitions:
+        admin = AdminClient({"bootstrap.servers": bootstrap_servers})
+        for future in admin.create_topics([NewTopic(name, num_partitions=partitions)]).values():
+            future.result(timeout=30)
+    with pytest.raises(ControlTopicError, match=f"`{name}`.* has {partitions} partitions, expected 1"):
+        list(read_compacted(bootstrap_servers, [name]))
+
+
+def test_lag_of_a_group_that_has_read_nothing_cannot_be_said(bootstrap_servers: str) -> None:
+    assert lag(bootstrap_servers, "nobody", Topic.CLICKS) is None
