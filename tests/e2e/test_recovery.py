@@ -1,4 +1,4 @@
-"""What a job holds survives a kill, a stop with a savepoint, and a change of its parallelism."""
+"""What a job holds survives a kill, a stop with a savepoint, and a change of its plan and parallelism."""
 
 import os
 import signal
@@ -23,7 +23,8 @@ from streaming.io.feed import Feed
 from streaming.schemas import FeatureRecord, Recommendation, Topic
 from streaming.scoring.recommender import rec_id
 
-ARTIFACT = Path(__file__).parents[2] / "onnx_models" / "artifacts" / "generator"
+TESTS = Path(__file__).parents[1]
+ARTIFACT = TESTS.parent / "onnx_models" / "artifacts" / "generator"
 DEADLINE_S = 90.0
 START_MS = 1_700_000_000_000
 CHECKPOINT_INTERVAL_MS = 4_000
@@ -38,9 +39,9 @@ class Runs:
         self._subscriber = Subscriber(bootstrap_servers, Topic.RECOMMENDATIONS, Recommendation)
 
     @contextmanager
-    def job(self, *options: str) -> Iterator[Job]:
+    def job(self, *options: str, package: str = "streaming.jobs") -> Iterator[Job]:
         always = ("--model", str(ARTIFACT), "--checkpoint-interval-ms", str(CHECKPOINT_INTERVAL_MS))
-        with local_job("recommend", self.home, self.bootstrap_servers, *always, *options) as job:
+        with local_job("recommend", self.home, self.bootstrap_servers, *always, *options, package=package) as job:
             yield job
 
     def read_slates(self, job: Job, until: Callable[[], bool]) -> None:
@@ -121,7 +122,9 @@ def test_killed_job_goes_on_from_its_checkpoint_and_answers_every_event_as_if_no
     assert_same_rows(runs.newest_rows(), expected_rows(interactions))
 
 
-def test_stopped_job_goes_on_from_its_savepoint_with_another_parallelism(runs: Runs) -> None:
+def test_stopped_job_goes_on_from_its_savepoint_with_another_plan_and_parallelism(
+    runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
     interactions = history(400)
     with runs.job() as job:
         for each in interactions[:200]:
@@ -129,7 +132,8 @@ def test_stopped_job_goes_on_from_its_savepoint_with_another_parallelism(runs: R
         runs.read_slates(job, until=lambda: len(runs.answered()) == 200)
     assert job.process.returncode == 0
     assert newest_checkpoint(job.checkpoints).parent.name == "savepoints"
-    with runs.job("--restore", NEWEST, "--parallelism", "2") as job:
+    monkeypatch.setenv("PYTHONPATH", str(TESTS))
+    with runs.job("--restore", NEWEST, "--parallelism", "2", package="support.changed") as job:
         for each in [*interactions[200:], *interactions[:50]]:
             runs.feed.interaction(each)
         runs.read_slates(job, until=lambda: len(runs.slates) == len(interactions) + 50)

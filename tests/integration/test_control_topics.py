@@ -1,4 +1,4 @@
-"""Control topics on a real broker: read to their end, and refused where they are not as they must be."""
+"""What is read from a broker before and beside the stream: control topics, lag, probes."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +13,7 @@ from infra.local.topics import create_topics
 from streaming.io.compacted import ControlTopicError, read_compacted
 from streaming.io.feed import Feed
 from streaming.io.lag import lag
+from streaming.io.probes import NotReadyError, wait_until_warm
 from streaming.schemas import Policy, Topic
 from streaming.scoring.live_shop import shared_shop
 from streaming.scoring.model import shared_model
@@ -55,3 +56,8 @@ def test_topic_that_cannot_be_ordered_is_refused(bootstrap_servers: str, name: s
 
 def test_lag_of_a_group_that_has_read_nothing_cannot_be_said(bootstrap_servers: str) -> None:
     assert lag(bootstrap_servers, "nobody", Topic.CLICKS) is None
+
+
+def test_probes_without_a_job_say_that_nothing_answers(bootstrap_servers: str) -> None:
+    with pytest.raises(NotReadyError, match=f"no answer to a probe within 1 s.*{bootstrap_servers}"):
+        wait_until_warm(bootstrap_servers, timeout_s=1.0)
