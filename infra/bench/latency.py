@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-from confluent_kafka import Consumer, KafkaException, Producer
+from confluent_kafka import Producer
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
@@ -24,6 +24,7 @@ from rich.table import Table
 from features.simulator import shop
 from infra.local.stack import Stack, local_stack
 from streaming.io.feed import to_message
+from streaming.io.tail import at_the_end
 from streaming.schemas import Click, ClickKind, Purchase, Topic, encode
 
 BENCH_SEED = 11
@@ -73,7 +74,7 @@ def _run(stack: Stack, rate: int, seconds: int, shoppers: int, seed: int, consol
     sender = multiprocessing.get_context("fork").Process(
         target=_send, args=(stack.bootstrap_servers, records, rate, there), daemon=True
     )
-    consumer = _at_the_end_of_recommendations(stack.bootstrap_servers)
+    consumer = at_the_end(stack.bootstrap_servers, Topic.RECOMMENDATIONS)
     cpu = _cpu_s(stack)
     sender.start()
     answered, last = 0, time.monotonic()
@@ -121,28 +122,6 @@ def _send(bootstrap_servers: str, records: list[Record], rate: int, result: obje
         producer.poll(0)
     producer.flush(30)
     result.send(sent)  # type: ignore[attr-defined]
-
-
-def _at_the_end_of_recommendations(bootstrap_servers: str) -> Consumer:
-    consumer = Consumer(
-        {
-            "bootstrap.servers": bootstrap_servers,
-            "group.id": f"bench-{os.getpid()}-{time.monotonic_ns()}",
-            "auto.offset.reset": "latest",
-            "enable.auto.commit": False,
-        }
-    )
-    consumer.subscribe([Topic.RECOMMENDATIONS])
-    deadline = time.monotonic() + 30
-    while not consumer.assignment():
-        if time.monotonic() > deadline:
-            msg = "the consumer was assigned no partition within 30 s"
-            raise KafkaException(msg)
-        consumer.poll(0.1)
-    for partition in consumer.position(consumer.assignment()):
-        consumer.get_watermark_offsets(partition, timeout=10)
-    consumer.poll(0.2)
-    return consumer
 
 
 def _cpu_s(stack: Stack) -> dict[str, float]:

@@ -15,9 +15,10 @@ from typing import Self
 
 import msgspec
 import numpy as np
-from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka import KafkaException, Producer
 
 from streaming.io.compacted import ControlTopicError, read_compacted
+from streaming.io.tail import at_the_end
 from streaming.schemas import Click, ClickKind, Recommendation, Topic, encode, now_ms
 
 PROBE_ITEMS = 200  # distinct items in the made-up sessions
@@ -78,7 +79,7 @@ def wait_until_warm(
             per_second = answered / (time.monotonic() - heat_began)
             stale = 0 if per_second > fastest * FASTER else stale + 1
             fastest = max(fastest, per_second)
-        best, stale = float("inf"), 0
+        stale = 0
         while time.monotonic() < deadline:
             assert_running()
             latency_ms = probes.send(WINDOW_COUNT, interval_s=WINDOW_S / WINDOW_COUNT, within_s=2 * WINDOW_S)
@@ -99,9 +100,9 @@ class Probes:
 
     def __init__(self, bootstrap_servers: str) -> None:
         self._clicks = _clicks(bootstrap_servers)
-        self._consumer = _at_the_end(bootstrap_servers)
+        self._consumer = at_the_end(bootstrap_servers, Topic.PROBE_SLATES)
         self._producer = Producer(
-            {"bootstrap.servers": bootstrap_servers, "linger.ms": 0, "partitioner": "murmur2_random"}
+            {"bootstrap.servers": bootstrap_servers, "linger.ms": 0, "partitioner": "murmur2_random", "log_level": 3}
         )
 
     def __enter__(self) -> Self:
@@ -156,18 +157,6 @@ def _clicks(bootstrap_servers: str) -> Iterator[Click]:
             event_time_ms=now_ms(),
             kind=ClickKind.VIEW,
         )
-
-
-def _at_the_end(bootstrap_servers: str) -> Consumer:
-    consumer = Consumer(
-        {"bootstrap.servers": bootstrap_servers, "group.id": f"probes-{uuid.uuid4()}", "enable.auto.commit": False}
-    )
-    topic = str(Topic.PROBE_SLATES)
-    partitions = [TopicPartition(topic, n) for n in consumer.list_topics(topic, timeout=10).topics[topic].partitions]
-    for partition in partitions:
-        partition.offset = consumer.get_watermark_offsets(partition, timeout=10)[1]
-    consumer.assign(partitions)
-    return consumer
 
 
 _RECOMMENDATION = msgspec.json.Decoder(Recommendation)

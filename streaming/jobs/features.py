@@ -3,9 +3,11 @@
 A job of its own: Feast holds the interpreter for milliseconds a batch, and no slate shall wait for that.
 """
 
+import sys
+
 from pyflink.datastream import StreamExecutionEnvironment
 
-from streaming.config import FeaturesConfig, features_config
+from streaming.config import FeaturesConfig, RestoreError, features_config
 from streaming.io.kafka import OUTGOING, micro_batches, sink, source
 from streaming.jobs.runtime import FOR_LITTLE_CPU, environment, run
 from streaming.operators.write_features import WriteFeatures
@@ -26,7 +28,10 @@ def build(env: StreamExecutionEnvironment, cfg: FeaturesConfig) -> None:
 
 
 def main() -> None:
-    cfg = features_config()
+    try:
+        cfg = features_config()
+    except RestoreError as error:
+        sys.exit(f"{JOB_NAME}: {error}")
     env = environment(cfg.job, FOR_LITTLE_CPU)
     build(env, cfg)
     run(env, JOB_NAME)

@@ -4,7 +4,7 @@ This is the slate's whole way: decode, session, model, weighing, encoding. One p
 """
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import cycle, islice
 
 import msgspec
@@ -39,11 +39,11 @@ _STATE_ENCODER = msgspec.msgpack.Encoder()
 _STATE_DECODER = msgspec.msgpack.Decoder(SessionState)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Answer:
     """What an interaction leads to. `state` is what to keep of the shopper; None keeps what is held."""
 
-    records: list[Outgoing] = field(default_factory=list)
+    records: list[Outgoing]
     state: bytes | None = None
 
 
@@ -65,22 +65,21 @@ class Recommender:
         if isinstance(message, DeadLetter):
             return Answer([dead_letter_record(message)])
         assert isinstance(message, Click | Purchase), origin  # the topics of interactions hold nothing else
-        answer = Answer()
-        state = SessionState()
+        state, kept, logged = SessionState(), None, list[Outgoing]()
         slate_id = rec_id(message.event_id, self._surface)
         to_slates, to_log = _PROBE_TOPICS if origin.topic == Topic.PROBES else _TOPICS
         if message.consent:
             state = state if held is None else _STATE_DECODER.decode(held)
             if not is_repeat(state, message.event_id):
                 state = update(state, interaction(message, self._shop.catalogue.category(message.item_id)))
-                answer.state = _STATE_ENCODER.encode(state)
+                kept = _STATE_ENCODER.encode(state)
                 features = FeatureRecord(
                     rec_id=slate_id,
                     event_id=message.event_id,
                     spec_version=SPEC_VERSION,
                     row=row(message.shopper_id, state, state.last_event_time_ms),
                 )
-                answer.records.append((to_log, message.shopper_id, encode(features)))
+                logged.append((to_log, message.shopper_id, encode(features)))
         policy = self._shop.policy
         slate, fallback = make_slate(state, self._model, self._shop.catalogue, policy)
         recommendation = Recommendation(
@@ -96,8 +95,7 @@ class Recommender:
             policy_version=policy.version,
             model_version=self._model.manifest.model_version,
         )
-        answer.records.insert(0, (to_slates, message.shopper_id, encode(recommendation)))
-        return answer
+        return Answer([(to_slates, message.shopper_id, encode(recommendation)), *logged], kept)
 
     def warm_up(self) -> None:
         """Answer made-up clicks of every session length, so that the first shopper does not pay for first times."""

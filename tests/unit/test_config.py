@@ -1,0 +1,56 @@
+"""The command line of the jobs."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from streaming.config import RecommendConfig, RestoreError, features_config, recommend_config
+
+
+@pytest.fixture
+def common(tmp_path: Path) -> list[str]:
+    jar = tmp_path / "a.jar"
+    jar.touch()
+    return ["--bootstrap-servers", "b:1", "--jars", str(jar), "--checkpoints", str(tmp_path / "checkpoints")]
+
+
+def checkpoint(folder: Path, age_s: int) -> Path:
+    folder.mkdir(parents=True)
+    metadata = folder / "_metadata"
+    metadata.touch()
+    os.utime(metadata, (1_000_000 - age_s, 1_000_000 - age_s))
+    return folder
+
+
+def test_defaults_and_groups(common: list[str], tmp_path: Path) -> None:
+    recommend = recommend_config([*common, "--model", str(tmp_path)])
+    features = features_config([*common, "--feast-repo", str(tmp_path)])
+    assert isinstance(recommend, RecommendConfig)
+    assert recommend.surface == "home"
+    assert (recommend.job.parallelism, recommend.job.restore_from) == (1, None)
+    assert recommend.job.group_id != features.job.group_id
+
+
+@pytest.mark.parametrize(("option", "word"), [("--model", "not a folder"), ("--jars", "not a file")])
+def test_missing_path_is_named(
+    common: list[str], tmp_path: Path, option: str, word: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        recommend_config([*common, "--model", str(tmp_path), option, str(tmp_path / "gone")])
+    assert f"{tmp_path / 'gone'} is {word}" in capsys.readouterr().err
+
+
+def test_newest_is_the_checkpoint_or_savepoint_that_was_completed_last(common: list[str], tmp_path: Path) -> None:
+    checkpoint(tmp_path / "checkpoints" / "job" / "chk-9", age_s=20)
+    newest = checkpoint(tmp_path / "checkpoints" / "savepoints" / "savepoint-1", age_s=10)
+    (tmp_path / "checkpoints" / "job" / "chk-10").mkdir()  # never completed
+    assert recommend_config([*common, "--model", str(tmp_path), "--restore", "newest"]).job.restore_from == newest
+
+
+@pytest.mark.parametrize(("path", "words"), [("newest", "no complete checkpoint below"), ("gone", "no _metadata")])
+def test_nothing_to_restore_from_says_where_it_was_looked_for(
+    common: list[str], tmp_path: Path, path: str, words: str
+) -> None:
+    with pytest.raises(RestoreError, match=words):
+        recommend_config([*common, "--model", str(tmp_path), "--restore", path])
