@@ -18,7 +18,9 @@ def lag(bootstrap_servers: str, group_id: str, topic: str) -> int | None:
     Raises:
         KafkaException: the broker or the topic is not there.
     """
-    consumer = Consumer({"bootstrap.servers": bootstrap_servers, "group.id": group_id, "enable.auto.commit": False})
+    consumer = Consumer(
+        {"bootstrap.servers": bootstrap_servers, "group.id": group_id, "enable.auto.commit": False, "log_level": 0}
+    )
     try:
         numbers = consumer.list_topics(topic, timeout=TIMEOUT_S).topics[topic].partitions
         try:

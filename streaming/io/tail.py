@@ -11,7 +11,12 @@ def at_the_end(bootstrap_servers: str, topic: str) -> Consumer:
     The partitions are assigned: joining a group takes a third of a second.
     """
     consumer = Consumer(
-        {"bootstrap.servers": bootstrap_servers, "group.id": "rheostat-tail", "enable.auto.commit": False}
+        {
+            "bootstrap.servers": bootstrap_servers,
+            "group.id": "rheostat-tail",
+            "enable.auto.commit": False,
+            "log_level": 0,
+        }
     )
     numbers = consumer.list_topics(topic, timeout=TIMEOUT_S).topics[topic].partitions
     partitions = [TopicPartition(topic, number) for number in numbers]
