@@ -1,9 +1,11 @@
 """What is read from a broker before and beside the stream: control topics, lag, probes."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
@@ -28,6 +30,14 @@ def bootstrap_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]
         yield broker.bootstrap_servers
 
 
+def create(bootstrap_servers: str, name: str, partitions: int) -> None:
+    admin = AdminClient({"bootstrap.servers": bootstrap_servers})
+    admin.create_topics([NewTopic(name, num_partitions=partitions)])[name].result(timeout=30)
+    deadline = time.monotonic() + 30
+    while len(admin.list_topics(name, timeout=10).topics[name].partitions) != partitions:  # created, but not yet told
+        assert time.monotonic() < deadline
+
+
 def test_shop_is_read_to_its_end_and_the_newest_record_of_a_key_counts(bootstrap_servers: str) -> None:
     first = shop.items()[0]
     with Feed(bootstrap_servers) as feed:
@@ -44,12 +54,23 @@ def test_shop_is_read_to_its_end_and_the_newest_record_of_a_key_counts(bootstrap
     assert shared_shop(bootstrap_servers, model) is read
 
 
+def test_topic_that_ends_with_a_transaction_is_read_to_its_end(bootstrap_servers: str) -> None:
+    create(bootstrap_servers, "in-transactions", 1)
+    assert list(read_compacted(bootstrap_servers, ["in-transactions"])) == []
+    producer = Producer({"bootstrap.servers": bootstrap_servers, "transactional.id": "shop"})
+    producer.init_transactions(30)
+    for key in (b"a", b"b"):
+        producer.begin_transaction()
+        producer.produce("in-transactions", key=key, value=b"1")
+        producer.commit_transaction(30)
+    read = list(read_compacted(bootstrap_servers, ["in-transactions"]))
+    assert [(origin.offset, key, value) for origin, key, value in read] == [(0, b"a", b"1"), (2, b"b", b"1")]
+
+
 @pytest.mark.parametrize(("name", "partitions"), [("no-such-topic", 0), ("wide", 2)])
 def test_topic_that_cannot_be_ordered_is_refused(bootstrap_servers: str, name: str, partitions: int) -> None:
     if partitions:
-        admin = AdminClient({"bootstrap.servers": bootstrap_servers})
-        for future in admin.create_topics([NewTopic(name, num_partitions=partitions)]).values():
-            future.result(timeout=30)
+        create(bootstrap_servers, name, partitions)
     with pytest.raises(ControlTopicError, match=f"`{name}`.* has {partitions} partitions, expected 1"):
         list(read_compacted(bootstrap_servers, [name]))
 
