@@ -1,0 +1,46 @@
+"""Counts by kind in sliding windows of event time, tiled.
+
+A window ends at the present moment and begins at the border of a tile: it covers at least its span and at most one tile
+more (the head slides, the tail hops; Chronon calls it a sawtooth). Counts are integers, so any order of adding and
+merging gives the same.
+"""
+
+from features.interaction import KINDS
+from features.spec import Window
+
+Tiles = dict[int, int]  # tile number * len(KINDS) + kind number -> count
+
+
+def add(tiles: Tiles, window: Window, kind: int, time_ms: int, newest_ms: int) -> None:
+    """Count one interaction of `kind` at `time_ms`; tiles that the window has left at `newest_ms` are dropped."""
+    place = time_ms // window.tile_ms * len(KINDS) + kind
+    if place in tiles:
+        tiles[place] += 1
+        return
+    tiles[place] = 1
+    if len(tiles) > len(KINDS):
+        begin = _begin(window, newest_ms)
+        for gone in [each for each in tiles if each < begin]:
+            del tiles[gone]
+
+
+def counts(tiles: Tiles, window: Window, now_ms: int) -> tuple[int, ...]:
+    """Return (len(KINDS),) interactions of each kind in the window that ends at `now_ms`."""
+    begin = _begin(window, now_ms)
+    totals = [0] * len(KINDS)
+    for place, count in tiles.items():
+        if place >= begin:
+            totals[place % len(KINDS)] += count
+    return tuple(totals)
+
+
+def merge(tiles: Tiles, other: Tiles) -> Tiles:
+    """Return the counts of both."""
+    merged = dict(tiles)
+    for place, count in other.items():
+        merged[place] = merged.get(place, 0) + count
+    return merged
+
+
+def _begin(window: Window, now_ms: int) -> int:
+    return (now_ms - window.span_ms) // window.tile_ms * len(KINDS)
