@@ -5,23 +5,29 @@ more (the head slides, the tail hops; Chronon calls it a sawtooth). Counts are i
 merging gives the same.
 """
 
+from collections.abc import Sequence
+
 from features.interaction import KINDS
-from features.spec import Window
+from features.spec import WINDOWS, Window
 
 Tiles = dict[int, int]  # tile number * len(KINDS) + kind number -> count
 
 
-def add(tiles: Tiles, window: Window, kind: int, time_ms: int, newest_ms: int) -> None:
-    """Count one interaction of `kind` at `time_ms`; tiles that the window has left at `newest_ms` are dropped."""
-    place = time_ms // window.tile_ms * len(KINDS) + kind
-    if place in tiles:
-        tiles[place] += 1
-        return
-    tiles[place] = 1
-    if len(tiles) > len(KINDS):
-        begin = _begin(window, newest_ms)
-        for gone in [each for each in tiles if each < begin]:
-            del tiles[gone]
+def add(tiles: Sequence[Tiles], kind: int, time_ms: int, newest_ms: int) -> None:
+    """Count one interaction of `kind` at `time_ms` in the tiles of each of WINDOWS, which are changed.
+
+    Tiles that a window has left at `newest_ms` are dropped now and then.
+    """
+    for of_window, window in zip(tiles, WINDOWS, strict=True):
+        place = time_ms // window.tile_ms * len(KINDS) + kind
+        if place in of_window:
+            of_window[place] += 1
+            continue
+        of_window[place] = 1
+        if len(of_window) > len(KINDS):
+            begin = _begin(window, newest_ms)
+            for gone in [each for each in of_window if each < begin]:
+                del of_window[gone]
 
 
 def counts(tiles: Tiles, window: Window, now_ms: int) -> tuple[int, ...]:

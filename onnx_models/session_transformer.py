@@ -105,8 +105,8 @@ class SessionTransformer(nn.Module):
         y: Tensor = self.norm(self.blocks[-1](x, queries, distance))[:, 0]
         return y
 
-    def forward(self, item_seq: Tensor, seq_len: Tensor, item_table: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the K likeliest next items of each session and their logits, best first.
+    def forward(self, item_seq: Tensor, seq_len: Tensor, item_table: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the K likeliest next items of each session, best first, their logits, and the session's vector.
 
         Args:
             item_seq: (B, T) int64, oldest first, 0 = padding on the right, T at most max_length.
@@ -114,11 +114,12 @@ class SessionTransformer(nn.Module):
             item_table: (V+1, D) float32, row 0 is padding and is never a candidate; V >= K.
 
         Returns:
-            top_items (B, K) int64 in 1…V and top_logits (B, K) float32.
+            top_items (B, K) int64 in 1…V, top_logits (B, K) float32 and session_vector (B, D) float32.
         """
-        logits = self.last(item_seq, seq_len, item_table) @ item_table[1:].T  # (B, V)
+        session_vector = self.last(item_seq, seq_len, item_table)
+        logits = session_vector @ item_table[1:].T  # (B, V)
         top_logits, top_items = torch.topk(logits, self.config.candidate_count, dim=-1)
-        return top_items + 1, top_logits
+        return top_items + 1, top_logits, session_vector
 
     def _embed(self, item_seq: Tensor, item_table: Tensor) -> Tensor:
         x: Tensor = self.dropout(item_table[item_seq] * math.sqrt(self.config.hidden_dim))

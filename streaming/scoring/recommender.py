@@ -1,16 +1,18 @@
-"""A raw interaction and the shopper's held state in, the new state and records for Kafka out. No Flink.
+"""A shopper's raw record and held state in, the new state and records for Kafka out. No Flink.
 
-This is the slate's whole way: decode, session, model, weighing, encoding. One pure function a step; here they meet.
+This is the slate's whole way: decode, features, model, weighing, encoding. One pure function a step; here they meet.
 """
 
 import hashlib
+import time
 from dataclasses import dataclass
 from itertools import cycle, islice
 
 import msgspec
 
-from features.interaction import Interaction, Kind
-from features.session import SessionState, is_repeat, row, update
+from features import shopper
+from features.profile import Profile
+from features.shopper import ShopperState
 from features.spec import SPEC_VERSION
 from streaming.schemas import (
     Click,
@@ -19,36 +21,43 @@ from streaming.schemas import (
     FeatureRecord,
     Origin,
     Outgoing,
+    ProfileRequest,
     Purchase,
     Recommendation,
+    StoredProfile,
     Topic,
     dead_letter_record,
     decode,
     encode,
+    invalid,
     now_ms,
 )
+from streaming.scoring.advance import Advanced, advance
 from streaming.scoring.live_shop import LiveShop
 from streaming.scoring.model import SessionModel
-from streaming.scoring.slate import make_slate
+from streaming.scoring.slate import Slate, make_slate
 
 WARM_UP_COUNT = 500
 
 _TOPICS = Topic.RECOMMENDATIONS.value, Topic.FEATURE_LOG.value
 _PROBE_TOPICS = Topic.PROBE_SLATES.value, Topic.PROBE_LOG.value  # what is made up never meets what is real
-_STATE_ENCODER = msgspec.msgpack.Encoder()
-_STATE_DECODER = msgspec.msgpack.Decoder(SessionState)
+_ENCODER = msgspec.msgpack.Encoder()
+_STATE_DECODER = msgspec.msgpack.Decoder(ShopperState)
+_PROFILE_DECODER = msgspec.msgpack.Decoder(Profile)
+_NOBODY = shopper.present(shopper.new())
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What an interaction leads to. `state` is what to keep of the shopper; None keeps what is held."""
+    """What a record leads to. `state` is what to keep of the shopper; None keeps what is held."""
 
     records: list[Outgoing]
     state: bytes | None = None
+    late: bool = False  # the interaction came after the allowed lateness
 
 
 class Recommender:
-    """Answers interactions one at a time; holds nothing of any shopper."""
+    """Answers records one at a time; holds nothing of any shopper."""
 
     def __init__(self, model: SessionModel, shop: LiveShop, surface: str) -> None:
         self._model = model
@@ -56,46 +65,73 @@ class Recommender:
         self._surface = surface
 
     def answer(self, key: str, raw: bytes | None, origin: Origin, held: bytes | None) -> Answer:
-        """Return the slate, the feature row and the state after the interaction, or its dead letter.
+        """Return what a record of one of the topics SHOPPERS leads to; never raises for bad data.
 
-        A repeated interaction changes no state and is answered again, with the same rec_id. Without consent the slate
-        is made as for a shopper of whom nothing is known, and nothing is kept.
+        An interaction leads to a slate and, unless it has come before, a feature row and a new state; the first one of
+        a shopper also to the question what Feast has. Without consent the slate is made as for a shopper of whom
+        nothing is known, and nothing is kept. A profile that answers the question leads to a new state alone.
         """
         message = decode(key, raw, origin)
         if isinstance(message, DeadLetter):
             return Answer([dead_letter_record(message)])
-        assert isinstance(message, Click | Purchase), origin  # the topics of interactions hold nothing else
-        state, kept, logged = SessionState(), None, list[Outgoing]()
-        slate_id = rec_id(message.event_id, self._surface)
+        if isinstance(message, StoredProfile):
+            return _adopt(message, raw or b"", origin, held)
+        assert isinstance(message, Click | Purchase), origin  # the topics hold nothing else
         to_slates, to_log = _PROBE_TOPICS if origin.topic == Topic.PROBES else _TOPICS
-        if message.consent:
-            state = state if held is None else _STATE_DECODER.decode(held)
-            if not is_repeat(state, message.event_id):
-                state = update(state, interaction(message, self._shop.catalogue.category(message.item_id)))
-                kept = _STATE_ENCODER.encode(state)
-                features = FeatureRecord(
-                    rec_id=slate_id,
-                    event_id=message.event_id,
-                    spec_version=SPEC_VERSION,
-                    row=row(message.shopper_id, state, state.last_event_time_ms),
-                )
-                logged.append((to_log, message.shopper_id, encode(features)))
-        policy = self._shop.policy
-        slate, fallback = make_slate(state, self._model, self._shop.catalogue, policy)
-        recommendation = Recommendation(
-            rec_id=slate_id,
-            surface=self._surface,
-            shopper_id=message.shopper_id,
-            event_id=message.event_id,
-            origin=origin,
-            event_time_ms=message.event_time_ms,
-            emitted_time_ms=now_ms(),
-            slate=slate,
-            fallback=fallback,
-            policy_version=policy.version,
-            model_version=self._model.manifest.model_version,
+        key = message.shopper_id
+        if not message.consent:
+            slate = make_slate(_NOBODY, self._model, self._shop.catalogue, self._shop.policy)
+            return Answer([(to_slates, key, self._recommendation(message, origin, slate))])
+        state = shopper.new() if held is None else _STATE_DECODER.decode(held)
+        advanced = advance(state, message, self._shop.catalogue)
+        slate = make_slate(advanced.present, self._model, self._shop.catalogue, self._shop.policy)
+        records = [(to_slates, key, self._recommendation(message, origin, slate))]
+        if advanced.row is None:
+            return Answer(records)
+        records.append((to_log, key, self._features(message, origin, slate, advanced)))
+        if held is None and origin.topic != Topic.PROBES:
+            records.append((Topic.PROFILE_REQUESTS.value, key, encode(ProfileRequest(shopper_id=key))))
+        return Answer(records, _ENCODER.encode(advanced.state), advanced.late)
+
+    def _recommendation(self, message: Click | Purchase, origin: Origin, slate: Slate) -> bytes:
+        return encode(
+            Recommendation(
+                rec_id=rec_id(message.event_id, self._surface),
+                surface=self._surface,
+                shopper_id=message.shopper_id,
+                event_id=message.event_id,
+                origin=origin,
+                event_time_ms=message.event_time_ms,
+                emitted_time_ms=now_ms(),
+                slate=slate.items,
+                fallback=slate.fallback,
+                policy_version=slate.policy_version,
+                model_version=self._model.manifest.model_version,
+            )
         )
-        return Answer([(to_slates, message.shopper_id, encode(recommendation)), *logged], kept)
+
+    def _features(self, message: Click | Purchase, origin: Origin, slate: Slate, advanced: Advanced) -> bytes:
+        assert advanced.row is not None
+        return encode(
+            FeatureRecord(
+                rec_id=rec_id(message.event_id, self._surface),
+                event_id=message.event_id,
+                origin=origin,
+                item_id=message.item_id,
+                kind=advanced.interaction.kind,
+                interaction_time_ms=message.event_time_ms,
+                value=advanced.interaction.value,
+                sequence=advanced.state.sequence,
+                created_time_us=time.time_ns() // 1000,
+                items_offset=advanced.items_offset,
+                profile=advanced.state.adopted,
+                spec_version=SPEC_VERSION,
+                row=advanced.row,
+                profile_state=_ENCODER.encode(advanced.present.profile),
+                session_vector=slate.session_vector,
+                model_version=self._model.manifest.model_version,
+            )
+        )
 
     def warm_up(self) -> None:
         """Answer made-up clicks of every session length, so that the first shopper does not pay for first times."""
@@ -107,22 +143,32 @@ class Recommender:
                 shopper_id="warm-up",
                 session_id=f"warm-up-{n // 50}",
                 item_id=item,
-                event_time_ms=n,
+                event_time_ms=n * 2_000,
                 kind=ClickKind.VIEW,
             )
             held = self.answer("warm-up", encode(click), Origin(Topic.CLICKS, 0, n), held).state
 
 
-def interaction(message: Click | Purchase, category: str) -> Interaction:
-    return Interaction(
-        event_id=message.event_id,
-        shopper_id=message.shopper_id,
-        session_id=message.session_id,
-        item_id=message.item_id,
-        kind=Kind.PURCHASE if isinstance(message, Purchase) else Kind(message.kind),
-        event_time_ms=message.event_time_ms,
-        category=category,
-    )
+def decode_profile(message: StoredProfile) -> Profile:
+    """Return the profile that Feast had.
+
+    Raises:
+        ValueError: it is none, or one of another version of the features.
+    """
+    if message.spec_version != SPEC_VERSION:
+        msg = f"profile of feature spec {message.spec_version}, this job computes {SPEC_VERSION}"
+        raise ValueError(msg)
+    return _PROFILE_DECODER.decode(message.profile_state)
+
+
+def _adopt(message: StoredProfile, raw: bytes, origin: Origin, held: bytes | None) -> Answer:
+    try:
+        profile = decode_profile(message)
+    except ValueError as error:  # msgspec's errors are ValueErrors
+        return Answer([dead_letter_record(invalid(origin, str(error), raw))])
+    if held is None:  # forgotten meanwhile; the next interaction asks again
+        return Answer([])
+    return Answer([], _ENCODER.encode(shopper.adopt(_STATE_DECODER.decode(held), profile, str(origin))))
 
 
 def rec_id(event_id: str, surface: str) -> str:

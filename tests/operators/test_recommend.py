@@ -7,7 +7,7 @@ import pytest
 from support.harness import KeyedHarness
 
 from features.interaction import Interaction, Kind
-from features.session import SessionState
+from features.shopper import ShopperState, event_hash
 from features.simulator import shop
 from streaming.config import JobConfig, RecommendConfig
 from streaming.io.feed import to_message
@@ -20,6 +20,7 @@ from streaming.schemas import (
     Item,
     Outgoing,
     Policy,
+    ProfileRequest,
     Purchase,
     Reason,
     Recommendation,
@@ -36,6 +37,7 @@ STRUCTS = {
     Topic.PROBE_SLATES: Recommendation,
     Topic.FEATURE_LOG: FeatureRecord,
     Topic.PROBE_LOG: FeatureRecord,
+    Topic.PROFILE_REQUESTS: ProfileRequest,
     Topic.DEAD_LETTERS: DeadLetter,
 }
 
@@ -74,8 +76,8 @@ def test_click_leads_to_a_slate_and_the_feature_row_it_was_made_from(harness: Ke
     assert isinstance(features, FeatureRecord)
     assert slate.rec_id == features.rec_id
     assert slate.fallback is Fallback.NONE
-    assert (features.row.recent_items, features.row.counts) == (("i030",), (1, 0, 0, 0))
-    assert [key for _, key, _ in harness.output] == ["s", "s"]
+    assert (features.row.recent_items, features.row.session_counts) == (("i030",), (1, 0, 0, 0))
+    assert [key for _, key, _ in harness.output] == ["s", "s", "s"]
 
 
 def test_repeat_is_answered_with_the_same_id_and_changes_nothing(harness: KeyedHarness) -> None:
@@ -92,8 +94,8 @@ def test_shoppers_are_kept_apart_and_forgotten_after_the_ttl(harness: KeyedHarne
     send(harness, view(1, shopper="t"))
     assert {key for key, _ in harness.state} == {"s", "t"}
     assert all(ttl is not None for ttl in harness.ttl.values())
-    state = msgspec.msgpack.decode(harness.state["t", "session"], type=SessionState)
-    assert state.event_ids == ("e1",)
+    state = msgspec.msgpack.decode(harness.state["t", "shopper"], type=ShopperState)
+    assert state.seen == (event_hash("e1"),)
 
 
 def test_bad_record_leads_to_a_dead_letter_and_nothing_else(harness: KeyedHarness) -> None:

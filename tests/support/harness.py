@@ -3,6 +3,7 @@
 A fake, so tests/e2e shows on the real engine what is shown here.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -24,6 +25,14 @@ class _ValueState:
         self._harness.state[self._harness.key, self._name] = value
 
 
+class _Counter:
+    def __init__(self, counts: Counter[str], name: str) -> None:
+        self._counts, self._name = counts, name
+
+    def inc(self) -> None:
+        self._counts[self._name] += 1
+
+
 class _RuntimeContext:
     def __init__(self, harness: "KeyedHarness") -> None:
         self._harness = harness
@@ -31,6 +40,12 @@ class _RuntimeContext:
     def get_state(self, descriptor: Any) -> _ValueState:
         self._harness.ttl[descriptor.get_name()] = descriptor._ttl_config
         return _ValueState(self._harness, descriptor.get_name())
+
+    def get_metrics_group(self) -> "_RuntimeContext":
+        return self
+
+    def counter(self, name: str) -> "_Counter":
+        return _Counter(self._harness.counts, name)
 
 
 # What tells thread mode from process mode is where the real context lives.
@@ -43,6 +58,7 @@ class KeyedHarness:
     def __init__(self, function: Any) -> None:
         self.state: dict[tuple[str, str], Any] = {}  # (key, name) -> value
         self.ttl: dict[str, Any] = {}  # name -> StateTtlConfig or None
+        self.counts: Counter[str] = Counter()  # metrics
         self.output: list[Outgoing] = []
         self.key = ""
         self._function = function

@@ -48,15 +48,16 @@ def test_broken_file_is_named_with_the_remedy(folder: Path, name: str) -> None:
 def test_items_of_another_export_are_refused(folder: Path) -> None:
     manifest = read_manifest(folder)
     items = read_items(folder, manifest)
+    arrays = {name: getattr(items, name) for name in ("table", "popularity", "neighbours", "similarity")}
     shuffled = ["", *reversed(items.ids[1:])]
-    np.savez(folder / artifact.ITEMS, ids=np.array(shuffled), table=items.table, popularity=items.popularity)
+    np.savez(folder / artifact.ITEMS, ids=np.array(shuffled), **arrays)
     with pytest.raises(ArtifactError, match="of different exports"):
         SessionModel(folder)
 
 
 def test_model_for_other_features_is_refused(folder: Path) -> None:
     change_manifest(folder, spec_version=99)
-    with pytest.raises(ArtifactError, match="made for feature spec 99, this job computes 1"):
+    with pytest.raises(ArtifactError, match="made for feature spec 99, this job computes 2"):
         SessionModel(folder)
 
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features import interest
-from features.interest import Interest, Strongest
+from features.interest import Interests, Strongest
 from features.spec import INTEREST_COUNT, SHORT
 
 WEIGHTS = (1.0, 3.0, 2.0, 5.0)
@@ -33,11 +33,11 @@ def timed(touches: list[tuple[int, int, int]]) -> list[Touch]:
     return history
 
 
-def folded(history: list[Touch]) -> Interest:
-    state, newest = Interest(), 0
+def folded(history: list[Touch]) -> Interests:
+    state, newest = interest.empty(1), 0
     for time_ms, kind, key in history:
         newest = max(newest, time_ms)
-        interest.add(state, SHORT, key, kind, WEIGHTS[kind], time_ms, newest)
+        state = interest.add(state, SHORT, [key], kind, WEIGHTS[kind], time_ms, newest)
     return state
 
 
@@ -65,12 +65,12 @@ def test_weights_are_the_truth_less_at_most_the_cut_on_every_prefix(
     touches: list[tuple[int, int, int]], later_ms: int
 ) -> None:
     history = timed(touches)
-    state, newest = Interest(), 0
+    state, newest = interest.empty(1), 0
     for n, (time_ms, kind, key) in enumerate(history, start=1):
         newest = max(newest, time_ms)
-        interest.add(state, SHORT, key, kind, WEIGHTS[kind], time_ms, newest)
+        state = interest.add(state, SHORT, [key], kind, WEIGHTS[kind], time_ms, newest)
         now_ms = newest + later_ms
-        got = interest.strongest(state, SHORT, now_ms)
+        got = interest.strongest(state, SHORT, now_ms)[0]
         assert_right(got, truth(history[:n], now_ms))
         if len({key for _, _, key in history[:n]}) <= INTEREST_COUNT:
             assert got.cut == 0
@@ -83,10 +83,10 @@ def test_halves_merge_to_the_whole(touches: list[tuple[int, int, int]], data: st
     split = data.draw(st.integers(0, len(history)))
     now_ms = max(time_ms for time_ms, _, _ in history)
     merged = interest.merge(folded(history[:split]), folded(history[split:]), SHORT)
-    assert_right(interest.strongest(merged, SHORT, now_ms), truth(history, now_ms))
+    assert_right(interest.strongest(merged, SHORT, now_ms)[0], truth(history, now_ms))
 
 
 def test_what_is_unknown_weighs_nothing() -> None:
-    state = Interest()
-    interest.add(state, SHORT, "", 0, 1.0, START_MS, START_MS)
-    assert interest.strongest(state, SHORT, START_MS) == Strongest()
+    state = interest.empty(1)
+    state = interest.add(state, SHORT, [""], 0, 1.0, START_MS, START_MS)
+    assert interest.strongest(state, SHORT, START_MS) == (Strongest(),)

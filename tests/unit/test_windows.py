@@ -23,11 +23,12 @@ def histories(draw: st.DrawFn) -> tuple[Window, list[Touch]]:
 
 
 def folded(window: Window, history: list[Touch]) -> Tiles:
-    tiles: Tiles = {}
+    every: list[Tiles] = [{} for _ in WINDOWS]
+    tiles = every[WINDOWS.index(window)]
     newest = 0
     for time_ms, kind in history:
         newest = max(newest, time_ms)
-        windows.add(tiles, window, kind, time_ms, newest)
+        windows.add(every, kind, time_ms, newest)
     return tiles
 
 
@@ -47,11 +48,12 @@ def test_counts_are_those_of_the_window_and_at_most_a_tile_more_on_every_prefix(
 ) -> None:
     window, history = case
     later_ms = data.draw(st.integers(0, window.span_ms * 2))
-    tiles: Tiles = {}
+    every: list[Tiles] = [{} for _ in WINDOWS]
+    tiles = every[WINDOWS.index(window)]
     newest = 0
     for n, (time_ms, kind) in enumerate(history, start=1):
         seen, newest = history[:n], max(newest, time_ms)
-        windows.add(tiles, window, kind, time_ms, newest)
+        windows.add(every, kind, time_ms, newest)
         now_ms = newest + later_ms
         got = windows.counts(tiles, window, now_ms)
         assert got == tiled(window, seen, now_ms)

@@ -1,0 +1,118 @@
+"""The feature row: what a slate is made from, what Feast holds, what a model is trained on.
+
+`features.spec.FEATURES` says of each column what it is. `columns` lays a row out under those names.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from features import interest, price, uncertainty, windows
+from features.interaction import KINDS
+from features.interest import Strongest
+from features.items import Items, collaborative_interest, content_interest
+from features.shopper import Present
+from features.spec import COLLABORATIVE_RECENT_COUNT, DIMENSIONS, KIND_WEIGHT, LONG, SHORT, WINDOWS
+
+Value = str | int | float | bytes | tuple[str, ...] | tuple[int, ...] | tuple[float, ...] | None
+_NAMES = tuple([kind.value for kind in KINDS])
+_WEIGHTS = tuple([KIND_WEIGHT[kind] for kind in KINDS])
+
+
+@dataclass(slots=True)  # not frozen: that would cost more than the arithmetic
+class FeatureRow:
+    """The features of one shopper at `event_time_ms`, the time of the newest interaction. Never changed."""
+
+    shopper_id: str
+    event_time_ms: int
+    session_id: str
+    session_counts: tuple[int, ...]  # by kind
+    session_duration_ms: int
+    gap_last_ms: int | None
+    gap_mean_ms: float | None
+    dwell_last_ms: int | None
+    dwell_mean_ms: float | None
+    recent_items: tuple[str, ...]  # oldest first
+    recent_kinds: tuple[str, ...]
+    recent_age_ms: tuple[int, ...]
+    window_counts: tuple[tuple[int, ...], ...]  # by window, by kind
+    short_interest: Strongest  # of categories
+    long_interests: tuple[Strongest, ...]  # by dimension
+    content_interest: tuple[float, ...]  # () without any
+    collaborative_items: tuple[str, ...]
+    collaborative_weights: tuple[float, ...]
+    price_centre: float | None
+    price_spread: float | None
+    purchase_count: int
+    purchase_value: float
+    purchase_recency_ms: int | None
+    evidence_count: int
+    late_count: int
+    interest_entropy: float | None
+    interest_drift: float | None
+
+
+def row(shopper_id: str, present: Present, items: Items) -> FeatureRow:
+    """Return the features of `present` at the time of its newest interaction."""
+    profile, session = present.profile, present.session
+    now_ms = session.last_ms
+    recent, length = session.recent_items, session.length
+    ages_ms = tuple([now_ms - each for each in session.recent_times_ms])
+    weights = [
+        _WEIGHTS[kind] * 2.0 ** (-age_ms / SHORT[kind])
+        for kind, age_ms in zip(session.recent_kinds, ages_ms, strict=True)
+    ]
+    (short,), long = interest.strongest(profile.short, SHORT, now_ms), interest.strongest(profile.long, LONG, now_ms)
+    collaborative_items, collaborative_weights = collaborative_interest(
+        items, recent[-COLLABORATIVE_RECENT_COUNT:], weights[-COLLABORATIVE_RECENT_COUNT:]
+    )
+    return FeatureRow(
+        shopper_id=shopper_id,
+        event_time_ms=now_ms,
+        session_id=session.session_id,
+        session_counts=session.counts,
+        session_duration_ms=now_ms - session.start_ms,
+        gap_last_ms=session.gap_last_ms,
+        gap_mean_ms=(now_ms - session.start_ms) / (length - 1) if length > 1 else None,
+        dwell_last_ms=session.dwell_last_ms,
+        dwell_mean_ms=session.dwell_sum_ms / session.dwell_count if session.dwell_count else None,
+        recent_items=recent,
+        recent_kinds=tuple([_NAMES[kind] for kind in session.recent_kinds]),
+        recent_age_ms=ages_ms,
+        window_counts=tuple(
+            [windows.counts(tiles, window, now_ms) for tiles, window in zip(profile.tiles, WINDOWS, strict=True)]
+        ),
+        short_interest=short,
+        long_interests=long,
+        content_interest=content_interest(items, recent, weights),
+        collaborative_items=collaborative_items,
+        collaborative_weights=collaborative_weights,
+        price_centre=price.centre(profile.price),
+        price_spread=price.spread(profile.price),
+        purchase_count=profile.purchases,
+        purchase_value=profile.purchase_value,
+        purchase_recency_ms=now_ms - profile.last_purchase_ms if profile.purchases else None,
+        evidence_count=profile.evidence,
+        late_count=profile.late,
+        interest_entropy=uncertainty.entropy(long[0]),
+        interest_drift=uncertainty.drift(short, long[0]),
+    )
+
+
+def columns(features: FeatureRow) -> Mapping[str, Value]:
+    """Return the row by the names of `features.spec.FEATURES`, without those that the job adds to it."""
+    found: dict[str, Value] = {
+        name: getattr(features, name) for name in FeatureRow.__slots__ if name not in ("shopper_id", *_NESTED)
+    }
+    found["session_length"] = sum(features.session_counts)
+    for kind, count in zip(KINDS, features.session_counts, strict=True):
+        found[f"session_{kind}_count"] = count
+    for window, of_window in zip(WINDOWS, features.window_counts, strict=True):
+        for kind, count in zip(KINDS, of_window, strict=True):
+            found[f"{kind}_count_{window.name}"] = count
+    names = ("short_category", *[f"long_{dimension}" for dimension in DIMENSIONS])
+    for name, each in zip(names, (features.short_interest, *features.long_interests), strict=True):
+        found[f"{name}_keys"], found[f"{name}_weights"], found[f"{name}_cut"] = each.keys, each.weights, each.cut
+    return found
+
+
+_NESTED = ("session_counts", "window_counts", "short_interest", "long_interests")

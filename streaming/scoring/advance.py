@@ -1,0 +1,57 @@
+"""One interaction further: a message and the catalogue -> the shopper's next state and feature row.
+
+The job and the recomputation of its log (`streaming.parity`) both go this way.
+"""
+
+from typing import NamedTuple
+
+from features import shopper
+from features.interaction import Interaction, Kind
+from features.row import FeatureRow, row
+from features.shopper import Present, ShopperState
+from streaming.schemas import Click, Purchase
+from streaming.scoring.catalogue import Catalogue
+
+
+class Advanced(NamedTuple):
+    interaction: Interaction
+    state: ShopperState
+    present: Present
+    row: FeatureRow | None  # None for an interaction that came again: it changes nothing
+    items_offset: int  # up to which the catalogue was known
+    late: bool  # it came after the allowed lateness
+
+
+def advance(state: ShopperState, message: Click | Purchase, catalogue: Catalogue) -> Advanced:
+    """Return what is known of the shopper after `message`."""
+    with catalogue.unchanged() as items_offset:
+        did = interaction(message, catalogue)
+        after = shopper.update(state, did)
+        present = shopper.present(after)
+        features = None if after is state else row(message.shopper_id, present, catalogue)
+    late = after.settled.profile.late > state.settled.profile.late
+    return Advanced(did, after, present, features, items_offset, late)
+
+
+def interaction(message: Click | Purchase, catalogue: Catalogue) -> Interaction:
+    """Return what the shopper did, with what the shop knows of the item now."""
+    kind, price, quantity = Kind.PURCHASE, None, 1
+    if isinstance(message, Purchase):
+        price, quantity = message.price, message.quantity
+    else:
+        kind = Kind(message.kind)
+    item = message.item_id
+    return Interaction(
+        event_id=message.event_id,
+        shopper_id=message.shopper_id,
+        session_id=message.session_id,
+        item_id=item,
+        kind=kind,
+        event_time_ms=message.event_time_ms,
+        category=catalogue.category(item),
+        price=price,
+        quantity=quantity,
+        brand=catalogue.brand(item),
+        merchant=catalogue.merchant(item),
+        price_quantile=catalogue.price_quantile(item),
+    )

@@ -1,0 +1,165 @@
+"""The features recomputed from the whole history, each from its definition, with no state: obviously right, O(n²)."""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from itertools import pairwise
+from math import log2
+from typing import Any
+
+import numpy as np
+
+from features.interaction import KINDS, Interaction, Kind
+from features.shopper import event_hash
+from features.spec import (
+    COLLABORATIVE_COUNT,
+    COLLABORATIVE_RECENT_COUNT,
+    DIMENSIONS,
+    DWELL_AT_MOST_MS,
+    INACTIVITY_GAP_MS,
+    KIND_WEIGHT,
+    LONG_HALF_LIFE_MS,
+    PRICE_BIN_COUNT,
+    RECENT_COUNT,
+    SHORT_HALF_LIFE_MS,
+    WINDOWS,
+)
+
+
+class Shop:
+    """A few items with content and neighbours, as `features.items.Items` wants them."""
+
+    def content(self, item_ids: Sequence[str]) -> Any:
+        return np.array([[*self.vector(each), 1.0] if each != "i0" else [0.0] * 5 for each in item_ids])
+
+    def neighbours(self, item_id: str) -> list[tuple[str, float]]:
+        number = int(item_id[1:])
+        return [(f"i{(number + step) % 9}", 1.0 / (step + 1)) for step in range(1, 4)]
+
+    @staticmethod
+    def vector(item_id: str) -> list[float]:
+        return [float((int(item_id[1:]) + 1) * (n + 2) % 7) / 7 for n in range(4)]
+
+
+def in_order(history: Sequence[Interaction]) -> list[Interaction]:
+    return sorted(history, key=lambda each: (each.event_time_ms, event_hash(each.event_id)))
+
+
+def naive_columns(history: Sequence[Interaction]) -> dict[str, Any]:
+    """Return every column of the row after `history`, in which nothing is late."""
+    ordered = in_order(history)
+    now = ordered[-1].event_time_ms
+    sessions: list[list[Interaction]] = []
+    for each in ordered:
+        last = sessions[-1][-1] if sessions else None
+        if (
+            last is None
+            or last.session_id != each.session_id
+            or each.event_time_ms - last.event_time_ms > INACTIVITY_GAP_MS
+        ):
+            sessions.append([])
+        sessions[-1].append(each)
+    session = sessions[-1]
+    times = [each.event_time_ms for each in session]
+    gaps = [b - a for a, b in pairwise(times)]
+    dwells = [
+        gap for gap, each in zip(gaps, session, strict=False) if each.kind is Kind.VIEW and gap <= DWELL_AT_MOST_MS
+    ]
+    recent = ordered[-RECENT_COUNT:]
+    purchases = [each for each in ordered if each.kind is Kind.PURCHASE]
+    found: dict[str, Any] = {
+        "event_time_ms": now,
+        "session_id": session[-1].session_id,
+        "session_length": len(session),
+        "session_duration_ms": times[-1] - times[0],
+        "gap_last_ms": gaps[-1] if gaps else None,
+        "gap_mean_ms": sum(gaps) / len(gaps) if gaps else None,
+        "dwell_last_ms": dwells[-1] if dwells else None,
+        "dwell_mean_ms": sum(dwells) / len(dwells) if dwells else None,
+        "recent_items": tuple(each.item_id for each in recent),
+        "recent_kinds": tuple(each.kind.value for each in recent),
+        "recent_age_ms": tuple(now - each.event_time_ms for each in recent),
+        "purchase_count": len(purchases),
+        "purchase_value": sum(each.price * each.quantity for each in purchases if each.price is not None),
+        "purchase_recency_ms": now - purchases[-1].event_time_ms if purchases else None,
+        "evidence_count": len(ordered),
+        "late_count": 0,
+    }
+    for kind in KINDS:
+        found[f"session_{kind}_count"] = sum(each.kind is kind for each in session)
+        for window in WINDOWS:
+            begin = (now - window.span_ms) // window.tile_ms * window.tile_ms
+            found[f"{kind}_count_{window.name}"] = sum(
+                each.kind is kind and each.event_time_ms >= begin for each in ordered
+            )
+    found.update(_price(ordered))
+    found.update(_similar(recent, now))
+    short = _interest(ordered, "category", SHORT_HALF_LIFE_MS, now)
+    found["short_category"] = short
+    for dimension in DIMENSIONS:
+        found[f"long_{dimension}"] = _interest(ordered, dimension, LONG_HALF_LIFE_MS, now)
+    long = found["long_category"]
+    found["interest_entropy"] = _entropy(_shares(long)) if sum(long.values()) else None
+    has_both = sum(short.values()) and sum(long.values())
+    found["interest_drift"] = _divergence(_shares(short), _shares(long)) if has_both else None
+    return found
+
+
+def _interest(ordered: list[Interaction], dimension: str, half_life_ms: dict[Kind, int], now: int) -> dict[str, float]:
+    weights: dict[str, float] = defaultdict(float)
+    for each in ordered:
+        if key := getattr(each, dimension):
+            weights[key] += KIND_WEIGHT[each.kind] * 0.5 ** ((now - each.event_time_ms) / half_life_ms[each.kind])
+    return dict(weights)
+
+
+def _shares(weights: dict[str, float]) -> dict[str, float]:
+    return {key: weight / sum(weights.values()) for key, weight in weights.items()}
+
+
+def _entropy(shares: dict[str, float]) -> float:
+    return sum(-share * log2(share) for share in shares.values() if share)
+
+
+def _divergence(p: dict[str, float], q: dict[str, float]) -> float:
+    middle = {key: (p.get(key, 0) + q.get(key, 0)) / 2 for key in p | q}
+    return _entropy(middle) - (_entropy(p) + _entropy(q)) / 2
+
+
+def _price(ordered: list[Interaction]) -> dict[str, float | None]:
+    """Weighted quantiles of the price quantiles themselves, without any bins."""
+    pairs = sorted((each.price_quantile, KIND_WEIGHT[each.kind]) for each in ordered if each.price_quantile is not None)
+    if not pairs:
+        return {"price_centre": None, "price_spread": None}
+
+    def at(share: float) -> float:
+        below = 0.0
+        for quantile, weight in pairs:
+            below += weight
+            if below >= share * sum(weight for _, weight in pairs):
+                return quantile
+        raise AssertionError
+
+    return {"price_centre": at(0.5), "price_spread": at(0.75) - at(0.25)}
+
+
+PRICE_BOUND = 1 / PRICE_BIN_COUNT  # of the centre; of the spread twice
+
+
+def _similar(recent: list[Interaction], now: int) -> dict[str, tuple[Any, ...]]:
+    shop = Shop()
+    weights = [
+        KIND_WEIGHT[each.kind] * 0.5 ** ((now - each.event_time_ms) / SHORT_HALF_LIFE_MS[each.kind]) for each in recent
+    ]
+    known = [
+        (weight, shop.vector(each.item_id))
+        for weight, each in zip(weights, recent, strict=True)
+        if each.item_id != "i0"
+    ]
+    total = sum(weight for weight, _ in known)
+    content = tuple(sum(w * np.array(v) for w, v in known) / total) if total > 0 else ()
+    sums: Counter[str] = Counter()
+    for weight, each in list(zip(weights, recent, strict=True))[-COLLABORATIVE_RECENT_COUNT:]:
+        for neighbour, similarity in shop.neighbours(each.item_id):
+            sums[neighbour] += weight * similarity  # type: ignore[assignment]
+    ranked = sorted(sums.items(), key=lambda pair: (-pair[1], pair[0]))[:COLLABORATIVE_COUNT]
+    return {"content_interest": content, "collaborative": tuple(ranked)}

@@ -1,0 +1,38 @@
+"""What the job must come to hold, by the pure functions alone."""
+
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+
+from features import shopper
+from features.interaction import Interaction
+from features.row import FeatureRow
+from features.shopper import ShopperState
+from features.simulator import shop
+from onnx_models.artifact import read_items, read_manifest
+from streaming.io.feed import to_item, to_message
+from streaming.scoring.advance import advance
+from streaming.scoring.catalogue import Catalogue
+
+ARTIFACT = Path(__file__).parents[2] / "onnx_models" / "artifacts" / "generator"
+
+
+@cache
+def generator_catalogue() -> Catalogue:
+    catalogue = Catalogue(read_items(ARTIFACT, read_manifest(ARTIFACT)))
+    for offset, each in enumerate(shop.items()):
+        catalogue.put(each.item_id, to_item(each), offset)
+    return catalogue
+
+
+def newest_rows(interactions: Iterable[Interaction]) -> dict[str, FeatureRow]:
+    """Return each shopper's row after all `interactions` of the simulated shop."""
+    states: dict[str, ShopperState] = {}
+    rows: dict[str, FeatureRow] = {}
+    for each in interactions:
+        held = states.get(each.shopper_id) or shopper.new()
+        advanced = advance(held, to_message(each), generator_catalogue())
+        states[each.shopper_id] = advanced.state
+        if advanced.row is not None:
+            rows[each.shopper_id] = advanced.row
+    return rows
