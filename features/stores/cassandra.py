@@ -1,0 +1,133 @@
+"""Feast's online store on Cassandra in which the newest row of an entity stands, whatever the order of arrival.
+
+A row is one cell, written `USING TIMESTAMP` of its event time, so that Cassandra itself keeps the newest. Of two cells
+with one timestamp it keeps the greater value, and a value begins with its created time.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+from cassandra import DriverException, OperationTimedOut, RequestExecutionException
+from cassandra.cluster import NoHostAvailable, Session
+from cassandra.concurrent import execute_concurrent_with_args
+from cassandra.policies import ConstantReconnectionPolicy
+from feast import Entity, FeatureView
+from feast.infra.key_encoding_utils import serialize_entity_key
+from feast.infra.online_stores.cassandra_online_store.cassandra_online_store import (
+    CassandraOnlineStore,
+    CassandraOnlineStoreConfig,
+)
+from feast.protos.feast.types.EntityKey_pb2 import EntityKey
+from feast.repo_config import RepoConfig
+
+from features.stores.packed import Found, PackedRow, Row, pack_rows, unpack, value_makers
+
+RECONNECT_S = 1.0
+TYPE: Literal["features.stores.cassandra.NewestCassandraOnlineStore"] = (
+    "features.stores.cassandra.NewestCassandraOnlineStore"
+)
+
+
+class NewestCassandraOnlineStoreConfig(CassandraOnlineStoreConfig):
+    """As Feast's own; the keyspace must exist."""
+
+    type: Literal["features.stores.cassandra.NewestCassandraOnlineStore"] = TYPE  # type: ignore[assignment]
+
+
+class NewestCassandraOnlineStore(CassandraOnlineStore):
+    """One table a view, one row an entity; connection and configuration are Feast's own."""
+
+    away_errors: tuple[type[Exception], ...] = (
+        NoHostAvailable,
+        OperationTimedOut,
+        RequestExecutionException,
+        DriverException,
+    )
+
+    def __init__(self) -> None:
+        self._prepared_statements = {}  # Feast's own is shared by all stores of a process
+
+    def where(self, config: RepoConfig) -> str:
+        """Return what an operator calls this store."""
+        return f"Cassandra at {', '.join(config.online_store.hosts or ())}:{config.online_store.port or 9042}"
+
+    def write_packed(self, config: RepoConfig, view: FeatureView, rows: Sequence[PackedRow]) -> None:
+        """Write `rows`, of which an older one than what is there changes nothing."""
+        execute_concurrent_with_args(
+            self._get_session(config),
+            self._prepare(
+                config, f"INSERT INTO {self._table(config, view)} (entity_key, content) VALUES (?, ?) USING TIMESTAMP ?"
+            ),
+            [(key, content, event_time_us) for key, event_time_us, content in rows],
+            concurrency=config.online_store.write_concurrency,
+            execution_profile=self._write_execution_profile,
+        )
+
+    def online_write_batch(
+        self, config: RepoConfig, table: FeatureView, data: list[Row], progress: Callable[[int], Any] | None
+    ) -> None:
+        self.write_packed(config, table, pack_rows(config, data))
+        if progress:
+            progress(len(data))
+
+    def online_read(
+        self,
+        config: RepoConfig,
+        table: FeatureView,
+        entity_keys: list[EntityKey],
+        requested_features: list[str] | None = None,
+    ) -> list[Found]:
+        # Unlike in Feast's own store a read that fails raises: a shopper who is not there is another thing.
+        results = execute_concurrent_with_args(
+            self._get_session(config),
+            self._prepare(config, f"SELECT content FROM {self._table(config, table)} WHERE entity_key = ?"),
+            [(serialize_entity_key(each, config.entity_key_serialization_version),) for each in entity_keys],
+            concurrency=config.online_store.read_concurrency,
+            execution_profile=self._read_execution_profile,
+        )
+        found = [rows.one() for _, rows in results]
+        return [unpack(table, None if row is None else row.content, requested_features) for row in found]
+
+    def update(
+        self,
+        config: RepoConfig,
+        tables_to_delete: Sequence[FeatureView],
+        tables_to_keep: Sequence[FeatureView],
+        entities_to_delete: Sequence[Entity],
+        entities_to_keep: Sequence[Entity],
+        partial: bool,
+    ) -> None:
+        session = self._get_session(config)
+        for view in tables_to_keep:
+            value_makers(view)  # what cannot be kept is better said now
+            session.execute(
+                f"CREATE TABLE IF NOT EXISTS {self._table(config, view)} (entity_key blob PRIMARY KEY, content blob)"
+            )
+        for view in tables_to_delete:
+            session.execute(f"DROP TABLE IF EXISTS {self._table(config, view)}")
+
+    def teardown(self, config: RepoConfig, tables: Sequence[FeatureView], entities: Sequence[Entity]) -> None:
+        for view in tables:
+            self._get_session(config).execute(f"DROP TABLE IF EXISTS {self._table(config, view)}")
+
+    def disconnect(self) -> None:
+        """Let the connection go; the next call makes a new one."""
+        if self._session:
+            self._cluster.shutdown()
+            self._cluster = self._session = None
+            self._prepared_statements.clear()
+
+    def _get_session(self, config: RepoConfig) -> Session:
+        if not self._session:
+            super()._get_session(config)
+            # The driver's own waits twice as long after each failure, up to ten minutes.
+            self._cluster.reconnection_policy = ConstantReconnectionPolicy(RECONNECT_S, max_attempts=None)
+        return self._session
+
+    def _prepare(self, config: RepoConfig, statement: str) -> Any:
+        if statement not in self._prepared_statements:
+            self._prepared_statements[statement] = self._get_session(config).prepare(statement)
+        return self._prepared_statements[statement]
+
+    def _table(self, config: RepoConfig, view: FeatureView) -> str:
+        return self._fq_table_name(config.online_store.keyspace, config.project, view)

@@ -1,0 +1,106 @@
+"""A row of a feature view as one value: what both online stores keep.
+
+One value an entity, instead of Feast's one a feature: a write is one statement, and no reader ever sees half of one row
+and half of another. A row is newer by (event time, created time), as in Feast's point-in-time joins.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+import msgspec
+from feast import FeatureView
+from feast.infra.key_encoding_utils import serialize_entity_key
+from feast.protos.feast.types.EntityKey_pb2 import EntityKey
+from feast.protos.feast.types.Value_pb2 import Value
+from feast.repo_config import RepoConfig
+
+Row = tuple[EntityKey, dict[str, Value], datetime, datetime | None]  # as Feast hands it to a store
+Found = tuple[datetime | None, dict[str, Value] | None]  # as Feast wants it from a store
+Native = Any  # a number, a text, bytes, a list of one of them, or None: what msgpack holds
+
+_ENCODER = msgspec.msgpack.Encoder()
+_DECODER = msgspec.msgpack.Decoder(tuple[int, dict[str, Any]])
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+class PackedRow(NamedTuple):
+    """`content` begins with the created time, big-endian: of two rows with one event time, the greater is the newer."""
+
+    key: bytes  # Feast's entity key
+    event_time_us: int
+    content: bytes
+
+
+def pack(key: bytes, event_time_us: int, created_time_us: int, values: dict[str, Native]) -> PackedRow:
+    content = created_time_us.to_bytes(8, "big") + _ENCODER.encode((event_time_us, values))
+    return PackedRow(key, event_time_us, content)
+
+
+def pack_rows(config: RepoConfig, rows: Sequence[Row]) -> list[PackedRow]:
+    """Return the rows that Feast wants written, the newest of each entity."""
+    packed: dict[bytes, PackedRow] = {}
+    for entity_key, values, event_time, created_time in rows:
+        natives = {name: _native(value) for name, value in values.items()}
+        key = serialize_entity_key(entity_key, config.entity_key_serialization_version)
+        row = pack(key, _microseconds(event_time), _microseconds(created_time or _EPOCH), natives)
+        if key not in packed or packed[key][1:] <= row[1:]:
+            packed[key] = row
+    return list(packed.values())
+
+
+def unpack(
+    view: FeatureView, content: bytes | None, requested: Collection[str] | None, now: datetime | None = None
+) -> Found:
+    """Return a stored row; nothing if there is none or if it is older than the view's TTL allows."""
+    if content is None:
+        return None, None
+    event_time_us, values = _DECODER.decode(memoryview(content)[8:])
+    event_time = _EPOCH + event_time_us * _MICROSECOND
+    if view.ttl and (now or datetime.now(UTC)) - event_time > view.ttl:
+        return None, None
+    makers = value_makers(view)
+    wanted = makers.keys() if requested is None else requested
+    return event_time, {name: makers[name](values.get(name)) for name in wanted if name in makers}
+
+
+def value_makers(view: FeatureView) -> dict[str, Callable[[Native], Value]]:
+    """Return how each feature of `view` becomes a Value.
+
+    Raises:
+        ValueError: a feature has a type that the stores do not keep; the message names it.
+    """
+    makers = {}
+    for each in view.features:
+        field = f"{each.dtype.to_value_type().name.lower()}_val"
+        descriptor = Value.DESCRIPTOR.fields_by_name.get(field)
+        if descriptor is None or (descriptor.message_type and not field.endswith("_list_val")):
+            msg = (
+                f"{view.name}:{each.name} is of type {each.dtype}; the store keeps numbers, texts, bytes, lists of them"
+            )
+            raise ValueError(msg)
+        makers[each.name] = _maker(field, descriptor.message_type._concrete_class if descriptor.message_type else None)
+    return makers
+
+
+def _maker(field: str, list_type: type | None) -> Callable[[Native], Value]:
+    def make(native: Native) -> Value:
+        if native is None:
+            return Value()
+        return Value(**{field: native if list_type is None else list_type(val=native)})
+
+    return make
+
+
+def _native(value: Value) -> Native:
+    field = value.WhichOneof("val")
+    if field is None:
+        return None
+    held = getattr(value, field)
+    return list(held.val) if field.endswith("_list_val") else held
+
+
+def _microseconds(time: datetime) -> int:
+    aware = time if time.tzinfo else time.replace(tzinfo=UTC)  # Feast: a naive time is UTC
+    return (aware - _EPOCH) // _MICROSECOND

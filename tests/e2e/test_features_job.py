@@ -1,0 +1,113 @@
+"""The job `features`: profiles out of Feast, and a store that is away."""
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+from feast import FeatureStore
+from support.records import feature_record, views
+
+from features.simulator import shop
+from features.spec import DAY_MS, View
+from infra.local.feast import feast_repo
+from infra.local.kafka import local_kafka
+from infra.local.stack import Job, local_job
+from infra.local.subscriber import Subscriber
+from infra.local.topics import create_topics
+from streaming.config import FEATURES_GROUP, NEWEST
+from streaming.io.feed import Feed, to_item
+from streaming.io.lag import lag
+from streaming.io.online_store import OnlineStore
+from streaming.schemas import FeatureRecord, ProfileRequest, StoredProfile, Topic, encode, now_ms
+
+DEADLINE_S = 90.0
+START_MS = now_ms() - 60_000
+
+
+class Running:
+    """A broker, a Feast repo, and one job `features` after another on them."""
+
+    def __init__(self, home: Path, bootstrap_servers: str, feed: Feed, repo: Path) -> None:
+        self.home, self.bootstrap_servers, self.feed, self.repo = home, bootstrap_servers, feed, repo
+
+    def job(self, *options: str) -> AbstractContextManager[Job]:
+        return local_job("features", self.home, self.bootstrap_servers, "--feast-repo", str(self.repo), *options)
+
+    def log(self, *records: FeatureRecord) -> None:
+        for each in records:
+            self.feed.raw(Topic.FEATURE_LOG, each.row.shopper_id, encode(each))
+        self.feed.flush()
+
+    def stored(self, name: str, shopper_id: str) -> object:
+        store = FeatureStore(repo_path=str(self.repo))
+        got = store.get_online_features([name], [{"shopper_id": shopper_id}])
+        return got.to_dict()[name.partition(":")[2]][0]
+
+    def item(self, name: str, item_id: str) -> object:
+        store = FeatureStore(repo_path=str(self.repo))
+        return store.get_online_features([f"{View.ITEM}:{name}"], [{"item_id": item_id}]).to_dict()[name][0]
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    home = tmp_path_factory.mktemp("features")
+    with local_kafka(home / "kafka") as broker:
+        create_topics(broker.bootstrap_servers)
+        repo = feast_repo(home / "repo")
+        with Feed(broker.bootstrap_servers) as feed:
+            yield Running(home, broker.bootstrap_servers, feed, repo)
+
+
+def wait(job: Job, until: Callable[[], object]) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while not until():
+        job.assert_running()
+        assert time.monotonic() < deadline, job.log_tail()
+        time.sleep(0.05)
+
+
+def test_rows_and_items_reach_feast_and_profiles_are_answered_for_those_who_have_one(running: Running) -> None:
+    old = feature_record(views("back", START_MS - 40 * DAY_MS, START_MS - 40 * DAY_MS + 1))
+    store = OnlineStore(running.repo, 1.0)
+    store.write([old])
+    store.close()
+    tea, gone = shop.items()[0], shop.items()[1]
+    running.feed.items([tea, gone])
+    running.feed.raw(Topic.ITEMS, gone.item_id, None)
+    for shopper_id in ("nobody", "back"):
+        running.feed.raw(Topic.PROFILE_REQUESTS, shopper_id, encode(ProfileRequest(shopper_id=shopper_id)))
+    running.feed.raw(Topic.PROFILE_REQUESTS, "bad", b"{")
+    running.log(feature_record(views("new", START_MS)))
+    with running.job() as job, Subscriber(running.bootstrap_servers, Topic.PROFILES, StoredProfile) as profiles:
+        answers: list[StoredProfile] = []
+        wait(job, lambda: answers.extend(each for each in [profiles.poll(0.1)] if each) or answers)
+        assert [(each.shopper_id, each.profile_state) for each in answers] == [("back", old.profile_state)]
+        wait(job, lambda: running.stored(f"{View.SESSION}:session_length", "new") == 1)
+        wait(job, lambda: running.item("stock", gone.item_id) == 0)
+        assert running.item("content", tea.item_id) == list(to_item(tea).content or ())
+        assert running.item("name", gone.item_id) is None
+        assert profiles.poll(1.0) is None
+
+
+def test_store_that_stays_away_fails_the_job_clearly_and_its_rows_come_after_the_restore(running: Running) -> None:
+    with running.job("--checkpoint-interval-ms", "500") as job:
+        running.log(feature_record(views("before", START_MS)))
+        wait(job, lambda: running.stored(f"{View.SESSION}:session_length", "before") == 1)
+        wait(job, lambda: lag(running.bootstrap_servers, FEATURES_GROUP, Topic.FEATURE_LOG) == 0)
+        job.process.terminate()
+        job.process.wait(DEADLINE_S)
+    other = sqlite3.connect(running.repo / "data" / "online_store.db", isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    with running.job("--restore", NEWEST, "--store-patience-s", "2") as job:
+        running.log(feature_record(views("during", START_MS, START_MS + 1)))
+        job.process.wait(DEADLINE_S)
+        assert "SQLite at" in job.log.read_text(encoding="utf-8")
+        assert "has not answered for 2 s" in job.log.read_text(encoding="utf-8")
+    other.execute("ROLLBACK")
+    other.close()
+    assert running.stored(f"{View.SESSION}:session_length", "during") is None
+    with running.job("--restore", NEWEST) as job:
+        wait(job, lambda: running.stored(f"{View.SESSION}:session_length", "during") == 2)
