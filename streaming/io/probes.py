@@ -17,8 +17,8 @@ import msgspec
 import numpy as np
 from confluent_kafka import KafkaException, Producer
 
-from streaming.io.compacted import ControlTopicError, read_compacted
 from streaming.io.tail import at_the_end
+from streaming.io.topics import ControlTopicError, read_compacted
 from streaming.schemas import Click, ClickKind, Recommendation, Topic, encode, now_ms
 
 PROBE_ITEMS = 200  # distinct items in the made-up sessions

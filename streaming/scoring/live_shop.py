@@ -2,7 +2,7 @@
 
 import threading
 
-from streaming.io.compacted import read_compacted
+from streaming.io.topics import read_compacted
 from streaming.schemas import CONTROL, DeadLetter, Item, Origin, Policy, Topic, decode
 from streaming.scoring.catalogue import Catalogue
 from streaming.scoring.model import SessionModel

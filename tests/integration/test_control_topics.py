@@ -12,10 +12,10 @@ from confluent_kafka.cimpl import NewTopic
 from features.simulator import shop
 from infra.local.kafka import local_kafka
 from infra.local.topics import create_topics
-from streaming.io.compacted import ControlTopicError, read_compacted
 from streaming.io.feed import Feed
 from streaming.io.lag import lag
 from streaming.io.probes import NotReadyError, wait_until_warm
+from streaming.io.topics import ControlTopicError, read_compacted
 from streaming.schemas import Policy, Topic
 from streaming.scoring.live_shop import shared_shop
 from streaming.scoring.model import shared_model

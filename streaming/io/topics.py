@@ -1,0 +1,95 @@
+"""Reads topics up to their present end, beside the stream or before it begins."""
+
+from collections.abc import Iterator, Sequence
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from streaming.schemas import Origin
+
+TIMEOUT_S = 30.0
+Record = tuple[Origin, bytes, bytes | None]  # where it lies, key, value
+
+
+class ControlTopicError(Exception):
+    """A control topic is not as it must be; the message says what was found and what to do."""
+
+
+def read_compacted(bootstrap_servers: str, topics: Sequence[str]) -> Iterator[Record]:
+    """Yield every record of compacted topics that is there now, in topic order.
+
+    Raises:
+        ControlTopicError: a topic is not there, or has more than one partition.
+        KafkaException: the broker is not there, or did not answer within TIMEOUT_S.
+    """
+    for topic in topics:
+        count = len(partitions(bootstrap_servers, topic))
+        if count != 1:
+            msg = (
+                f"topic `{topic}` on {bootstrap_servers} has {count} partitions, expected 1 (0: there is no such "
+                "topic). The newest record of a key is told by its offset; create it with one partition"
+            )
+            raise ControlTopicError(msg)
+        yield from read_partition(bootstrap_servers, topic, 0)
+
+
+def partitions(bootstrap_servers: str, topic: str) -> list[int]:
+    """Return the numbers of the topic's partitions, none if it is not there."""
+    reader = consumer(bootstrap_servers)
+    try:
+        return sorted(reader.list_topics(topic, timeout=TIMEOUT_S).topics[topic].partitions)
+    finally:
+        reader.close()
+
+
+def read_topic(bootstrap_servers: str, topic: str) -> Iterator[Record]:
+    """Yield every record that is there now, one partition after the other.
+
+    Raises:
+        KafkaException: the broker is not there, or did not answer within TIMEOUT_S.
+    """
+    for partition in partitions(bootstrap_servers, topic):
+        yield from read_partition(bootstrap_servers, topic, partition)
+
+
+def read_partition(
+    bootstrap_servers: str, topic: str, partition: int, from_offset: int = OFFSET_BEGINNING
+) -> Iterator[Record]:
+    """Yield the records of a partition that are there now, in order.
+
+    Raises:
+        KafkaException: the broker is not there, or did not answer within TIMEOUT_S.
+    """
+    reader = consumer(bootstrap_servers)
+    try:
+        reader.assign([TopicPartition(topic, partition, from_offset)])
+        # Until the broker says that this is the end: the last offset may be no record but a transaction's marker.
+        while (record := reader.poll(TIMEOUT_S)) is None or not _is_end(record):
+            if record is None:
+                msg = f"{topic}[{partition}] gave nothing for {TIMEOUT_S:.0f} s before its end"
+                raise KafkaException(msg)
+            yield Origin(topic, partition, record.offset() or 0), record.key() or b"", record.value()
+    finally:
+        reader.close()
+
+
+def consumer(bootstrap_servers: str) -> Consumer:
+    """Return one that reads what it is assigned, commits nothing, and is told of the end of a partition."""
+    return Consumer(
+        {
+            "bootstrap.servers": bootstrap_servers,
+            "group.id": "rheostat-topics",  # nothing is committed under it
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+            "auto.offset.reset": "earliest",
+            "log_level": 3,
+        }
+    )
+
+
+def _is_end(record: Message) -> bool:
+    error = record.error()
+    if error is None:
+        return False
+    if error.code() == KafkaError._PARTITION_EOF:
+        return True
+    raise KafkaException(error)

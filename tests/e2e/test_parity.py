@@ -1,0 +1,130 @@
+"""What the job logged is what the pure functions make of the raw topics, on the generator's and on JData's traffic."""
+
+import os
+import random
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import msgspec
+import pytest
+from support.records import feature_record, views
+
+from features.datasets import jdata
+from features.interaction import Interaction
+from features.simulator import shop
+from features.spec import DAY_MS
+from infra.local.stack import Stack, local_stack
+from infra.local.subscriber import Subscriber
+from streaming.io.feed import to_item
+from streaming.io.online_store import OnlineStore
+from streaming.log.parity import Report, check
+from streaming.schemas import FeatureRecord, StoredProfile, Topic, encode, now_ms
+
+ROOT = Path(__file__).parents[2]
+ARTIFACT = ROOT / "onnx_models" / "artifacts" / "generator"
+JDATA = ROOT.parent / "shared" / "data" / "jdata_micro"
+DEADLINE_S = 120.0
+GENERATOR_COUNT, JDATA_COUNT = 2_000, 4_000
+RETURNING = "shopper-7"  # of the generator
+START_MS = now_ms() - 3_600_000
+
+
+def has_jdata() -> bool:
+    return JDATA.is_dir() or bool(os.environ.get("CI"))
+
+
+@pytest.fixture(scope="module")
+def traffic() -> list[Interaction]:
+    """Both logs, and of the generator's each interaction up to ten seconds after its time."""
+    rng = random.Random(3)
+    log = list(islice(shop.interactions(seed=21, start_ms=START_MS, events_per_second=20), GENERATOR_COUNT))
+    delayed = sorted((each.event_time_ms + rng.choice([0, 0, 0, 2_000, 10_000]), n) for n, each in enumerate(log))
+    arriving = [log[n] for _, n in delayed]
+    if not has_jdata():
+        return arriving
+    return [*arriving, *islice(jdata.interactions(JDATA), JDATA_COUNT)]
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    items = [*shop.items(), *(jdata.items(JDATA) if has_jdata() else [])]
+    with local_stack(tmp_path_factory.mktemp("parity"), ARTIFACT, items, warm=False) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def logged(stack: Stack, traffic: list[Interaction]) -> dict[str, FeatureRecord]:
+    """The log after `traffic`, by event id: the catalogue changes in it, and a shopper has a profile in Feast."""
+    old = [replace(each, event_id=f"old-{n}") for n, each in enumerate(views(RETURNING, *range(1, 4)))]
+    store = OnlineStore(stack.feast_repo, 1.0)
+    store.write([feature_record([replace(each, event_time_ms=START_MS - 40 * DAY_MS) for each in old])])
+    store.close()
+    with Subscriber(stack.bootstrap_servers, Topic.PROFILES, StoredProfile) as profiles:
+        stack.feed.interaction(
+            replace(traffic[0], event_id="returning", shopper_id=RETURNING, event_time_ms=START_MS - 1)
+        )
+        deadline = time.monotonic() + DEADLINE_S
+        while profiles.poll(0.2) is None:
+            stack.assert_running()
+            assert time.monotonic() < deadline, "no profile came"
+    for n, each in enumerate(traffic):
+        if n == GENERATOR_COUNT // 2:
+            for item in shop.items()[::3]:
+                changed = msgspec.structs.replace(to_item(item), price=1.0 + n % 5, category="sale")
+                stack.feed.raw(Topic.ITEMS, item.item_id, encode(changed))
+        stack.feed.interaction(each)
+    stack.feed.flush()
+    found: dict[str, FeatureRecord] = {}
+    deadline = time.monotonic() + DEADLINE_S
+    wanted = {"returning", *(each.event_id for each in traffic)}
+    with Subscriber(stack.bootstrap_servers, Topic.FEATURE_LOG, FeatureRecord) as log:
+        while not wanted <= found.keys():
+            record = log.poll(0.2)
+            if record is not None:
+                found[record.event_id] = record
+            stack.assert_running()
+            assert time.monotonic() < deadline, f"{len(found)} rows of {len(traffic)}"
+    return found
+
+
+def parity(stack: Stack, **bounds: int) -> Report:
+    return check(stack.bootstrap_servers, ARTIFACT, **bounds)
+
+
+def test_every_row_is_equal_to_the_bit(stack: Stack, logged: dict[str, FeatureRecord]) -> None:
+    report = parity(stack)
+    assert report.first_difference is None
+    assert report.first_missing is None
+    assert (report.equal, report.without_history, report.vectors_different) == (len(logged), 0, 0)
+    assert report.is_parity
+
+
+def test_the_traffic_had_in_it_what_makes_it_hard(logged: dict[str, FeatureRecord]) -> None:
+    rows = list(logged.values())
+    assert any(each.row.late_count for each in rows)
+    assert len({each.items_offset for each in rows}) > 1
+    assert any("sale" in each.row.long_interests[0].keys for each in rows)
+    of_returning = [each for each in rows if each.row.shopper_id == RETURNING]
+    assert {each.profile.partition("[")[0] for each in of_returning} >= {Topic.PROFILES.value}
+    assert all(each.row.evidence_count == each.sequence + 3 for each in of_returning if each.profile)
+
+
+def test_a_range_of_time_is_compared_alone(stack: Stack, logged: dict[str, FeatureRecord]) -> None:
+    from_ms, to_ms = START_MS + 10_000, START_MS + 20_000
+    inside = [each for each in logged.values() if from_ms <= each.interaction_time_ms < to_ms]
+    assert 0 < len(inside) < len(logged)
+    assert parity(stack, from_ms=from_ms, to_ms=to_ms).equal == len(inside)
+
+
+def test_row_that_says_something_else_is_found_and_named(stack: Stack, logged: dict[str, FeatureRecord]) -> None:
+    honest = next(each for each in logged.values() if each.sequence == 1)
+    row = msgspec.structs.replace(honest, row=replace(honest.row, gap_mean_ms=7.0))
+    stack.feed.raw(Topic.FEATURE_LOG, honest.row.shopper_id, encode(row))
+    stack.feed.flush()
+    report = parity(stack)
+    assert (report.different, report.is_parity) == (1, False)
+    assert "gap_mean_ms is 7.0 in the log and None made again" in (report.first_difference or "")
+    assert honest.event_id in (report.first_difference or "")

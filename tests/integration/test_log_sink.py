@@ -1,0 +1,132 @@
+"""The feature log lands as Parquet, each record once, whatever happens in between; Feast joins it in time."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from pathlib import Path
+
+import pandas as pd
+import polars as pl
+import pytest
+from feast import FeatureStore
+from support.records import feature_record
+
+from features.interaction import Interaction
+from features.simulator import shop
+from features.spec import DAY_MS, FEATURES, View
+from infra.local.feast import feast_repo
+from infra.local.kafka import local_kafka
+from infra.local.topics import create_topics
+from streaming.io.columns import feature_columns
+from streaming.io.feed import Feed
+from streaming.log.sink import LANDED, SCHEMA, LogSink
+from streaming.schemas import FeatureRecord, Topic, encode, now_ms
+
+START_MS = now_ms() // DAY_MS * DAY_MS - DAY_MS - 5_000  # a few seconds before midnight
+
+
+@pytest.fixture(scope="module")
+def bootstrap_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with local_kafka(tmp_path_factory.mktemp("kafka")) as broker:
+        create_topics(broker.bootstrap_servers)
+        yield broker.bootstrap_servers
+
+
+@pytest.fixture(scope="module")
+def records(bootstrap_servers: str) -> list[FeatureRecord]:
+    """The rows of some interactions on both sides of midnight, on the log with a bad record among them."""
+    history: dict[str, list[Interaction]] = {}
+    found = []
+    with Feed(bootstrap_servers) as feed:
+        for n, each in enumerate(islice(shop.interactions(3, START_MS, 20), 200)):
+            history.setdefault(each.shopper_id, []).append(each)
+            found.append(feature_record(history[each.shopper_id], START_MS * 1000 + n, n))
+        for n, record in enumerate(found):
+            feed.raw(Topic.FEATURE_LOG, record.row.shopper_id, encode(record))
+            if n == 100:
+                feed.raw(Topic.FEATURE_LOG, "bad", b"{")
+    return found
+
+
+def land(bootstrap_servers: str, folder: Path, batch_rows: int = 50) -> int:
+    sink = LogSink(bootstrap_servers, folder)
+    try:
+        return sink.run(until_end=True, batch_rows=batch_rows, batch_s=60.0).rows
+    finally:
+        sink.close()
+
+
+def landed(folder: Path) -> pl.DataFrame:
+    return pl.read_parquet(folder / "**" / "*.parquet", hive_partitioning=True).sort("created_timestamp")
+
+
+def test_every_row_lands_once_with_every_column(
+    bootstrap_servers: str, records: list[FeatureRecord], tmp_path: Path
+) -> None:
+    sink = LogSink(bootstrap_servers, tmp_path)
+    result = sink.run(until_end=True, batch_rows=50, batch_s=60.0)
+    sink.close()
+    assert (result.rows, result.undecodable) == (len(records), 1)
+    frame = landed(tmp_path)
+    assert {**frame.schema, "date": pl.Date} == {**SCHEMA, "date": pl.Date}
+    assert {each.parent.name for each in tmp_path.glob("*/*.parquet")} == {
+        f"date={date}" for date in frame["event_timestamp"].dt.date().unique()
+    }
+    assert frame["date"].n_unique() == 2
+    for row, record in zip(frame.iter_rows(named=True), records, strict=True):
+        for name, value in feature_columns(record).items():
+            assert row[name] == (list(value) if isinstance(value, tuple) else value), name
+        assert row["event_timestamp"].timestamp() * 1000 == pytest.approx(record.row.event_time_ms)
+        assert row["rec_id"] == record.rec_id
+
+
+def test_sink_that_was_cut_off_lands_the_rest_once(
+    bootstrap_servers: str, records: list[FeatureRecord], tmp_path: Path
+) -> None:
+    land(bootstrap_servers, tmp_path)
+    assert land(bootstrap_servers, tmp_path) == 0
+    # As if it had been cut off in its last batch: files are there, but not that they are.
+    marker = tmp_path / LANDED
+    offsets = json.loads(marker.read_text(encoding="utf-8"))
+    last = max(tmp_path.glob("*/0-*.parquet"), key=lambda path: int(path.stem.split("-")[1]))
+    marker.write_text(json.dumps({**offsets, "0": int(last.stem.split("-")[1])}), encoding="utf-8")
+    (last.parent / "0-9999-9999.part").write_bytes(b"half")
+    assert 0 < land(bootstrap_servers, tmp_path, batch_rows=7) <= 50
+    assert landed(tmp_path)["rec_id"].to_list() == [each.rec_id for each in records]
+    assert not list(tmp_path.glob("*/*.part"))
+
+
+def test_feast_joins_the_row_that_was_known_at_a_time_and_materializes_the_newest(
+    bootstrap_servers: str, records: list[FeatureRecord], tmp_path: Path
+) -> None:
+    repo = feast_repo(tmp_path / "repo")
+    land(bootstrap_servers, repo / "data" / "feature_log")
+    store = FeatureStore(repo_path=str(repo))
+    by_shopper: dict[str, list[FeatureRecord]] = {}
+    for each in records:
+        by_shopper.setdefault(each.row.shopper_id, []).append(each)
+    shopper, rows = max(by_shopper.items(), key=lambda pair: len(pair[1]))
+    assert len(rows) > 1
+    asked = [
+        (each.row.event_time_ms + shift, each if shift >= 0 else before)
+        for before, each in zip([None, *rows], rows, strict=False)
+        for shift in (-1, 0, 1)
+    ]
+    times = [datetime.fromtimestamp(time_ms / 1000, UTC) for time_ms, _ in asked]
+    entities = pd.DataFrame({"shopper_id": shopper, "event_timestamp": times, "asked": range(len(asked))})
+    names = [f"{View.SESSION}:session_length", f"{View.SESSION}:recent_items", f"{View.PROFILE}:evidence_count"]
+    got = store.get_historical_features(entities, names).to_df().set_index("asked")
+    for n, (_, expected) in enumerate(asked):
+        assert (expected is not None) == (n in got.index)  # Feast leaves out what it has no row for
+        if expected is not None:
+            assert got.loc[n, "evidence_count"] == expected.row.evidence_count
+            assert list(got.loc[n, "recent_items"]) == list(expected.row.recent_items)
+    store.materialize_incremental(datetime.now(UTC) + timedelta(minutes=1), [View.PROFILE.value])
+    wanted = [each.name for each in FEATURES[View.PROFILE] if each.name != "profile_state"]
+    online = store.get_online_features([f"{View.PROFILE}:{name}" for name in wanted], [{"shopper_id": shopper}])
+    newest = feature_columns(rows[-1])
+    for name, (value,) in online.to_dict().items():
+        if name != "shopper_id":
+            expected_value = newest[name]
+            assert value == (list(expected_value) if isinstance(expected_value, tuple) else expected_value), name
