@@ -1,14 +1,17 @@
 """The recommend operator without a JVM: what it emits and what it keeps."""
 
+import re
 from pathlib import Path
 
 import msgspec
 import pytest
 from support.harness import KeyedHarness
+from support.records import feature_record, views
 
 from features.interaction import Interaction, Kind
 from features.shopper import ShopperState, event_hash
 from features.simulator import shop
+from features.spec import ALLOWED_LATENESS_MS, SPEC_VERSION
 from streaming.config import JobConfig, RecommendConfig
 from streaming.io.feed import to_message
 from streaming.operators import recommend
@@ -24,6 +27,7 @@ from streaming.schemas import (
     Purchase,
     Reason,
     Recommendation,
+    StoredProfile,
     Topic,
     encode,
 )
@@ -150,3 +154,48 @@ def test_bad_control_record_changes_nothing(harness: KeyedHarness) -> None:
     assert harness.broadcast(Topic.POLICIES, "global", b'{"version": "two"}') == []
     slate = send(harness, view(0))[Topic.RECOMMENDATIONS]
     assert slate.policy_version == 1  # type: ignore[attr-defined]
+
+
+def old_profile() -> FeatureRecord:
+    return feature_record(views("s", *(900 + n for n in range(3))))
+
+
+def test_first_interaction_of_a_shopper_asks_feast_and_the_answer_is_adopted_once(harness: KeyedHarness) -> None:
+    assert send(harness, view(0))[Topic.PROFILE_REQUESTS] == ProfileRequest(shopper_id="s")
+    stored = StoredProfile(shopper_id="s", spec_version=SPEC_VERSION, profile_state=old_profile().profile_state)
+    assert harness.record(Topic.PROFILES, "s", encode(stored)) == []
+    assert harness.record(Topic.PROFILES, "s", encode(stored)) == []
+    after = send(harness, view(1))
+    assert Topic.PROFILE_REQUESTS not in after
+    features = after[Topic.FEATURE_LOG]
+    assert isinstance(features, FeatureRecord)
+    assert (features.row.evidence_count, features.sequence, features.profile) == (5, 2, "profiles[0]@0")
+
+
+def test_profile_of_a_shopper_who_is_forgotten_meanwhile_is_left_aside(harness: KeyedHarness) -> None:
+    stored = StoredProfile(shopper_id="s", spec_version=SPEC_VERSION, profile_state=old_profile().profile_state)
+    assert harness.record(Topic.PROFILES, "s", encode(stored)) == []
+    assert harness.state == {}
+
+
+@pytest.mark.parametrize(
+    ("spec_version", "state", "words"),
+    [(1, b"", "feature spec 1"), (SPEC_VERSION, b"nonsense", "Expected `array`|malformed|truncated|Invalid")],
+)
+def test_profile_that_cannot_be_used_becomes_a_dead_letter(
+    harness: KeyedHarness, spec_version: int, state: bytes, words: str
+) -> None:
+    send(harness, view(0))
+    held = dict(harness.state)
+    stored = StoredProfile(shopper_id="s", spec_version=spec_version, profile_state=state)
+    letter = by_topic(harness.record(Topic.PROFILES, "s", encode(stored)))[Topic.DEAD_LETTERS]
+    assert isinstance(letter, DeadLetter)
+    assert letter.reason is Reason.INVALID
+    assert re.search(words, letter.error)
+    assert harness.state == held
+
+
+def test_late_interactions_are_counted_in_a_metric(harness: KeyedHarness) -> None:
+    for n, time_ms in enumerate((1_000_000, 1_000_000 - ALLOWED_LATENESS_MS, 1_000_000 - ALLOWED_LATENESS_MS - 1)):
+        send(harness, Interaction(f"e{n}", "s", "x", "i030", Kind.VIEW, time_ms, "tea"))
+    assert harness.counts == {"late_interactions": 1}

@@ -1,0 +1,186 @@
+"""`rheostat bench feast`: our online stores beside Feast's own, on one SQLite disk and one Cassandra node.
+
+What is written is the same on both sides, rows of the views shopper_session and shopper_profile. Rounds alternate, and
+medians are compared: what else the machine does falls on both.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pandas as pd
+from feast import FeatureStore
+from feast.data_source import PushMode
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from features import shopper
+from features.interaction import Interaction
+from features.row import row
+from features.simulator import shop
+from features.spec import FEATURES, SPEC_VERSION, View
+from infra.local.cassandra import local_cassandra
+from infra.local.feast import feast_repo
+from infra.local.kafka import ROOT
+from onnx_models.artifact import read_items, read_manifest
+from streaming.io.columns import feature_columns
+from streaming.io.feed import to_item
+from streaming.io.online_store import OnlineStore
+from streaming.schemas import FeatureRecord, Origin, Topic, now_ms
+from streaming.scoring.catalogue import Catalogue
+
+ROUNDS = 5
+BATCH_ROWS = 500
+FEAST_ROWS = 200  # of a round of Feast's own stores, which would take minutes otherwise
+READS = 500
+MODEL = ROOT / "onnx_models" / "artifacts" / "generator"
+VIEWS = (View.SESSION, View.PROFILE)
+
+
+def measure(home: Path, rows: int, console: Console) -> dict[str, Any]:
+    """Return rows (of a view) written a second and read latencies, by store, ours and Feast's own."""
+    home = home.resolve()
+    records = _records(rows * ROUNDS)
+    figures: dict[str, Any] = {}
+    with local_cassandra(home / "cassandra") as node, Progress(console=console) as progress:
+        own_cassandra = {**node.online_store, "type": "cassandra"}
+        own_sqlite = {"type": "sqlite", "path": "data/online_store.db"}
+        for name, ours, own in (("sqlite", None, own_sqlite), ("cassandra", node.online_store, own_cassandra)):
+            repos = [feast_repo(home / f"{name}-{side}", store) for side, store in (("ours", ours), ("feast", own))]
+            _of_project(repos[1], "own")
+            task = progress.add_task(name, total=3 * ROUNDS + 2)
+            step = lambda task=task: progress.advance(task)  # noqa: E731
+            figures[name] = _compare(*repos, records, rows, step)
+    _show(figures, console)
+    return figures
+
+
+def _records(count: int) -> list[FeatureRecord]:
+    """Return rows of `count` shoppers of the simulated shop, each after some twenty interactions."""
+    catalogue = Catalogue(read_items(MODEL, read_manifest(MODEL)))
+    for offset, each in enumerate(shop.items()):
+        catalogue.put(each.item_id, to_item(each), offset)
+    found, now = [], now_ms()
+    log = shop.interactions(5, now - 400_000, 20, shop.Habits(shopper_count=300))
+    states = {f"shopper-{n}": shopper.new() for n in range(300)}
+    for _ in range(6_000):
+        each = next(log)
+        states[each.shopper_id] = shopper.update(states[each.shopper_id], _known(each, catalogue))
+    presents = [shopper.present(each) for each in states.values() if each.sequence]
+    for n in range(count):
+        present = presents[n % len(presents)]
+        found.append(
+            FeatureRecord(
+                rec_id=f"rec-{n}",
+                event_id=f"e-{n}",
+                origin=Origin(Topic.CLICKS, 0, n),
+                item_id="i000",
+                kind=each.kind,
+                interaction_time_ms=now,
+                value=None,
+                sequence=1,
+                created_time_us=now * 1000 + n,
+                items_offset=0,
+                profile="",
+                spec_version=SPEC_VERSION,
+                row=row(f"bench-{n}", present, catalogue),
+                profile_state=msgspec.msgpack.encode(present.profile),
+                session_vector=np.zeros(48, dtype="<f4").tobytes(),
+                model_version="bench",
+            )
+        )
+    return found
+
+
+def _known(each: Interaction, catalogue: Catalogue) -> Interaction:
+    from streaming.io.feed import to_message
+    from streaming.scoring.advance import interaction
+
+    return interaction(to_message(each), catalogue)
+
+
+def _of_project(repo: Path, project: str) -> None:
+    """Give Feast's own store tables of its own on the same server."""
+    import subprocess
+    import sys
+
+    config = repo / "feature_store.yaml"
+    config.write_text(config.read_text(encoding="utf-8").replace("project: rheostat", f"project: {project}"))
+    subprocess.run(
+        [str(Path(sys.executable).parent / "feast"), "-c", str(repo), "apply"], check=True, capture_output=True
+    )
+
+
+def _compare(
+    ours: Path, own: Path, records: Sequence[FeatureRecord], rows: int, step: Callable[[], None]
+) -> dict[str, Any]:
+    writer, our_reader, feast = OnlineStore(ours, 60.0), FeatureStore(str(ours)), FeatureStore(str(own))
+    speeds: dict[str, list[float]] = {"ours": [], "push": [], "write_to_online_store": []}
+    for n in range(ROUNDS):
+        mine = records[n * rows : (n + 1) * rows]
+        began = time.perf_counter()
+        for begin in range(0, len(mine), BATCH_ROWS):
+            writer.write(mine[begin : begin + BATCH_ROWS])
+        speeds["ours"].append(len(VIEWS) * len(mine) / (time.perf_counter() - began))
+        step()
+        frames = {view: _frame(view, mine[:FEAST_ROWS]) for view in VIEWS}
+        for name in ("push", "write_to_online_store"):
+            began = time.perf_counter()
+            for view, frame in frames.items():
+                if name == "push":
+                    feast.push(f"{view}_push", frame, to=PushMode.ONLINE)
+                else:
+                    feast.write_to_online_store(view.value, frame)
+            speeds[name].append(len(VIEWS) * len(mine[:FEAST_ROWS]) / (time.perf_counter() - began))
+            step()
+    result: dict[str, Any] = {f"{name}_rows_per_s": round(float(np.median(each))) for name, each in speeds.items()}
+    result["rows_per_s_spread"] = {name: [round(min(each)), round(max(each))] for name, each in speeds.items()}
+    fastest = max(np.median(speeds["push"]), np.median(speeds["write_to_online_store"]))
+    result["times_feast"] = round(float(np.median(speeds["ours"]) / fastest), 1)
+    asked = [each.row.shopper_id for each in records[:FEAST_ROWS]]
+    names = [f"{View.SESSION}:{each.name}" for each in FEATURES[View.SESSION]]
+    for side, store in (("ours", our_reader), ("feast", feast)):
+        ms = []
+        for n in range(READS):
+            began = time.perf_counter()
+            store.get_online_features(names, [{"shopper_id": asked[n % len(asked)]}])
+            ms.append((time.perf_counter() - began) * 1000)
+        p50, p99 = np.percentile(ms, [50, 99]).tolist()
+        result[f"{side}_read_p50_ms"], result[f"{side}_read_p99_ms"] = round(p50, 2), round(p99, 2)
+        step()
+    writer.close()
+    our_reader._get_provider().online_store.disconnect()  # type: ignore[attr-defined]
+    if cluster := getattr(feast._get_provider().online_store, "_cluster", None):
+        cluster.shutdown()
+    return result
+
+
+def _frame(view: View, records: Sequence[FeatureRecord]) -> pd.DataFrame:
+    rows = []
+    for each in records:
+        columns = feature_columns(each)
+        values = {feature.name: columns[feature.name] for feature in FEATURES[view]}
+        rows.append({name: list(value) if isinstance(value, tuple) else value for name, value in values.items()})
+    frame = pd.DataFrame(rows)
+    frame["shopper_id"] = [each.row.shopper_id for each in records]
+    times = [datetime.fromtimestamp(each.row.event_time_ms / 1000, UTC) for each in records]
+    return frame.assign(event_timestamp=times, created_timestamp=times)
+
+
+def _show(figures: dict[str, Any], console: Console) -> None:
+    table = Table(title="rows of a view written a second (median of rounds), reads of one shopper's session")
+    for column in ("store", "ours", "push", "write_to_online_store", "times Feast", "our read p50 / p99", "Feast's"):
+        table.add_column(column, justify="right")
+    for name, of_store in figures.items():
+        table.add_row(
+            name,
+            *(f"{of_store[f'{each}_rows_per_s']:,}" for each in ("ours", "push", "write_to_online_store")),
+            f"{of_store['times_feast']:g}",
+            *(f"{of_store[f'{s}_read_p50_ms']} / {of_store[f'{s}_read_p99_ms']} ms" for s in ("ours", "feast")),
+        )
+    console.print(table)

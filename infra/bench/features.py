@@ -1,0 +1,93 @@
+"""`rheostat bench features`: what a feature row costs, and what a shopper weighs in keyed state."""
+
+import itertools
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from features import shopper
+from features.datasets import jdata
+from features.interaction import Interaction, ShopItem
+from features.row import row
+from features.shopper import ShopperState
+from features.simulator import shop
+from onnx_models.artifact import Items, read_items, read_manifest
+from streaming.io.feed import to_item, to_message
+from streaming.scoring.advance import interaction
+from streaming.scoring.catalogue import Catalogue
+
+SEED = 17
+SHOPPERS, EVENTS_PER_SECOND = 200, 10.0  # each acts every 20 s
+STATE_AFTER = 500  # interactions
+
+
+def measure(model: Path, events: int, data_dir: Path | None, console: Console) -> dict[str, Any]:
+    """Return the figures of the simulated shop's traffic and, with `data_dir`, of JData's."""
+    known = read_items(model, read_manifest(model))
+    start_ms = 1_700_000_000_000
+    habits = shop.Habits(shopper_count=SHOPPERS)
+    log = itertools.islice(shop.interactions(SEED, start_ms, EVENTS_PER_SECOND, habits), events)
+    figures = _measure(known, shop.items(), log, console)
+    if data_dir is not None:
+        figures["jdata"] = _measure(
+            _without_model(data_dir), jdata.items(data_dir), jdata.interactions(data_dir), console
+        )
+    return figures
+
+
+def _without_model(data_dir: Path) -> Items:
+    """Return JData's items with as many neighbours as a model would bring; which ones costs nothing."""
+    ids = ["", *(each.item_id for each in jdata.items(data_dir))]
+    numbers = (np.arange(len(ids))[:, None] + np.arange(1, 9)) % len(ids)
+    none = np.zeros(len(ids), dtype=np.float32)
+    return Items(ids, none[:, None], none, numbers.astype(np.int32), np.full(numbers.shape, 0.5, dtype=np.float32))
+
+
+def _measure(known: Items, items: list[ShopItem], log: Iterable[Interaction], console: Console) -> dict[str, Any]:
+    catalogue = Catalogue(known)
+    for offset, each in enumerate(items):
+        catalogue.put(each.item_id, to_item(each), offset)
+    encoder, decoder = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder(ShopperState)
+    held: dict[str, bytes] = {}
+    counts: dict[str, int] = {}
+    row_us, codec_us, state_bytes = [], [], []
+    for each in log:
+        did = interaction(to_message(each), catalogue)
+        before = held.get(each.shopper_id)
+        a = time.perf_counter()
+        state = shopper.new() if before is None else decoder.decode(before)
+        b = time.perf_counter()
+        state = shopper.update(state, did)
+        row(each.shopper_id, shopper.present(state), catalogue)
+        c = time.perf_counter()
+        held[each.shopper_id] = encoder.encode(state)
+        d = time.perf_counter()
+        row_us.append((c - b) * 1e6)
+        codec_us.append((b - a + d - c) * 1e6)
+        counts[each.shopper_id] = counts.get(each.shopper_id, 0) + 1
+        if counts[each.shopper_id] == STATE_AFTER:
+            state_bytes.append(len(held[each.shopper_id]))
+    p50, p90, p99 = np.percentile(row_us, [50, 90, 99]).tolist()
+    sizes = state_bytes or [len(each) for each in held.values()]
+    figures: dict[str, Any] = {
+        "events": len(row_us),
+        "p50_us": round(p50, 1),
+        "p90_us": round(p90, 1),
+        "p99_us": round(p99, 1),
+        "codec_p50_us": round(float(np.median(codec_us)), 1),
+        "state_bytes_p50": int(np.median(sizes)),
+        "state_bytes_max": max(sizes),
+        "state_after": STATE_AFTER if state_bytes else "all",
+    }
+    table = Table(title=f"{len(items):,} items, {len(held):,} shoppers, {len(row_us):,} interactions")
+    for name in figures:
+        table.add_column(name, justify="right")
+    table.add_row(*(f"{value:,}" if not isinstance(value, str) else value for value in figures.values()))
+    console.print(table)
+    return figures

@@ -1,0 +1,223 @@
+"""The command `rheostat`. Each sub-command reads its options, runs, and ends with a short summary."""
+
+import contextlib
+import dataclasses
+import json
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+# What a sub-command needs is imported when it runs: Feast alone takes seconds.
+app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
+bench = typer.Typer(no_args_is_help=True, help="Measure; nothing else should run beside it.")
+log = typer.Typer(no_args_is_help=True, help="The log of the feature rows that were scored.")
+app.add_typer(bench, name="bench")
+app.add_typer(log, name="log")
+
+Bootstrap = Annotated[str, typer.Option("--bootstrap-servers", help="Of the Kafka broker.")]
+Model = Annotated[Path, typer.Option(exists=True, file_okay=False, help="Folder of a model artifact.")]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object as the last line of stdout.")]
+Moment = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"], help="UTC; event time.")]
+DEFAULT_MODEL = Path("onnx_models/artifacts/generator")
+FOR_EVER_MS = 1 << 62
+
+
+class OnlineStoreKind(StrEnum):
+    SQLITE = "sqlite"
+    CASSANDRA = "cassandra"
+
+
+@app.command()
+def up(
+    online_store: Annotated[OnlineStoreKind, typer.Option(help="Of Feast.")] = OnlineStoreKind.SQLITE,
+    model: Model = DEFAULT_MODEL,
+    home: Annotated[Path, typer.Option(help="Of all data and logs; is emptied first.")] = Path(".local/up"),
+) -> None:
+    """Start broker, online store and both jobs on this machine, with the simulated shop's items, until Ctrl-C."""
+    from features.simulator import shop
+    from infra.local.process import StartError
+    from infra.local.stack import JobError, local_stack
+    from streaming.io.probes import NotReadyError
+
+    console = Console()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with (
+        contextlib.suppress(KeyboardInterrupt),
+        _errors(StartError, JobError, NotReadyError, FileNotFoundError, RuntimeError),
+        contextlib.ExitStack() as running,
+    ):
+        with console.status("starting Kafka, Feast and two Flink jobs, and warming them up (about a minute) …"):
+            stack = running.enter_context(local_stack(home, model.resolve(), shop.items(), store=online_store.value))
+        console.print(f"bootstrap servers  [bold]{stack.bootstrap_servers}")
+        console.print(f"online store       [bold]{online_store}")
+        console.print(f"Feast repo         [bold]{stack.feast_repo}[/]  (feast -c {stack.feast_repo} ui)")
+        console.print(f"logs               [bold]{home}/*.log")
+        console.print("ready; Ctrl-C stops everything")
+        while True:
+            stack.assert_running()
+            time.sleep(1.0)
+    console.print("stopped")
+
+
+@log.command("sink")
+def log_sink(
+    bootstrap_servers: Bootstrap,
+    out: Annotated[Path, typer.Option(help="Folder of the Parquet files; goes on where it stopped.")],
+    once: Annotated[bool, typer.Option(help="Stop at the log's present end.")] = False,
+    batch_rows: Annotated[int, typer.Option(min=1, help="Of a file, at most.")] = 50_000,
+    batch_s: Annotated[float, typer.Option(min=0.1, help="After which a file is written.")] = 60.0,
+    as_json: AsJson = False,
+) -> None:
+    """Land the topic feature-log as Parquet, partitioned by date."""
+    from confluent_kafka import KafkaException
+
+    from streaming.log.sink import Landed, LogSink
+
+    console = Console(stderr=as_json)
+    with _stopping() as stop, _errors(KafkaException, OSError), console.status("landing …") as status:
+
+        def progress(landed: Landed) -> None:
+            status.update(f"{landed.rows:,} rows in {landed.files:,} files")
+
+        with contextlib.closing(LogSink(bootstrap_servers, out)) as sink:
+            landed = sink.run(once, batch_rows, batch_s, progress, stop.is_set)
+    _summary(f"{landed.rows:,} rows landed in {landed.files:,} files below {out}", landed, console, as_json)
+
+
+@app.command("train-set")
+def train_set(
+    out: Annotated[Path, typer.Option(help="Parquet file; is replaced.")],
+    log_folder: Annotated[Path, typer.Option("--log", help="Folder that `rheostat log sink` filled.")],
+    from_: Annotated[datetime | None, typer.Option("--from", formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"])] = None,
+    to: Moment = None,
+    horizon_s: Annotated[float, typer.Option(min=1, help="For which a label looks ahead.")] = 1800.0,
+    as_json: AsJson = False,
+) -> None:
+    """Make training examples: every row as it was scored, and what the shopper did next."""
+    from streaming.log import training_set
+
+    console = Console(stderr=as_json)
+    with _errors(training_set.TrainingSetError, OSError):
+        horizon_ms = round(horizon_s * 1000)
+        made = training_set.build(log_folder, _ms(from_, 0), _ms(to, FOR_EVER_MS), horizon_ms, out)
+    _summary(
+        f"{made.rows:,} examples in {out}: {made.next_views:,} with a next view, {made.carts:,} carts, "
+        f"{made.purchases:,} purchases, revenue {made.revenue:,.2f}; left out: {made.censored:,} whose horizon ends "
+        f"after the log, {made.repeated:,} logged twice",
+        made,
+        console,
+        as_json,
+    )
+
+
+@app.command()
+def parity(
+    bootstrap_servers: Bootstrap,
+    model: Model,
+    from_: Annotated[datetime | None, typer.Option("--from", formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"])] = None,
+    to: Moment = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make every logged row again from the raw topics and compare to the bit; exit 1 if one differs or is missing."""
+    from confluent_kafka import KafkaException
+
+    from onnx_models.artifact import ArtifactError
+    from streaming.log.parity import check
+
+    console = Console(stderr=as_json)
+    with _errors(KafkaException, ArtifactError), console.status("reading …") as status:
+
+        def progress(what: str, count: int) -> None:
+            status.update(f"{what}: {count:,}")
+
+        report = check(bootstrap_servers, model, _ms(from_, 0), _ms(to, FOR_EVER_MS), progress)
+    for what, found in (("first difference", report.first_difference), ("first missing", report.first_missing)):
+        if found:
+            console.print(f"[red]{what}[/]: {found}", highlight=False)
+    _summary(
+        f"{report.equal:,} rows equal to the bit, {report.different:,} different, {report.missing:,} missing, "
+        f"{report.without_history:,} whose history is no longer on the topics; session vectors: "
+        f"{report.vectors_equal:,} equal, {report.vectors_different:,} different",
+        report,
+        console,
+        as_json,
+    )
+    raise typer.Exit(0 if report.is_parity else 1)
+
+
+@bench.command("features")
+def bench_features(
+    data_dir: Annotated[Path | None, typer.Option(help="Folder of the JData sample, measured too.")] = None,
+    model: Model = DEFAULT_MODEL,
+    events: Annotated[int, typer.Option(min=1_000, help="Of the simulated shop.")] = 100_000,
+    as_json: AsJson = False,
+) -> None:
+    """Measure a state update with its feature row on one core, and what the state of a shopper weighs."""
+    from infra.bench.features import measure
+
+    console = Console(stderr=as_json)
+    _print_json(measure(model, events, data_dir, console), as_json)
+
+
+@bench.command("feast")
+def bench_feast(
+    home: Annotated[Path, typer.Option(help="Of all data; is emptied first.")] = Path(".local/bench-feast"),
+    rows: Annotated[int, typer.Option(min=10, help="Written a round to our stores.")] = 2_000,
+    as_json: AsJson = False,
+) -> None:
+    """Measure writes and reads of both online stores beside Feast's own stores on the same servers."""
+    from infra.bench.feast import measure
+
+    console = Console(stderr=as_json)
+    _print_json(measure(home, rows, console), as_json)
+
+
+@contextlib.contextmanager
+def _stopping() -> Iterator[threading.Event]:
+    """Yield what is set when Ctrl-C or SIGTERM comes; a second one is not waited for."""
+    stop = threading.Event()
+
+    def handle(number: int, frame: object) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _errors(*kinds: type[Exception]) -> Iterator[None]:
+    """Turn what an operator can mend into one message and exit code 2."""
+    try:
+        yield
+    except kinds as error:
+        Console(stderr=True).print(f"[red]rheostat[/]: {error}", highlight=False, soft_wrap=True)
+        raise typer.Exit(2) from error
+
+
+def _summary(words: str, figures: Any, console: Console, as_json: bool) -> None:
+    console.print(words, highlight=False)
+    _print_json(dataclasses.asdict(figures), as_json)
+
+
+def _print_json(figures: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        sys.stdout.write(json.dumps(figures) + "\n")
+
+
+def _ms(moment: datetime | None, default: int) -> int:
+    return default if moment is None else round(moment.replace(tzinfo=UTC).timestamp() * 1000)

@@ -1,0 +1,97 @@
+"""Labels against a search through the whole log for every row."""
+
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import msgspec
+import polars as pl
+import pytest
+from support.records import feature_record
+
+from features.interaction import Interaction, Kind
+from features.simulator import shop
+from streaming.log import training_set
+from streaming.log.sink import to_frame
+from streaming.log.training_set import TrainingSetError
+from streaming.schemas import FeatureRecord
+
+START_MS = 1_700_000_000_000
+HORIZON_MS = 30_000
+
+
+@pytest.fixture(scope="module")
+def log() -> list[FeatureRecord]:
+    """Rows of a shop of few shoppers, some of whose interactions fall on one moment or come late."""
+    history: dict[str, list[Interaction]] = {}
+    found = []
+    for n, each in enumerate(islice(shop.interactions(3, START_MS, 2, shop.Habits(shopper_count=12)), 400)):
+        shift = -700 if n % 17 == 0 else 0
+        moved = replace(each, event_time_ms=(each.event_time_ms + shift) // 1_500 * 1_500)
+        history.setdefault(each.shopper_id, []).append(moved)
+        found.append(feature_record(history[each.shopper_id], START_MS * 1000 + n, n))
+    return found
+
+
+def land(log: list[FeatureRecord], folder: Path) -> Path:
+    (folder / "date=2023-11-14").mkdir(parents=True)
+    to_frame(log).write_parquet(folder / "date=2023-11-14" / "0-0-399.parquet")
+    return folder
+
+
+def naive_labels(record: FeatureRecord, log: list[FeatureRecord]) -> dict[str, object]:
+    now = record.row.event_time_ms
+    after = [
+        each
+        for each in log
+        if each.row.shopper_id == record.row.shopper_id and now < each.interaction_time_ms <= now + HORIZON_MS
+    ]
+    views = sorted((each for each in after if each.kind is Kind.VIEW), key=lambda each: each.interaction_time_ms)
+    return {
+        "next_view_item": {v.item_id for v in views if v.interaction_time_ms == views[0].interaction_time_ms} or {None},
+        "next_view_delay_ms": views[0].interaction_time_ms - now if views else None,
+        "added_to_cart": any(each.kind is Kind.ADD_TO_CART for each in after),
+        "purchased": any(each.kind is Kind.PURCHASE for each in after),
+        "revenue": sum(each.value or 0.0 for each in after),
+    }
+
+
+def test_labels_are_what_came_after_each_row_within_the_horizon(log: list[FeatureRecord], tmp_path: Path) -> None:
+    from_ms, to_ms, out = START_MS + 20_000, START_MS + 190_000, tmp_path / "out" / "set.parquet"
+    summary = training_set.build(land(log, tmp_path), from_ms, to_ms, HORIZON_MS, out)
+    end_ms = max(each.interaction_time_ms for each in log)
+    in_range = [each for each in log if from_ms <= each.row.event_time_ms < to_ms]
+    kept = [each for each in in_range if each.row.event_time_ms + HORIZON_MS <= end_ms]
+    examples = pl.read_parquet(out)
+    assert examples["rec_id"].to_list() == [each.rec_id for each in kept]
+    assert 0 < summary.censored == len(in_range) - len(kept)
+    for got, record in zip(examples.iter_rows(named=True), kept, strict=True):
+        expected = naive_labels(record, log)
+        assert got["next_view_item"] in expected.pop("next_view_item")  # type: ignore[operator]
+        assert {name: got[name] for name in expected} == pytest.approx(expected)
+    assert summary.rows == len(kept)
+    assert min(summary.next_views, summary.carts, summary.purchases, summary.revenue) > 0
+
+
+def test_rows_are_those_that_were_logged_to_the_bit(log: list[FeatureRecord], tmp_path: Path) -> None:
+    training_set.build(land(log, tmp_path), 0, 1 << 62, HORIZON_MS, tmp_path / "set.parquet")
+    examples = pl.read_parquet(tmp_path / "set.parquet").drop(training_set.LABELS)
+    assert examples.equals(to_frame(log[: len(examples)]))
+
+
+def test_row_that_was_logged_again_counts_once_and_the_first_counts(log: list[FeatureRecord], tmp_path: Path) -> None:
+    again = [
+        msgspec.structs.replace(each, created_time_us=each.created_time_us + 10**9, value=9.9) for each in log[:50]
+    ]
+    summary = training_set.build(land([*again, *log], tmp_path), 0, 1 << 62, HORIZON_MS, tmp_path / "set.parquet")
+    assert summary.repeated == 50
+    alone = training_set.build(land(log, tmp_path / "alone"), 0, 1 << 62, HORIZON_MS, tmp_path / "alone.parquet")
+    assert pl.read_parquet(tmp_path / "set.parquet").equals(pl.read_parquet(tmp_path / "alone.parquet"))
+    assert alone.repeated == 0
+
+
+@pytest.mark.parametrize(("from_ms", "words"), [(0, "rheostat log sink"), (START_MS + 199_000, "shorter horizon")])
+def test_nothing_to_make_a_set_from_is_said(log: list[FeatureRecord], tmp_path: Path, from_ms: int, words: str) -> None:
+    folder = land(log, tmp_path / "log") if from_ms else tmp_path
+    with pytest.raises(TrainingSetError, match=words):
+        training_set.build(folder, from_ms, 1 << 62, HORIZON_MS, tmp_path / "set.parquet")
