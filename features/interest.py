@@ -19,7 +19,8 @@ REBASE_AFTER_HALF_LIVES = 40  # beyond that a new landmark is taken, so that no 
 NEGLIGIBLE = 1e-9  # what has faded to less is forgotten at a rebase
 
 # A kind that never touched a key weighs an integer 0: that is one byte in the keyed state, and 0.0 is nine.
-ByKind = list[float | int]  # (len(KINDS),)
+ByKind = tuple[float | int, ...]  # (len(KINDS),)
+_NONE: ByKind = (0,) * len(KINDS)
 
 
 class Interests(NamedTuple):
@@ -41,16 +42,11 @@ class Strongest:
 
 def empty(dimension_count: int) -> Interests:
     dimensions = range(dimension_count)
-    return Interests(0, tuple([{} for _ in dimensions]), tuple([[0] * len(KINDS) for _ in dimensions]))
+    return Interests(0, tuple([{} for _ in dimensions]), tuple([_NONE for _ in dimensions]))
 
 
 def copy(interests: Interests) -> Interests:
-    landmark_ms, weights, cut = interests
-    return Interests(
-        landmark_ms,
-        tuple([{key: by_kind.copy() for key, by_kind in of_dimension.items()} for of_dimension in weights]),
-        tuple([each.copy() for each in cut]),
-    )
+    return Interests(interests.landmark_ms, tuple([each.copy() for each in interests.weights]), interests.cut)
 
 
 def add(
@@ -79,16 +75,17 @@ def add(
         interests = _rebased(interests, half_lives_ms, newest_ms)
     landmark_ms, weights, cut = interests
     added = weight * 2.0 ** ((time_ms - landmark_ms) / half_lives_ms[kind])
-    for key, of_dimension, dropped in zip(keys, weights, cut, strict=True):
-        if key in of_dimension:
-            of_dimension[key][kind] += added
+    for dimension, key in enumerate(keys):
+        of_dimension = weights[dimension]
+        by_kind = of_dimension.get(key)
+        if by_kind is not None:
+            of_dimension[key] = (*by_kind[:kind], by_kind[kind] + added, *by_kind[kind + 1 :])
         elif key:
-            by_kind: ByKind = [0] * len(KINDS)
-            by_kind[kind] = added
-            of_dimension[key] = by_kind
+            of_dimension[key] = (*_NONE[:kind], added, *_NONE[kind + 1 :])
             if len(of_dimension) > INTEREST_COUNT:
-                _cut(of_dimension, dropped, _faded(landmark_ms, half_lives_ms, newest_ms))
-    return interests
+                dropped = _cut(of_dimension, cut[dimension], _faded(landmark_ms, half_lives_ms, newest_ms))
+                cut = (*cut[:dimension], dropped, *cut[dimension + 1 :])
+    return interests if cut is interests.cut else interests._replace(cut=cut)
 
 
 def strongest(interests: Interests, half_lives_ms: Sequence[int], now_ms: int) -> tuple[Strongest, ...]:
@@ -110,17 +107,17 @@ def merge(interests: Interests, other: Interests, half_lives_ms: Sequence[int]) 
         return copy(interests if interests.landmark_ms else other)
     landmark_ms = max(interests.landmark_ms, other.landmark_ms)
     merged, added = (_rebased(each, half_lives_ms, landmark_ms) for each in (interests, other))
-    for of_dimension, more, cut, more_cut in zip(merged.weights, added.weights, merged.cut, added.cut, strict=True):
-        _add_up(cut, more_cut)
+    cut = []
+    for n, more in enumerate(added.weights):
+        of_dimension = merged.weights[n]
         for key, by_kind in more.items():
-            _add_up(of_dimension.setdefault(key, [0] * len(KINDS)), by_kind)
-        _cut(of_dimension, cut, [1.0] * len(KINDS))
-    return merged
+            of_dimension[key] = _sum(of_dimension.get(key, _NONE), by_kind)
+        cut.append(_cut(of_dimension, _sum(merged.cut[n], added.cut[n]), [1.0] * len(KINDS)))
+    return merged._replace(cut=tuple(cut))
 
 
-def _add_up(by_kind: ByKind, more: ByKind) -> None:
-    for kind, weight in enumerate(more):
-        by_kind[kind] += weight
+def _sum(by_kind: ByKind, more: ByKind) -> ByKind:
+    return tuple([a + b for a, b in zip(by_kind, more, strict=True)])
 
 
 def _faded(landmark_ms: int, half_lives_ms: Sequence[int], now_ms: int) -> list[float]:
@@ -134,16 +131,18 @@ def _ranked(of_dimension: dict[str, ByKind], faded: Sequence[float]) -> list[tup
     return sorted([(-(w0 * f0 + w1 * f1 + w2 * f2 + w3 * f3), key) for key, (w0, w1, w2, w3) in of_dimension.items()])
 
 
-def _cut(of_dimension: dict[str, ByKind], cut: ByKind, faded: Sequence[float]) -> None:
+def _cut(of_dimension: dict[str, ByKind], cut: ByKind, faded: Sequence[float]) -> ByKind:
+    """Drop the weakest keys of `of_dimension` and return `cut` with what they weighed."""
     for _, key in _ranked(of_dimension, faded)[INTEREST_COUNT:]:
-        _add_up(cut, of_dimension.pop(key))
+        cut = _sum(cut, of_dimension.pop(key))
+    return cut
 
 
 def _rebased(interests: Interests, half_lives_ms: Sequence[int], landmark_ms: int) -> Interests:
     faded = _faded(interests.landmark_ms, half_lives_ms, landmark_ms)
 
     def rebased(by_kind: ByKind) -> ByKind:
-        return [weight * factor if weight else 0 for weight, factor in zip(by_kind, faded, strict=True)]
+        return tuple([weight * factor if weight else 0 for weight, factor in zip(by_kind, faded, strict=True)])
 
     weights = [{key: rebased(by_kind) for key, by_kind in each.items()} for each in interests.weights]
     return Interests(

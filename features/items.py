@@ -35,13 +35,13 @@ def content_interest(items: Items, recent: Sequence[str], weights: Sequence[floa
 def collaborative_interest(
     items: Items, recent: Sequence[str], weights: Sequence[float]
 ) -> tuple[tuple[str, ...], tuple[float, ...]]:
-    """Return the items that are most similar to `recent` ones, strongest first (equal ones by id), and how much."""
+    """Return the items that are most similar to `recent` ones, strongest first, and how much.
+
+    Equal ones stand as they were met.
+    """
     sums: dict[str, float] = {}
     for item, weight in zip(recent, weights, strict=True):
         for neighbour, similarity in items.neighbours(item):
-            if neighbour in sums:
-                sums[neighbour] -= weight * similarity
-            else:
-                sums[neighbour] = -weight * similarity
-    ranked = sorted(zip(sums.values(), sums, strict=True))[:COLLABORATIVE_COUNT]
-    return tuple([item for _, item in ranked]), tuple([-weight for weight, _ in ranked])
+            sums[neighbour] = sums.get(neighbour, 0.0) + weight * similarity
+    ranked = sorted(sums, key=sums.__getitem__, reverse=True)[:COLLABORATIVE_COUNT]
+    return tuple(ranked), tuple([sums[item] for item in ranked])

@@ -80,6 +80,7 @@ def consumer(bootstrap_servers: str) -> Consumer:
             "group.id": "rheostat-topics",  # nothing is committed under it
             "enable.auto.commit": False,
             "enable.partition.eof": True,
+            "fetch.wait.max.ms": 10,  # which the end of a partition would be waited for
             "auto.offset.reset": "earliest",
             "log_level": 3,
         }

@@ -17,7 +17,7 @@ from features import shopper
 from features.row import columns
 from features.shopper import ShopperState
 from streaming.io.topics import read_topic
-from streaming.schemas import Click, FeatureRecord, Item, Origin, Purchase, StoredProfile, Topic, decode
+from streaming.schemas import Click, DeadLetter, FeatureRecord, Item, Origin, Purchase, StoredProfile, Topic, decode
 from streaming.scoring.advance import advance
 from streaming.scoring.catalogue import Catalogue
 from streaming.scoring.model import SessionModel
@@ -87,6 +87,11 @@ def check(
             raw[origin.topic, origin.partition, origin.offset] = key, value
         progress(f"read {topic}", len(raw))
     items = list(read_topic(bootstrap_servers, Topic.ITEMS))
+    dead = {
+        (letter.origin.topic, letter.origin.partition, letter.origin.offset)
+        for _, _, value in read_topic(bootstrap_servers, Topic.DEAD_LETTERS)
+        if (letter := msgspec.json.decode(value or b"", type=DeadLetter))
+    }
     log = [
         (origin, message)
         for origin, key, value in read_topic(bootstrap_servers, Topic.FEATURE_LOG)
@@ -108,7 +113,7 @@ def check(
             _replay(origin, record, raw, catalogue, session_model, replay, report if compared else Report())
             if n % 1_000 == 0:
                 progress("rows", done + n)
-    _find_missing(raw, replay, from_ms, to_ms, report)
+    _find_missing({where: record for where, record in raw.items() if where not in dead}, replay, from_ms, to_ms, report)
     return report
 
 
@@ -189,7 +194,7 @@ def _profile(origin: str, raw: Raw) -> StoredProfile | None:
 
 
 def _find_missing(raw: Raw, replay: _Replay, from_ms: int, to_ms: int, report: Report) -> None:
-    """Count the interactions that lie before one that has a row, have consent, and have no row themselves."""
+    """Count the interactions that lie before one that has a row, have consent, and have neither row nor dead letter."""
     for (topic, partition, offset), (key, value) in raw.items():
         if offset > replay.read_to.get((topic, partition), -1):
             continue

@@ -38,6 +38,7 @@ from streaming.scoring.model import SessionModel
 from streaming.scoring.slate import Slate, make_slate
 
 WARM_UP_COUNT = 500
+AHEAD_AT_MOST_MS = 300_000  # of this clock; one event from next year would make all others of its shopper late
 
 _TOPICS = Topic.RECOMMENDATIONS.value, Topic.FEATURE_LOG.value
 _PROBE_TOPICS = Topic.PROBE_SLATES.value, Topic.PROBE_LOG.value  # what is made up never meets what is real
@@ -77,6 +78,10 @@ class Recommender:
         if isinstance(message, StoredProfile):
             return _adopt(message, raw or b"", origin, held)
         assert isinstance(message, Click | Purchase), origin  # the topics hold nothing else
+        ahead_ms = message.event_time_ms - now_ms()
+        if ahead_ms > AHEAD_AT_MOST_MS:
+            error = f"event_time_ms is {ahead_ms} ms ahead of the job's clock, allowed are {AHEAD_AT_MOST_MS}"
+            return Answer([dead_letter_record(invalid(origin, error, raw or b""))])
         to_slates, to_log = _PROBE_TOPICS if origin.topic == Topic.PROBES else _TOPICS
         key = message.shopper_id
         if not message.consent:

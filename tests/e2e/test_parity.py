@@ -30,7 +30,7 @@ ROOT = Path(__file__).parents[2]
 ARTIFACT = ROOT / "onnx_models" / "artifacts" / "generator"
 JDATA = ROOT.parent / "shared" / "data" / "jdata_micro"
 DEADLINE_S = 120.0
-GENERATOR_COUNT, JDATA_COUNT = 2_000, 4_000
+GENERATOR_COUNT, JDATA_COUNT = 2_000, 3_000
 RETURNING = "shopper-7"  # of the generator
 START_MS = now_ms() - 3_600_000
 
@@ -73,6 +73,8 @@ def logged(stack: Stack, traffic: list[Interaction]) -> dict[str, FeatureRecord]
         while profiles.poll(0.2) is None:
             stack.assert_running()
             assert time.monotonic() < deadline, "no profile came"
+    future = replace(traffic[0], event_id="future", event_time_ms=now_ms() + DAY_MS)  # has a dead letter and no row
+    stack.feed.interaction(future)
     for n, each in enumerate(traffic):
         if n == GENERATOR_COUNT // 2:
             for item in shop.items()[::3]:

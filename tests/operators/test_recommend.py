@@ -11,7 +11,7 @@ from support.records import feature_record, views
 from features.interaction import Interaction, Kind
 from features.shopper import ShopperState, event_hash
 from features.simulator import shop
-from features.spec import ALLOWED_LATENESS_MS, SPEC_VERSION
+from features.spec import ALLOWED_LATENESS_MS, DAY_MS, SPEC_VERSION
 from streaming.config import JobConfig, RecommendConfig
 from streaming.io.feed import to_message
 from streaming.operators import recommend
@@ -30,6 +30,7 @@ from streaming.schemas import (
     StoredProfile,
     Topic,
     encode,
+    now_ms,
 )
 from streaming.scoring.catalogue import Catalogue
 from streaming.scoring.live_shop import LiveShop
@@ -199,3 +200,14 @@ def test_late_interactions_are_counted_in_a_metric(harness: KeyedHarness) -> Non
     for n, time_ms in enumerate((1_000_000, 1_000_000 - ALLOWED_LATENESS_MS, 1_000_000 - ALLOWED_LATENESS_MS - 1)):
         send(harness, Interaction(f"e{n}", "s", "x", "i030", Kind.VIEW, time_ms, "tea"))
     assert harness.counts == {"late_interactions": 1}
+
+
+def test_event_from_the_future_becomes_a_dead_letter(harness: KeyedHarness) -> None:
+    year_ms = 365 * DAY_MS
+    ahead = Interaction("e0", "s", "x", "i030", Kind.VIEW, now_ms() + year_ms, "tea")
+    answer = send(harness, ahead)
+    letter = answer[Topic.DEAD_LETTERS]
+    assert isinstance(letter, DeadLetter)
+    assert answer.keys() == {Topic.DEAD_LETTERS}
+    assert "ahead of the job's clock" in letter.error
+    assert harness.state == {}
