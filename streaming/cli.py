@@ -71,32 +71,34 @@ def up(
 @log.command("sink")
 def log_sink(
     bootstrap_servers: Bootstrap,
-    out: Annotated[Path, typer.Option(help="Folder of the Parquet files; goes on where it stopped.")],
-    once: Annotated[bool, typer.Option(help="Stop at the log's present end.")] = False,
+    out: Annotated[Path, typer.Option(help="Folder `data` of the Feast repo; goes on where it stopped.")],
+    once: Annotated[bool, typer.Option(help="Stop at the logs' present end.")] = False,
     batch_rows: Annotated[int, typer.Option(min=1, help="Of a file, at most.")] = 50_000,
     batch_s: Annotated[float, typer.Option(min=0.1, help="After which a file is written.")] = 60.0,
     as_json: AsJson = False,
 ) -> None:
-    """Land the topic feature-log as Parquet, partitioned by date."""
+    """Land the topics feature-log and items as Parquet, partitioned by date, where Feast looks for them."""
     from confluent_kafka import KafkaException
 
-    from streaming.log.sink import Landed, LogSink
+    from streaming.log.sink import Landed, land
 
     console = Console(stderr=as_json)
     with _stopping() as stop, _errors(KafkaException, OSError), console.status("landing …") as status:
 
-        def progress(landed: Landed) -> None:
-            status.update(f"{landed.rows:,} rows in {landed.files:,} files")
+        def progress(landed: dict[str, Landed]) -> None:
+            status.update("  ".join(f"{topic} {each.rows:,} rows" for topic, each in landed.items()))
 
-        with contextlib.closing(LogSink(bootstrap_servers, out)) as sink:
-            landed = sink.run(once, batch_rows, batch_s, progress, stop.is_set)
-    _summary(f"{landed.rows:,} rows landed in {landed.files:,} files below {out}", landed, console, as_json)
+        landed = land(bootstrap_servers, out, once, batch_rows, batch_s, progress, stop.is_set)
+    for topic, each in landed.items():
+        bad = f", {each.undecodable:,} were undecodable (see dead-letters)" if each.undecodable else ""
+        console.print(f"{topic}: {each.rows:,} rows landed in {each.files:,} files below {out}{bad}", highlight=False)
+    _print_json({topic: dataclasses.asdict(each) for topic, each in landed.items()}, as_json)
 
 
 @app.command("train-set")
 def train_set(
     out: Annotated[Path, typer.Option(help="Parquet file; is replaced.")],
-    log_folder: Annotated[Path, typer.Option("--log", help="Folder that `rheostat log sink` filled.")],
+    log_folder: Annotated[Path, typer.Option("--log", help="Folder feature_log that `rheostat log sink` filled.")],
     from_: Annotated[datetime | None, typer.Option("--from", formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"])] = None,
     to: Moment = None,
     horizon_s: Annotated[float, typer.Option(min=1, help="For which a label looks ahead.")] = 1800.0,

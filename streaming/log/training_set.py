@@ -11,7 +11,7 @@ from pathlib import Path
 import polars as pl
 
 from features.interaction import Kind
-from streaming.log.sink import SCHEMA
+from streaming.log.tables import FEATURE_LOG
 
 MICRO = 1_000_000  # money is summed in whole millionths, so that a difference of sums is exact
 LABELS = ("next_view_item", "next_view_delay_ms", "added_to_cart", "purchased", "revenue")
@@ -36,7 +36,7 @@ def build(log: Path, from_ms: int, to_ms: int, horizon_ms: int, out: Path) -> Su
     """Write the examples of rows from `from_ms` to before `to_ms`, event time, to the Parquet file `out`.
 
     Args:
-        log: folder that `rheostat log sink` filled.
+        log: folder `feature_log` that `rheostat log sink` filled.
         from_ms: of the row's event time; since the epoch.
         to_ms: of the row's event time; since the epoch.
         horizon_ms: for which a label looks ahead.
@@ -113,7 +113,7 @@ def _labelled(rows: pl.DataFrame, log: pl.DataFrame, horizon_ms: int) -> pl.Data
         return pl.col(f"{name}_ahead").fill_null(0) - pl.col(f"{name}_now").fill_null(0)
 
     return examples.sort("row").select(
-        *SCHEMA,
+        *FEATURE_LOG,
         "next_view_item",
         next_view_delay_ms=pl.col("viewed") - pl.col("event_time_ms"),
         added_to_cart=during("carts") > 0,

@@ -23,7 +23,8 @@ from streaming.io.feed import to_item
 from streaming.io.online_store import OnlineStore
 from streaming.log import training_set
 from streaming.log.parity import Report, check
-from streaming.log.sink import LogSink, to_frame
+from streaming.log.sink import land
+from streaming.log.tables import feature_frame
 from streaming.schemas import FeatureRecord, StoredProfile, Topic, encode, now_ms
 
 ROOT = Path(__file__).parents[2]
@@ -127,13 +128,12 @@ def test_a_range_of_time_is_compared_alone(stack: Stack, logged: dict[str, Featu
 def test_training_set_holds_the_very_rows_that_were_scored(
     stack: Stack, logged: dict[str, FeatureRecord], tmp_path: Path
 ) -> None:
-    sink = LogSink(stack.bootstrap_servers, tmp_path / "log")
-    assert sink.run(until_end=True, batch_rows=1_000, batch_s=60.0).rows == len(logged)
-    sink.close()
+    landed = land(stack.bootstrap_servers, tmp_path, until_end=True, batch_rows=1_000, batch_s=60.0)
+    assert landed[Topic.FEATURE_LOG].rows == len(logged)
     out = tmp_path / "set.parquet"
-    summary = training_set.build(tmp_path / "log", START_MS, START_MS + 90_000, horizon_ms=5_000, out=out)
+    summary = training_set.build(tmp_path / "feature_log", START_MS, START_MS + 90_000, horizon_ms=5_000, out=out)
     examples = pl.read_parquet(out)
-    scored = to_frame([logged[event_id] for event_id in examples["event_id"]])
+    scored = feature_frame([logged[event_id] for event_id in examples["event_id"]])
     assert examples.drop(training_set.LABELS).equals(scored)
     assert summary.rows > 1_000
     assert min(summary.next_views, summary.carts, summary.purchases, summary.revenue) > 0

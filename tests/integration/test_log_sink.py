@@ -20,7 +20,8 @@ from infra.local.kafka import local_kafka
 from infra.local.topics import create_topics
 from streaming.io.columns import feature_columns
 from streaming.io.feed import Feed
-from streaming.log.sink import LANDED, SCHEMA, LogSink
+from streaming.log.sink import LANDED, land
+from streaming.log.tables import FEATURE_LOG, ITEM_LOG
 from streaming.schemas import FeatureRecord, Topic, encode, now_ms
 
 START_MS = now_ms() // DAY_MS * DAY_MS - DAY_MS - 5_000  # a few seconds before midnight
@@ -39,6 +40,8 @@ def records(bootstrap_servers: str) -> list[FeatureRecord]:
     history: dict[str, list[Interaction]] = {}
     found = []
     with Feed(bootstrap_servers) as feed:
+        feed.items(shop.items())
+        feed.raw(Topic.ITEMS, shop.items()[0].item_id, None)
         for n, each in enumerate(islice(shop.interactions(3, START_MS, 20), 200)):
             history.setdefault(each.shopper_id, []).append(each)
             found.append(feature_record(history[each.shopper_id], START_MS * 1000 + n, n))
@@ -49,28 +52,25 @@ def records(bootstrap_servers: str) -> list[FeatureRecord]:
     return found
 
 
-def land(bootstrap_servers: str, folder: Path, batch_rows: int = 50) -> int:
-    sink = LogSink(bootstrap_servers, folder)
-    try:
-        return sink.run(until_end=True, batch_rows=batch_rows, batch_s=60.0).rows
-    finally:
-        sink.close()
+def land_all(bootstrap_servers: str, folder: Path, batch_rows: int = 50) -> int:
+    landed = land(bootstrap_servers, folder, until_end=True, batch_rows=batch_rows, batch_s=60.0)
+    return landed[Topic.FEATURE_LOG].rows
 
 
 def landed(folder: Path) -> pl.DataFrame:
-    return pl.read_parquet(folder / "**" / "*.parquet", hive_partitioning=True).sort("created_timestamp")
+    return pl.read_parquet(folder / "feature_log" / "**" / "*.parquet", hive_partitioning=True).sort(
+        "created_timestamp"
+    )
 
 
 def test_every_row_lands_once_with_every_column(
     bootstrap_servers: str, records: list[FeatureRecord], tmp_path: Path
 ) -> None:
-    sink = LogSink(bootstrap_servers, tmp_path)
-    result = sink.run(until_end=True, batch_rows=50, batch_s=60.0)
-    sink.close()
+    result = land(bootstrap_servers, tmp_path, until_end=True, batch_rows=50, batch_s=60.0)[Topic.FEATURE_LOG]
     assert (result.rows, result.undecodable) == (len(records), 1)
     frame = landed(tmp_path)
-    assert {**frame.schema, "date": pl.Date} == {**SCHEMA, "date": pl.Date}
-    assert {each.parent.name for each in tmp_path.glob("*/*.parquet")} == {
+    assert {**frame.schema, "date": pl.Date} == {**FEATURE_LOG, "date": pl.Date}
+    assert {each.parent.name for each in tmp_path.glob("feature_log/*/*.parquet")} == {
         f"date={date}" for date in frame["event_timestamp"].dt.date().unique()
     }
     assert frame["date"].n_unique() == 2
@@ -84,24 +84,24 @@ def test_every_row_lands_once_with_every_column(
 def test_sink_that_was_cut_off_lands_the_rest_once(
     bootstrap_servers: str, records: list[FeatureRecord], tmp_path: Path
 ) -> None:
-    land(bootstrap_servers, tmp_path)
-    assert land(bootstrap_servers, tmp_path) == 0
+    land_all(bootstrap_servers, tmp_path)
+    assert land_all(bootstrap_servers, tmp_path) == 0
     # As if it had been cut off in its last batch: files are there, but not that they are.
-    marker = tmp_path / LANDED
+    marker = tmp_path / "feature_log" / LANDED
     offsets = json.loads(marker.read_text(encoding="utf-8"))
-    last = max(tmp_path.glob("*/0-*.parquet"), key=lambda path: int(path.stem.split("-")[1]))
+    last = max(tmp_path.glob("feature_log/*/0-*.parquet"), key=lambda path: int(path.stem.split("-")[1]))
     marker.write_text(json.dumps({**offsets, "0": int(last.stem.split("-")[1])}), encoding="utf-8")
     (last.parent / "0-9999-9999.part").write_bytes(b"half")
-    assert 0 < land(bootstrap_servers, tmp_path, batch_rows=7) <= 50
+    assert 0 < land_all(bootstrap_servers, tmp_path, batch_rows=7) <= 50
     assert landed(tmp_path)["rec_id"].to_list() == [each.rec_id for each in records]
-    assert not list(tmp_path.glob("*/*.part"))
+    assert not list(tmp_path.glob("feature_log/*/*.part"))
 
 
 def test_feast_joins_the_row_that_was_known_at_a_time_and_materializes_the_newest(
     bootstrap_servers: str, records: list[FeatureRecord], tmp_path: Path
 ) -> None:
     repo = feast_repo(tmp_path / "repo")
-    land(bootstrap_servers, repo / "data" / "feature_log")
+    land_all(bootstrap_servers, repo / "data")
     store = FeatureStore(repo_path=str(repo))
     by_shopper: dict[str, list[FeatureRecord]] = {}
     for each in records:
@@ -122,7 +122,7 @@ def test_feast_joins_the_row_that_was_known_at_a_time_and_materializes_the_newes
         if expected is not None:
             assert got.loc[n, "evidence_count"] == expected.row.evidence_count
             assert list(got.loc[n, "recent_items"]) == list(expected.row.recent_items)
-    store.materialize_incremental(datetime.now(UTC) + timedelta(minutes=1), [View.PROFILE.value])
+    store.materialize_incremental(datetime.now(UTC) + timedelta(minutes=1))  # every view
     wanted = [each.name for each in FEATURES[View.PROFILE] if each.name != "profile_state"]
     online = store.get_online_features([f"{View.PROFILE}:{name}" for name in wanted], [{"shopper_id": shopper}])
     newest = feature_columns(rows[-1])
@@ -130,3 +130,17 @@ def test_feast_joins_the_row_that_was_known_at_a_time_and_materializes_the_newes
         if name != "shopper_id":
             expected_value = newest[name]
             assert value == (list(expected_value) if isinstance(expected_value, tuple) else expected_value), name
+    sold = store.get_online_features([f"{View.ITEM}:stock"], [{"item_id": each.item_id} for each in shop.items()])
+    assert sold.to_dict()["stock"] == [0, *(each.stock for each in shop.items()[1:])]
+
+
+def test_items_land_with_the_time_of_their_change(
+    bootstrap_servers: str, records: list[FeatureRecord], tmp_path: Path
+) -> None:
+    landed = land(bootstrap_servers, tmp_path, until_end=True, batch_rows=1_000, batch_s=60.0)[Topic.ITEMS]
+    frame = pl.read_parquet(tmp_path / "item_log" / "**" / "*.parquet", hive_partitioning=False)
+    assert frame.schema == ITEM_LOG
+    assert landed.rows == len(frame) == len(shop.items()) + 1
+    assert frame["item_id"].to_list() == [*(each.item_id for each in shop.items()), shop.items()[0].item_id]
+    assert frame["price"][-1] is None
+    assert (now_ms() - frame["event_time_ms"]).is_between(0, 600_000).all()

@@ -8,7 +8,7 @@ from support.records import feature_record, views
 from typer.testing import CliRunner
 
 from streaming.cli import app
-from streaming.log.sink import to_frame
+from streaming.log.tables import feature_frame
 
 START_MS = 1_700_000_000_000
 
@@ -31,7 +31,7 @@ def test_json_is_the_last_line_of_stdout(tmp_path: Path) -> None:
     history = views("s", *(START_MS + n * 10_000 for n in range(10)))
     records = [feature_record(history[: n + 1]) for n in range(10)]
     (tmp_path / "date=2023-11-14").mkdir()
-    to_frame(records).write_parquet(tmp_path / "date=2023-11-14" / "0-0-9.parquet")
+    feature_frame(records).write_parquet(tmp_path / "date=2023-11-14" / "0-0-9.parquet")
     options = ["--log", str(tmp_path), "--out", str(tmp_path / "set.parquet"), "--horizon-s", "30", "--json"]
     code, out, err = run("train-set", "--from", "2023-11-14T22:13:30", "--to", "2023-11-15", *options)
     assert code == 0

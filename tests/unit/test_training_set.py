@@ -12,7 +12,7 @@ from support.records import feature_record
 from features.interaction import Interaction, Kind
 from features.simulator import shop
 from streaming.log import training_set
-from streaming.log.sink import to_frame
+from streaming.log.tables import feature_frame
 from streaming.log.training_set import TrainingSetError
 from streaming.schemas import FeatureRecord
 
@@ -35,7 +35,7 @@ def log() -> list[FeatureRecord]:
 
 def land(log: list[FeatureRecord], folder: Path) -> Path:
     (folder / "date=2023-11-14").mkdir(parents=True)
-    to_frame(log).write_parquet(folder / "date=2023-11-14" / "0-0-399.parquet")
+    feature_frame(log).write_parquet(folder / "date=2023-11-14" / "0-0-399.parquet")
     return folder
 
 
@@ -76,7 +76,7 @@ def test_labels_are_what_came_after_each_row_within_the_horizon(log: list[Featur
 def test_rows_are_those_that_were_logged_to_the_bit(log: list[FeatureRecord], tmp_path: Path) -> None:
     training_set.build(land(log, tmp_path), 0, 1 << 62, HORIZON_MS, tmp_path / "set.parquet")
     examples = pl.read_parquet(tmp_path / "set.parquet").drop(training_set.LABELS)
-    assert examples.equals(to_frame(log[: len(examples)]))
+    assert examples.equals(feature_frame(log[: len(examples)]))
 
 
 def test_row_that_was_logged_again_counts_once_and_the_first_counts(log: list[FeatureRecord], tmp_path: Path) -> None:
