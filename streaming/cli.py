@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import importlib.util
 import json
 import signal
 import sys
@@ -23,11 +24,17 @@ log = typer.Typer(no_args_is_help=True, help="The log of the feature rows that w
 app.add_typer(bench, name="bench")
 app.add_typer(log, name="log")
 
-Bootstrap = Annotated[str, typer.Option("--bootstrap-servers", help="Of the Kafka broker.")]
+Bootstrap = Annotated[
+    str, typer.Option("--bootstrap-servers", envvar="RHEOSTAT_BOOTSTRAP_SERVERS", help="Of the Kafka broker.")
+]
 Model = Annotated[Path, typer.Option(exists=True, file_okay=False, help="Folder of a model artifact.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object as the last line of stdout.")]
-Moment = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"], help="UTC; event time.")]
-DEFAULT_MODEL = Path("onnx_models/artifacts/generator")
+FORMATS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]
+From = Annotated[datetime | None, typer.Option("--from", formats=FORMATS, help="UTC; event time, this included.")]
+To = Annotated[datetime | None, typer.Option("--to", formats=FORMATS, help="UTC; event time, this left out.")]
+MODEL = Path("onnx_models/artifacts/generator")
+HOME = Path(".local/up")  # where `up` keeps its data, so where the others look for them
+DATA = HOME / "feast" / "data"
 FOR_EVER_MS = 1 << 62
 
 
@@ -39,10 +46,11 @@ class OnlineStoreKind(StrEnum):
 @app.command()
 def up(
     online_store: Annotated[OnlineStoreKind, typer.Option(help="Of Feast.")] = OnlineStoreKind.SQLITE,
-    model: Model = DEFAULT_MODEL,
-    home: Annotated[Path, typer.Option(help="Of all data and logs; is emptied first.")] = Path(".local/up"),
+    model: Model = MODEL,
+    home: Annotated[Path, typer.Option(help="Of all data and logs; is emptied first.")] = HOME,
 ) -> None:
     """Start broker, online store and both jobs on this machine, with the simulated shop's items, until Ctrl-C."""
+    _assert_checkout()
     from features.simulator import shop
     from infra.local.process import StartError
     from infra.local.stack import JobError, local_stack
@@ -71,7 +79,7 @@ def up(
 @log.command("sink")
 def log_sink(
     bootstrap_servers: Bootstrap,
-    out: Annotated[Path, typer.Option(help="Folder `data` of the Feast repo; goes on where it stopped.")],
+    out: Annotated[Path, typer.Option(help="Folder `data` of the Feast repo; goes on where it stopped.")] = DATA,
     once: Annotated[bool, typer.Option(help="Stop at the logs' present end.")] = False,
     batch_rows: Annotated[int, typer.Option(min=1, help="Of a file, at most.")] = 50_000,
     batch_s: Annotated[float, typer.Option(min=0.1, help="After which a file is written.")] = 60.0,
@@ -98,9 +106,11 @@ def log_sink(
 @app.command("train-set")
 def train_set(
     out: Annotated[Path, typer.Option(help="Parquet file; is replaced.")],
-    log_folder: Annotated[Path, typer.Option("--log", help="Folder feature_log that `rheostat log sink` filled.")],
-    from_: Annotated[datetime | None, typer.Option("--from", formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"])] = None,
-    to: Moment = None,
+    log_folder: Annotated[Path, typer.Option("--log", help="Folder that `rheostat log sink` filled.")] = (
+        DATA / "feature_log"
+    ),
+    from_: From = None,
+    to: To = None,
     horizon_s: Annotated[float, typer.Option(min=1, help="For which a label looks ahead.")] = 1800.0,
     as_json: AsJson = False,
 ) -> None:
@@ -124,9 +134,9 @@ def train_set(
 @app.command()
 def parity(
     bootstrap_servers: Bootstrap,
-    model: Model,
-    from_: Annotated[datetime | None, typer.Option("--from", formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"])] = None,
-    to: Moment = None,
+    model: Model = MODEL,
+    from_: From = None,
+    to: To = None,
     as_json: AsJson = False,
 ) -> None:
     """Make every logged row again from the raw topics and compare to the bit; exit 1 if one differs or is missing."""
@@ -159,11 +169,12 @@ def parity(
 @bench.command("features")
 def bench_features(
     data_dir: Annotated[Path | None, typer.Option(help="Folder of the JData sample, measured too.")] = None,
-    model: Model = DEFAULT_MODEL,
+    model: Model = MODEL,
     events: Annotated[int, typer.Option(min=1_000, help="Of the simulated shop.")] = 100_000,
     as_json: AsJson = False,
 ) -> None:
     """Measure a state update with its feature row on one core, and what the state of a shopper weighs."""
+    _assert_checkout()
     from infra.bench.features import measure
 
     console = Console(stderr=as_json)
@@ -177,10 +188,20 @@ def bench_feast(
     as_json: AsJson = False,
 ) -> None:
     """Measure writes and reads of both online stores beside Feast's own stores on the same servers."""
+    _assert_checkout()
     from infra.bench.feast import measure
 
     console = Console(stderr=as_json)
     _print_json(measure(home, rows, console), as_json)
+
+
+def _assert_checkout() -> None:
+    """Servers and benchmarks are not part of the wheel."""
+    if importlib.util.find_spec("infra") is None:
+        Console(stderr=True).print(
+            "[red]rheostat[/]: this command runs from a checkout of the project, after `make setup`"
+        )
+        raise typer.Exit(2)
 
 
 @contextlib.contextmanager
