@@ -10,6 +10,7 @@ it would have: the weight of a key is never above the truth, and below it by `cu
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple
 
 from features.interaction import KINDS
@@ -33,7 +34,7 @@ class Interests(NamedTuple):
 
 @dataclass(slots=True)  # not frozen: that would cost more than the arithmetic
 class Strongest:
-    """Keys with their weights, strongest first (equal ones by key), and what the dropped keys weigh together."""
+    """Keys with their weights, strongest first, and what the dropped keys weigh together."""
 
     keys: tuple[str, ...] = ()
     weights: tuple[float, ...] = ()
@@ -71,7 +72,7 @@ def add(
     """
     if not interests.landmark_ms:
         interests = interests._replace(landmark_ms=newest_ms)
-    elif newest_ms - interests.landmark_ms > REBASE_AFTER_HALF_LIVES * min(half_lives_ms):
+    elif newest_ms - interests.landmark_ms > _rebase_after_ms(half_lives_ms):
         interests = _rebased(interests, half_lives_ms, newest_ms)
     landmark_ms, weights, cut = interests
     added = weight * 2.0 ** ((time_ms - landmark_ms) / half_lives_ms[kind])
@@ -96,8 +97,9 @@ def strongest(interests: Interests, half_lives_ms: Sequence[int], now_ms: int) -
     found = []
     for of_dimension, cut in zip(interests.weights, interests.cut, strict=True):
         ranked = _ranked(of_dimension, faded)
+        weights, keys = zip(*ranked, strict=True) if ranked else ((), ())
         mass = sum([mass * factor for mass, factor in zip(cut, faded, strict=True)]) if any(cut) else 0.0
-        found.append(Strongest(tuple([key for _, key in ranked]), tuple([-weight for weight, _ in ranked]), mass))
+        found.append(Strongest(keys, weights, mass))
     return tuple(found)
 
 
@@ -120,15 +122,21 @@ def _sum(by_kind: ByKind, more: ByKind) -> ByKind:
     return tuple([a + b for a, b in zip(by_kind, more, strict=True)])
 
 
+@cache
+def _rebase_after_ms(half_lives_ms: Sequence[int]) -> int:
+    return REBASE_AFTER_HALF_LIVES * min(half_lives_ms)
+
+
 def _faded(landmark_ms: int, half_lives_ms: Sequence[int], now_ms: int) -> list[float]:
     past = landmark_ms - now_ms
     return [2.0 ** (past / half_life_ms) for half_life_ms in half_lives_ms]
 
 
 def _ranked(of_dimension: dict[str, ByKind], faded: Sequence[float]) -> list[tuple[float, str]]:
-    """Return (minus the weight, key), in the order that a sort gives: strongest first, equal ones by key."""
+    """Return (weight, key), strongest first, equal ones by key, the last one first."""
     f0, f1, f2, f3 = faded
-    return sorted([(-(w0 * f0 + w1 * f1 + w2 * f2 + w3 * f3), key) for key, (w0, w1, w2, w3) in of_dimension.items()])
+    weighed = [(w0 * f0 + w1 * f1 + w2 * f2 + w3 * f3, key) for key, (w0, w1, w2, w3) in of_dimension.items()]
+    return sorted(weighed, reverse=True)
 
 
 def _cut(of_dimension: dict[str, ByKind], cut: ByKind, faded: Sequence[float]) -> ByKind:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from features import interest, price, uncertainty, windows
 from features.interaction import KINDS
 from features.interest import Strongest
-from features.items import Items, collaborative_interest, content_interest
+from features.items import Items, collaborative_interest, content_interest, touched
 from features.shopper import Present
-from features.spec import COLLABORATIVE_RECENT_COUNT, DIMENSIONS, KIND_WEIGHT, LONG, SHORT, WINDOWS
+from features.spec import DIMENSIONS, KIND_WEIGHT, LONG, SHORT, SIMILAR_RECENT_COUNT, WINDOWS
 
 Value = str | int | float | bytes | tuple[str, ...] | tuple[int, ...] | tuple[float, ...] | None
 _NAMES = tuple([kind.value for kind in KINDS])
@@ -55,16 +55,15 @@ def row(shopper_id: str, present: Present, items: Items) -> FeatureRow:
     """Return the features of `present` at the time of its newest interaction."""
     profile, session = present.profile, present.session
     now_ms = session.last_ms
-    recent, length = session.recent_items, session.length
+    recent, kinds, length = session.recent_items, session.recent_kinds, session.length
     ages_ms = tuple([now_ms - each for each in session.recent_times_ms])
+    last = slice(-SIMILAR_RECENT_COUNT, None)
     weights = [
-        _WEIGHTS[kind] * 2.0 ** (-age_ms / SHORT[kind])
-        for kind, age_ms in zip(session.recent_kinds, ages_ms, strict=True)
+        _WEIGHTS[kind] * 2.0 ** (-age_ms / SHORT[kind]) for kind, age_ms in zip(kinds[last], ages_ms[last], strict=True)
     ]
+    weight_of = touched(recent[last], weights)
     (short,), long = interest.strongest(profile.short, SHORT, now_ms), interest.strongest(profile.long, LONG, now_ms)
-    collaborative_items, collaborative_weights = collaborative_interest(
-        items, recent[-COLLABORATIVE_RECENT_COUNT:], weights[-COLLABORATIVE_RECENT_COUNT:]
-    )
+    collaborative_items, collaborative_weights = collaborative_interest(items, weight_of)
     return FeatureRow(
         shopper_id=shopper_id,
         event_time_ms=now_ms,
@@ -76,14 +75,14 @@ def row(shopper_id: str, present: Present, items: Items) -> FeatureRow:
         dwell_last_ms=session.dwell_last_ms,
         dwell_mean_ms=session.dwell_sum_ms / session.dwell_count if session.dwell_count else None,
         recent_items=recent,
-        recent_kinds=tuple([_NAMES[kind] for kind in session.recent_kinds]),
+        recent_kinds=tuple([_NAMES[kind] for kind in kinds]),
         recent_age_ms=ages_ms,
         window_counts=tuple(
             [windows.counts(tiles, window, now_ms) for tiles, window in zip(profile.tiles, WINDOWS, strict=True)]
         ),
         short_interest=short,
         long_interests=long,
-        content_interest=content_interest(items, recent, weights),
+        content_interest=content_interest(items, weight_of),
         collaborative_items=collaborative_items,
         collaborative_weights=collaborative_weights,
         price_centre=price.centre(profile.price),

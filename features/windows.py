@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from features.interaction import KINDS
 from features.spec import WINDOWS, Window
 
+_TILES_MS = tuple([window.tile_ms for window in WINDOWS])
+
 Tiles = dict[int, int]  # tile number * len(KINDS) + kind number -> count
 
 
@@ -18,14 +20,14 @@ def add(tiles: Sequence[Tiles], kind: int, time_ms: int, newest_ms: int) -> None
 
     Tiles that a window has left at `newest_ms` are dropped now and then.
     """
-    for of_window, window in zip(tiles, WINDOWS, strict=True):
-        place = time_ms // window.tile_ms * len(KINDS) + kind
+    for number, of_window in enumerate(tiles):
+        place = time_ms // _TILES_MS[number] * len(KINDS) + kind
         if place in of_window:
             of_window[place] += 1
             continue
         of_window[place] = 1
         if len(of_window) > len(KINDS):
-            begin = _begin(window, newest_ms)
+            begin = _begin(WINDOWS[number], newest_ms)
             for gone in [each for each in of_window if each < begin]:
                 del of_window[gone]
 

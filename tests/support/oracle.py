@@ -12,7 +12,6 @@ from features.interaction import KINDS, Interaction, Kind
 from features.shopper import event_hash
 from features.spec import (
     COLLABORATIVE_COUNT,
-    COLLABORATIVE_RECENT_COUNT,
     DIMENSIONS,
     DWELL_AT_MOST_MS,
     INACTIVITY_GAP_MS,
@@ -21,6 +20,7 @@ from features.spec import (
     PRICE_BIN_COUNT,
     RECENT_COUNT,
     SHORT_HALF_LIFE_MS,
+    SIMILAR_RECENT_COUNT,
     WINDOWS,
 )
 
@@ -28,8 +28,8 @@ from features.spec import (
 class Shop:
     """A few items with content and neighbours, as `features.items.Items` wants them."""
 
-    def content(self, item_ids: Sequence[str]) -> Any:
-        return np.array([[*self.vector(each), 1.0] if each != "i0" else [0.0] * 5 for each in item_ids])
+    def content(self, item_id: str) -> list[float] | None:
+        return None if item_id == "i0" else self.vector(item_id)
 
     def neighbours(self, item_id: str) -> list[tuple[str, float]]:
         number = int(item_id[1:])
@@ -146,20 +146,17 @@ PRICE_BOUND = 1 / PRICE_BIN_COUNT  # of the centre; of the spread twice
 
 
 def _similar(recent: list[Interaction], now: int) -> dict[str, tuple[Any, ...]]:
-    shop = Shop()
+    shop, last = Shop(), recent[-SIMILAR_RECENT_COUNT:]
     weights = [
-        KIND_WEIGHT[each.kind] * 0.5 ** ((now - each.event_time_ms) / SHORT_HALF_LIFE_MS[each.kind]) for each in recent
+        KIND_WEIGHT[each.kind] * 0.5 ** ((now - each.event_time_ms) / SHORT_HALF_LIFE_MS[each.kind]) for each in last
     ]
-    known = [
-        (weight, shop.vector(each.item_id))
-        for weight, each in zip(weights, recent, strict=True)
-        if each.item_id != "i0"
-    ]
+    items = [each.item_id for each in last]
+    known = [(weight, shop.vector(item)) for weight, item in zip(weights, items, strict=True) if item != "i0"]
     total = sum(weight for weight, _ in known)
     content = tuple(sum(w * np.array(v) for w, v in known) / total) if total > 0 else ()
     sums: Counter[str] = Counter()
-    for weight, each in list(zip(weights, recent, strict=True))[-COLLABORATIVE_RECENT_COUNT:]:
-        for neighbour, similarity in shop.neighbours(each.item_id):
+    for weight, item in zip(weights, items, strict=True):
+        for neighbour, similarity in shop.neighbours(item):
             sums[neighbour] += weight * similarity  # type: ignore[assignment]
     ranked = sorted(sums.items(), key=lambda pair: (-pair[1], pair[0]))[:COLLABORATIVE_COUNT]
     return {"content_interest": content, "collaborative": tuple(ranked)}

@@ -50,9 +50,8 @@ def truth(history: list[Touch], now_ms: int) -> dict[str, float]:
 
 def assert_right(got: Strongest, expected: dict[str, float]) -> None:
     assert len(got.keys) <= INTEREST_COUNT
-    assert list(zip(got.weights, got.keys, strict=True)) == sorted(
-        zip(got.weights, got.keys, strict=True), key=lambda pair: (-pair[0], pair[1])
-    )
+    ranked = list(zip(got.weights, got.keys, strict=True))
+    assert ranked == sorted(ranked, reverse=True)
     assert sum(got.weights) + got.cut == pytest.approx(sum(expected.values()), rel=1e-9, abs=1e-6)
     for key, weight in zip(got.keys, got.weights, strict=True):
         assert weight <= expected[key] * (1 + 1e-9)
