@@ -4,7 +4,7 @@ A row is one cell, written `USING TIMESTAMP` of its event time, so that Cassandr
 with one timestamp it keeps the greater value, and a value begins with its created time.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from cassandra import DriverException, OperationTimedOut, RequestExecutionException
@@ -12,15 +12,13 @@ from cassandra.cluster import NoHostAvailable, Session
 from cassandra.concurrent import execute_concurrent_with_args
 from cassandra.policies import ConstantReconnectionPolicy
 from feast import Entity, FeatureView
-from feast.infra.key_encoding_utils import serialize_entity_key
 from feast.infra.online_stores.cassandra_online_store.cassandra_online_store import (
     CassandraOnlineStore,
     CassandraOnlineStoreConfig,
 )
-from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.repo_config import RepoConfig
 
-from features.stores.packed import Found, PackedRow, Row, pack_rows, unpack, value_makers
+from features.stores.packed import PackedOnlineStore, PackedRow, value_makers
 
 RECONNECT_S = 1.0
 TYPE: Literal["features.stores.cassandra.NewestCassandraOnlineStore"] = (
@@ -34,10 +32,10 @@ class NewestCassandraOnlineStoreConfig(CassandraOnlineStoreConfig):
     type: Literal["features.stores.cassandra.NewestCassandraOnlineStore"] = TYPE  # type: ignore[assignment]
 
 
-class NewestCassandraOnlineStore(CassandraOnlineStore):
+class NewestCassandraOnlineStore(PackedOnlineStore, CassandraOnlineStore):
     """One table a view, one row an entity; connection and configuration are Feast's own."""
 
-    away_errors: tuple[type[Exception], ...] = (
+    away_errors = (
         NoHostAvailable,
         OperationTimedOut,
         RequestExecutionException,
@@ -48,11 +46,9 @@ class NewestCassandraOnlineStore(CassandraOnlineStore):
         self._prepared_statements = {}  # Feast's own is shared by all stores of a process
 
     def where(self, config: RepoConfig) -> str:
-        """Return what an operator calls this store."""
         return f"Cassandra at {', '.join(config.online_store.hosts or ())}:{config.online_store.port or 9042}"
 
     def write_packed(self, config: RepoConfig, view: FeatureView, rows: Sequence[PackedRow]) -> None:
-        """Write `rows`, of which an older one than what is there changes nothing."""
         execute_concurrent_with_args(
             self._get_session(config),
             self._prepare(
@@ -63,30 +59,16 @@ class NewestCassandraOnlineStore(CassandraOnlineStore):
             execution_profile=self._write_execution_profile,
         )
 
-    def online_write_batch(
-        self, config: RepoConfig, table: FeatureView, data: list[Row], progress: Callable[[int], Any] | None
-    ) -> None:
-        self.write_packed(config, table, pack_rows(config, data))
-        if progress:
-            progress(len(data))
-
-    def online_read(
-        self,
-        config: RepoConfig,
-        table: FeatureView,
-        entity_keys: list[EntityKey],
-        requested_features: list[str] | None = None,
-    ) -> list[Found]:
+    def read_packed(self, config: RepoConfig, view: FeatureView, keys: Sequence[bytes]) -> list[bytes | None]:
         # Unlike in Feast's own store a read that fails raises: a shopper who is not there is another thing.
         results = execute_concurrent_with_args(
             self._get_session(config),
-            self._prepare(config, f"SELECT content FROM {self._table(config, table)} WHERE entity_key = ?"),
-            [(serialize_entity_key(each, config.entity_key_serialization_version),) for each in entity_keys],
+            self._prepare(config, f"SELECT content FROM {self._table(config, view)} WHERE entity_key = ?"),
+            [(key,) for key in keys],
             concurrency=config.online_store.read_concurrency,
             execution_profile=self._read_execution_profile,
         )
-        found = [rows.one() for _, rows in results]
-        return [unpack(table, None if row is None else row.content, requested_features) for row in found]
+        return [None if (row := rows.one()) is None else row.content for _, rows in results]
 
     def update(
         self,
@@ -111,7 +93,6 @@ class NewestCassandraOnlineStore(CassandraOnlineStore):
             self._get_session(config).execute(f"DROP TABLE IF EXISTS {self._table(config, view)}")
 
     def disconnect(self) -> None:
-        """Let the connection go; the next call makes a new one."""
         if self._session:
             self._cluster.shutdown()
             self._cluster = self._session = None

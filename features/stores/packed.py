@@ -4,6 +4,7 @@ One value an entity, instead of Feast's one a feature: a write is one statement,
 and half of another. A row is newer by (event time, created time), as in Feast's point-in-time joins.
 """
 
+from abc import abstractmethod
 from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
@@ -11,6 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 from feast import FeatureView
 from feast.infra.key_encoding_utils import serialize_entity_key
+from feast.infra.online_stores.online_store import OnlineStore
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import Value
 from feast.repo_config import RepoConfig
@@ -31,6 +33,45 @@ class PackedRow(NamedTuple):
     key: bytes  # Feast's entity key
     event_time_us: int
     content: bytes
+
+
+class PackedOnlineStore(OnlineStore):
+    """What Feast asks of a store, by writing and reading packed rows."""
+
+    away_errors: tuple[type[Exception], ...]  # by which a store shows that it is away
+
+    @abstractmethod
+    def where(self, config: RepoConfig) -> str:
+        """Return what an operator calls this store."""
+
+    @abstractmethod
+    def write_packed(self, config: RepoConfig, view: FeatureView, rows: Sequence[PackedRow]) -> None:
+        """Write `rows`, of which one that is not newer than what is there changes nothing."""
+
+    @abstractmethod
+    def read_packed(self, config: RepoConfig, view: FeatureView, keys: Sequence[bytes]) -> list[bytes | None]:
+        """Return the content of the row of each key."""
+
+    @abstractmethod
+    def disconnect(self) -> None:
+        """Let the connection go; the next call makes a new one."""
+
+    def online_write_batch(
+        self, config: RepoConfig, table: FeatureView, data: list[Row], progress: Callable[[int], Any] | None
+    ) -> None:
+        self.write_packed(config, table, pack_rows(config, data))
+        if progress:
+            progress(len(data))
+
+    def online_read(
+        self,
+        config: RepoConfig,
+        table: FeatureView,
+        entity_keys: list[EntityKey],
+        requested_features: list[str] | None = None,
+    ) -> list[Found]:
+        keys = [serialize_entity_key(each, config.entity_key_serialization_version) for each in entity_keys]
+        return [unpack(table, content, requested_features) for content in self.read_packed(config, table, keys)]
 
 
 def pack(key: bytes, event_time_us: int, created_time_us: int, values: dict[str, Native]) -> PackedRow:

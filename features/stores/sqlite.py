@@ -2,17 +2,14 @@
 
 import sqlite3
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from feast import Entity, FeatureView
-from feast.infra.key_encoding_utils import serialize_entity_key
-from feast.infra.online_stores.online_store import OnlineStore
-from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.repo_config import FeastConfigBaseModel, RepoConfig
 
-from features.stores.packed import Found, PackedRow, Row, pack_rows, unpack, value_makers
+from features.stores.packed import PackedOnlineStore, PackedRow, value_makers
 
 BUSY_TIMEOUT_S = 1.0  # for which a write waits for another one; then it counts as failed
 
@@ -24,21 +21,19 @@ class NewestSqliteOnlineStoreConfig(FeastConfigBaseModel):
     path: str = "data/online_store.db"
 
 
-class NewestSqliteOnlineStore(OnlineStore):
+class NewestSqliteOnlineStore(PackedOnlineStore):
     """One table a view, one row an entity. Thread-safe."""
 
-    away_errors: tuple[type[Exception], ...] = (sqlite3.OperationalError,)
+    away_errors = (sqlite3.OperationalError,)
 
     def __init__(self) -> None:
         self._connection: sqlite3.Connection | None = None
         self._lock = threading.Lock()
 
     def where(self, config: RepoConfig) -> str:
-        """Return what an operator calls this store."""
         return f"SQLite at {self._path(config)}"
 
     def write_packed(self, config: RepoConfig, view: FeatureView, rows: Sequence[PackedRow]) -> None:
-        """Write `rows`, of which an older one than what is there changes nothing."""
         with self._lock, self._connect(config) as connection:
             connection.executemany(
                 f"INSERT INTO {_table(config, view)} VALUES (?, ?, ?) ON CONFLICT (entity_key) DO UPDATE "
@@ -47,26 +42,12 @@ class NewestSqliteOnlineStore(OnlineStore):
                 rows,
             )
 
-    def online_write_batch(
-        self, config: RepoConfig, table: FeatureView, data: list[Row], progress: Callable[[int], Any] | None
-    ) -> None:
-        self.write_packed(config, table, pack_rows(config, data))
-        if progress:
-            progress(len(data))
-
-    def online_read(
-        self,
-        config: RepoConfig,
-        table: FeatureView,
-        entity_keys: list[EntityKey],
-        requested_features: list[str] | None = None,
-    ) -> list[Found]:
-        keys = [serialize_entity_key(each, config.entity_key_serialization_version) for each in entity_keys]
-        select = f"SELECT content FROM {_table(config, table)} WHERE entity_key = ?"
+    def read_packed(self, config: RepoConfig, view: FeatureView, keys: Sequence[bytes]) -> list[bytes | None]:
+        select = f"SELECT content FROM {_table(config, view)} WHERE entity_key = ?"
         with self._lock:
             connection = self._connect(config)
             found = [connection.execute(select, (key,)).fetchone() for key in keys]
-        return [unpack(table, None if row is None else row[0], requested_features) for row in found]
+        return [None if row is None else row[0] for row in found]
 
     def update(
         self,
@@ -92,7 +73,6 @@ class NewestSqliteOnlineStore(OnlineStore):
         self._path(config).unlink(missing_ok=True)
 
     def disconnect(self) -> None:
-        """Let the connection go; the next call makes a new one."""
         with self._lock:
             if self._connection is not None:
                 self._connection.close()

@@ -106,7 +106,7 @@ def _send(bootstrap_servers: str, records: list[Record], rate: int, result: obje
         shopper_id="probe-bench",
         session_id="bench",
         item_id="none",
-        event_time_ms=0,
+        event_time_ms=1,
         kind=ClickKind.VIEW,
     )
     producer.produce(Topic.PROBES, key=first.shopper_id, value=encode(first))

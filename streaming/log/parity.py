@@ -8,7 +8,6 @@ which profile had been adopted.
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import groupby
 from pathlib import Path
 
 import msgspec
@@ -27,9 +26,10 @@ from streaming.scoring.slate import known_session
 REPLAY_DEPTH = 512  # states kept of a shopper: a recovery goes back by no more than a checkpoint's interactions
 _STATE_ENCODER = msgspec.msgpack.Encoder()
 _STATE_DECODER = msgspec.msgpack.Decoder(ShopperState)
+_LETTER = msgspec.json.Decoder(DeadLetter)
 _ENCODER = msgspec.json.Encoder()
 
-Raw = dict[tuple[str, int, int], tuple[bytes, bytes | None]]  # topic, partition, offset -> key, value
+Raw = dict[tuple[str, int, int], tuple[bytes, bytes | None]]  # topic, partition and offset -> key and value
 
 
 @dataclass
@@ -42,6 +42,7 @@ class Report:
     vectors_equal: int = 0
     vectors_different: int = 0  # floating point on another processor; not counted as a difference
     missing: int = 0  # interactions without a row
+    undecodable: int = 0  # records of the log that are none
     first_difference: str | None = None
     first_missing: str | None = None
 
@@ -84,37 +85,40 @@ def check(
     raw: Raw = {}
     for topic in (Topic.CLICKS, Topic.PURCHASES, Topic.PROFILES):
         for origin, key, value in read_topic(bootstrap_servers, topic):
-            raw[origin.topic, origin.partition, origin.offset] = key, value
+            raw[_place(origin)] = key, value
         progress(f"read {topic}", len(raw))
     items = list(read_topic(bootstrap_servers, Topic.ITEMS))
     dead = {
-        (letter.origin.topic, letter.origin.partition, letter.origin.offset)
-        for _, _, value in read_topic(bootstrap_servers, Topic.DEAD_LETTERS)
-        if (letter := msgspec.json.decode(value or b"", type=DeadLetter))
+        _place(_LETTER.decode(value or b"").origin) for _, _, value in read_topic(bootstrap_servers, Topic.DEAD_LETTERS)
     }
-    log = [
-        (origin, message)
-        for origin, key, value in read_topic(bootstrap_servers, Topic.FEATURE_LOG)
-        if isinstance(message := decode(key.decode(errors="replace"), value, origin), FeatureRecord)
-    ]
+    report, replay = Report(), _Replay()
+    log: list[tuple[Origin, FeatureRecord]] = []
+    for origin, key, value in read_topic(bootstrap_servers, Topic.FEATURE_LOG):
+        record = decode(key.decode(errors="replace"), value, origin)
+        if isinstance(record, FeatureRecord):
+            log.append((origin, record))
+        else:
+            report.undecodable += 1
     progress("read feature-log", len(log))
     # A process knows more and more items, so that this leaves the records of a shopper in their order.
     log.sort(key=lambda pair: pair[1].items_offset)
     session_model = SessionModel(model)
     catalogue, unread = Catalogue(session_model.items), iter([*items, None])
     ahead = next(unread)
-    report, replay = Report(), _Replay()
-    for done, (items_offset, records) in enumerate(groupby(log, key=lambda pair: pair[1].items_offset)):
-        while ahead is not None and ahead[0].offset <= items_offset:
+    for n, (origin, record) in enumerate(log, start=1):
+        while ahead is not None and ahead[0].offset <= record.items_offset:
             _put(catalogue, *ahead)
             ahead = next(unread)
-        for n, (origin, record) in enumerate(records):
-            compared = from_ms <= record.interaction_time_ms < to_ms
-            _replay(origin, record, raw, catalogue, session_model, replay, report if compared else Report())
-            if n % 1_000 == 0:
-                progress("rows", done + n)
+        compared = from_ms <= record.interaction_time_ms < to_ms
+        _replay(origin, record, raw, catalogue, session_model, replay, report if compared else Report())
+        if n % 1_000 == 0 or n == len(log):
+            progress("rows made again", n)
     _find_missing({where: record for where, record in raw.items() if where not in dead}, replay, from_ms, to_ms, report)
     return report
+
+
+def _place(origin: Origin) -> tuple[str, int, int]:
+    return origin.topic, origin.partition, origin.offset
 
 
 def _put(catalogue: Catalogue, origin: Origin, key: bytes, value: bytes | None) -> None:

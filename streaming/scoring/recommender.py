@@ -148,7 +148,7 @@ class Recommender:
                 shopper_id="warm-up",
                 session_id=f"warm-up-{n // 50}",
                 item_id=item,
-                event_time_ms=n * 2_000,
+                event_time_ms=(n + 1) * 2_000,
                 kind=ClickKind.VIEW,
             )
             held = self.answer("warm-up", encode(click), Origin(Topic.CLICKS, 0, n), held).state
