@@ -4,6 +4,9 @@ What is written is the same on both sides, rows of the views shopper_session and
 medians are compared: what else the machine does falls on both.
 """
 
+import itertools
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -20,7 +23,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from features import shopper
-from features.interaction import Interaction
+from features.interaction import Kind
 from features.row import row
 from features.simulator import shop
 from features.spec import FEATURES, SPEC_VERSION, View
@@ -29,9 +32,10 @@ from infra.local.feast import feast_repo
 from infra.local.kafka import ROOT
 from onnx_models.artifact import read_items, read_manifest
 from streaming.io.columns import feature_columns
-from streaming.io.feed import to_item
+from streaming.io.feed import to_item, to_message
 from streaming.io.online_store import OnlineStore
 from streaming.schemas import FeatureRecord, Origin, Topic, now_ms
+from streaming.scoring.advance import interaction
 from streaming.scoring.catalogue import Catalogue
 
 ROUNDS = 5
@@ -51,11 +55,11 @@ def measure(home: Path, rows: int, console: Console) -> dict[str, Any]:
         own_cassandra = {**node.online_store, "type": "cassandra"}
         own_sqlite = {"type": "sqlite", "path": "data/online_store.db"}
         for name, ours, own in (("sqlite", None, own_sqlite), ("cassandra", node.online_store, own_cassandra)):
-            repos = [feast_repo(home / f"{name}-{side}", store) for side, store in (("ours", ours), ("feast", own))]
-            _of_project(repos[1], "own")
+            our_repo, own_repo = feast_repo(home / f"{name}-ours", ours), feast_repo(home / f"{name}-feast", own)
+            _of_project(own_repo, "own")
             task = progress.add_task(name, total=3 * ROUNDS + 2)
             step = lambda task=task: progress.advance(task)  # noqa: E731
-            figures[name] = _compare(*repos, records, rows, step)
+            figures[name] = _compare(our_repo, own_repo, records, rows, step)
     _show(figures, console)
     return figures
 
@@ -63,15 +67,14 @@ def measure(home: Path, rows: int, console: Console) -> dict[str, Any]:
 def _records(count: int) -> list[FeatureRecord]:
     """Return rows of `count` shoppers of the simulated shop, each after some twenty interactions."""
     catalogue = Catalogue(read_items(MODEL, read_manifest(MODEL)))
-    for offset, each in enumerate(shop.items()):
-        catalogue.put(each.item_id, to_item(each), offset)
+    for offset, item in enumerate(shop.items()):
+        catalogue.put(item.item_id, to_item(item), offset)
     found, now = [], now_ms()
     log = shop.interactions(5, now - 400_000, 20, shop.Habits(shopper_count=300))
     states = {f"shopper-{n}": shopper.new() for n in range(300)}
-    for _ in range(6_000):
-        each = next(log)
-        states[each.shopper_id] = shopper.update(states[each.shopper_id], _known(each, catalogue))
-    presents = [shopper.present(each) for each in states.values() if each.sequence]
+    for each in itertools.islice(log, 6_000):
+        states[each.shopper_id] = shopper.update(states[each.shopper_id], interaction(to_message(each), catalogue))
+    presents = [shopper.present(state) for state in states.values() if state.sequence]
     for n in range(count):
         present = presents[n % len(presents)]
         found.append(
@@ -80,7 +83,7 @@ def _records(count: int) -> list[FeatureRecord]:
                 event_id=f"e-{n}",
                 origin=Origin(Topic.CLICKS, 0, n),
                 item_id="i000",
-                kind=each.kind,
+                kind=Kind.VIEW,
                 interaction_time_ms=now,
                 value=None,
                 sequence=1,
@@ -97,18 +100,8 @@ def _records(count: int) -> list[FeatureRecord]:
     return found
 
 
-def _known(each: Interaction, catalogue: Catalogue) -> Interaction:
-    from streaming.io.feed import to_message
-    from streaming.scoring.advance import interaction
-
-    return interaction(to_message(each), catalogue)
-
-
 def _of_project(repo: Path, project: str) -> None:
     """Give Feast's own store tables of its own on the same server."""
-    import subprocess
-    import sys
-
     config = repo / "feature_store.yaml"
     config.write_text(config.read_text(encoding="utf-8").replace("project: rheostat", f"project: {project}"))
     subprocess.run(

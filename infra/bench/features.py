@@ -51,8 +51,8 @@ def _without_model(data_dir: Path) -> Items:
 
 def _measure(known: Items, items: list[ShopItem], log: Iterable[Interaction], console: Console) -> dict[str, Any]:
     catalogue = Catalogue(known)
-    for offset, each in enumerate(items):
-        catalogue.put(each.item_id, to_item(each), offset)
+    for offset, item in enumerate(items):
+        catalogue.put(item.item_id, to_item(item), offset)
     encoder, decoder = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder(ShopperState)
     held: dict[str, bytes] = {}
     counts: dict[str, int] = {}
