@@ -7,18 +7,18 @@ with one timestamp it keeps the greater value, and a value begins with its creat
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from cassandra import DriverException, OperationTimedOut, RequestExecutionException
+from cassandra import AuthenticationFailed, DriverException, RequestValidationException
 from cassandra.cluster import NoHostAvailable, Session
 from cassandra.concurrent import execute_concurrent_with_args
 from cassandra.policies import ConstantReconnectionPolicy
-from feast import Entity, FeatureView
+from feast import FeatureView
 from feast.infra.online_stores.cassandra_online_store.cassandra_online_store import (
     CassandraOnlineStore,
     CassandraOnlineStoreConfig,
 )
 from feast.repo_config import RepoConfig
 
-from features.stores.packed import PackedOnlineStore, PackedRow, value_makers
+from features.stores.packed import PackedOnlineStore, PackedRow
 
 RECONNECT_S = 1.0
 TYPE: Literal["features.stores.cassandra.NewestCassandraOnlineStore"] = (
@@ -34,13 +34,6 @@ class NewestCassandraOnlineStoreConfig(CassandraOnlineStoreConfig):
 
 class NewestCassandraOnlineStore(PackedOnlineStore, CassandraOnlineStore):
     """One table a view, one row an entity; connection and configuration are Feast's own."""
-
-    away_errors = (
-        NoHostAvailable,
-        OperationTimedOut,
-        RequestExecutionException,
-        DriverException,
-    )
 
     def __init__(self) -> None:
         self._prepared_statements = {}  # Feast's own is shared by all stores of a process
@@ -70,37 +63,31 @@ class NewestCassandraOnlineStore(PackedOnlineStore, CassandraOnlineStore):
         )
         return [None if (row := rows.one()) is None else row.content for _, rows in results]
 
-    def update(
-        self,
-        config: RepoConfig,
-        tables_to_delete: Sequence[FeatureView],
-        tables_to_keep: Sequence[FeatureView],
-        entities_to_delete: Sequence[Entity],
-        entities_to_keep: Sequence[Entity],
-        partial: bool,
-    ) -> None:
-        session = self._get_session(config)
-        for view in tables_to_keep:
-            value_makers(view)  # what cannot be kept is better said now
-            session.execute(
-                f"CREATE TABLE IF NOT EXISTS {self._table(config, view)} (entity_key blob PRIMARY KEY, content blob)"
-            )
-        for view in tables_to_delete:
-            session.execute(f"DROP TABLE IF EXISTS {self._table(config, view)}")
+    def is_away(self, error: Exception) -> bool:
+        passing = isinstance(error, NoHostAvailable | DriverException)
+        return passing and not isinstance(error, RequestValidationException | AuthenticationFailed)
 
-    def teardown(self, config: RepoConfig, tables: Sequence[FeatureView], entities: Sequence[Entity]) -> None:
-        for view in tables:
-            self._get_session(config).execute(f"DROP TABLE IF EXISTS {self._table(config, view)}")
+    def create(self, config: RepoConfig, view: FeatureView) -> None:
+        self._get_session(config).execute(
+            f"CREATE TABLE IF NOT EXISTS {self._table(config, view)} (entity_key blob PRIMARY KEY, content blob)"
+        )
+
+    def drop(self, config: RepoConfig, view: FeatureView) -> None:
+        self._get_session(config).execute(f"DROP TABLE IF EXISTS {self._table(config, view)}")
 
     def disconnect(self) -> None:
-        if self._session:
+        if self._cluster:
             self._cluster.shutdown()
-            self._cluster = self._session = None
-            self._prepared_statements.clear()
+        self._cluster = self._session = None
+        self._prepared_statements.clear()
 
     def _get_session(self, config: RepoConfig) -> Session:
         if not self._session:
-            super()._get_session(config)
+            try:
+                super()._get_session(config)
+            except Exception:
+                self.disconnect()  # a cluster that could not be reached keeps threads of its own
+                raise
             # The driver's own waits twice as long after each failure, up to ten minutes.
             self._cluster.reconnection_policy = ConstantReconnectionPolicy(RECONNECT_S, max_attempts=None)
         return self._session

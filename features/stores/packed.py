@@ -5,12 +5,12 @@ and half of another. A row is newer by (event time, created time), as in Feast's
 """
 
 from abc import abstractmethod
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 import msgspec
-from feast import FeatureView
+from feast import Entity, FeatureView
 from feast.infra.key_encoding_utils import serialize_entity_key
 from feast.infra.online_stores.online_store import OnlineStore
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
@@ -20,6 +20,7 @@ from feast.repo_config import RepoConfig
 Row = tuple[EntityKey, dict[str, Value], datetime, datetime | None]  # as Feast hands it to a store
 Found = tuple[datetime | None, dict[str, Value] | None]  # as Feast wants it from a store
 Native = Any  # a number, a text, bytes, a list of one of them, or None: what msgpack holds
+Maker = Callable[[Native], Value]
 
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(tuple[int, dict[str, Any]])
@@ -38,8 +39,6 @@ class PackedRow(NamedTuple):
 class PackedOnlineStore(OnlineStore):
     """What Feast asks of a store, by writing and reading packed rows."""
 
-    away_errors: tuple[type[Exception], ...]  # by which a store shows that it is away
-
     @abstractmethod
     def where(self, config: RepoConfig) -> str:
         """Return what an operator calls this store."""
@@ -51,6 +50,18 @@ class PackedOnlineStore(OnlineStore):
     @abstractmethod
     def read_packed(self, config: RepoConfig, view: FeatureView, keys: Sequence[bytes]) -> list[bytes | None]:
         """Return the content of the row of each key."""
+
+    @abstractmethod
+    def is_away(self, error: Exception) -> bool:
+        """Say whether `error`, of a write or a read, may pass by itself; one of a table or a type does not."""
+
+    @abstractmethod
+    def create(self, config: RepoConfig, view: FeatureView) -> None:
+        """Make the view's table if it is not there."""
+
+    @abstractmethod
+    def drop(self, config: RepoConfig, view: FeatureView) -> None:
+        """Remove the view's table if it is there."""
 
     @abstractmethod
     def disconnect(self) -> None:
@@ -71,7 +82,31 @@ class PackedOnlineStore(OnlineStore):
         requested_features: list[str] | None = None,
     ) -> list[Found]:
         keys = [serialize_entity_key(each, config.entity_key_serialization_version) for each in entity_keys]
-        return [unpack(table, content, requested_features) for content in self.read_packed(config, table, keys)]
+        makers = value_makers(table)
+        if requested_features is not None:
+            makers = {name: make for name, make in makers.items() if name in requested_features}
+        oldest = datetime.now(UTC) - table.ttl if table.ttl else _EPOCH
+        return [unpack(content, makers, oldest) for content in self.read_packed(config, table, keys)]
+
+    def update(
+        self,
+        config: RepoConfig,
+        tables_to_delete: Sequence[FeatureView],
+        tables_to_keep: Sequence[FeatureView],
+        entities_to_delete: Sequence[Entity],
+        entities_to_keep: Sequence[Entity],
+        partial: bool,
+    ) -> None:
+        for view in tables_to_keep:
+            value_makers(view)  # what cannot be kept is better said now
+            self.create(config, view)
+        for view in tables_to_delete:
+            self.drop(config, view)
+
+    def teardown(self, config: RepoConfig, tables: Sequence[FeatureView], entities: Sequence[Entity]) -> None:
+        for view in tables:
+            self.drop(config, view)
+        self.disconnect()
 
 
 def pack(key: bytes, event_time_us: int, created_time_us: int, values: dict[str, Native]) -> PackedRow:
@@ -91,22 +126,18 @@ def pack_rows(config: RepoConfig, rows: Sequence[Row]) -> list[PackedRow]:
     return list(packed.values())
 
 
-def unpack(
-    view: FeatureView, content: bytes | None, requested: Collection[str] | None, now: datetime | None = None
-) -> Found:
-    """Return a stored row; nothing if there is none or if it is older than the view's TTL allows."""
+def unpack(content: bytes | None, makers: Mapping[str, Maker], oldest: datetime) -> Found:
+    """Return a stored row's features that have a maker; nothing if there is no row or if it is older than `oldest`."""
     if content is None:
         return None, None
     event_time_us, values = _DECODER.decode(memoryview(content)[8:])
     event_time = _EPOCH + event_time_us * _MICROSECOND
-    if view.ttl and (now or datetime.now(UTC)) - event_time > view.ttl:
+    if event_time < oldest:
         return None, None
-    makers = value_makers(view)
-    wanted = makers.keys() if requested is None else requested
-    return event_time, {name: makers[name](values.get(name)) for name in wanted if name in makers}
+    return event_time, {name: make(values.get(name)) for name, make in makers.items()}
 
 
-def value_makers(view: FeatureView) -> dict[str, Callable[[Native], Value]]:
+def value_makers(view: FeatureView) -> dict[str, Maker]:
     """Return how each feature of `view` becomes a Value.
 
     Raises:
@@ -125,7 +156,7 @@ def value_makers(view: FeatureView) -> dict[str, Callable[[Native], Value]]:
     return makers
 
 
-def _maker(field: str, list_type: type | None) -> Callable[[Native], Value]:
+def _maker(field: str, list_type: type | None) -> Maker:
     def make(native: Native) -> Value:
         if native is None:
             return Value()

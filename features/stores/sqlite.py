@@ -6,12 +6,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from feast import Entity, FeatureView
+from feast import FeatureView
 from feast.repo_config import FeastConfigBaseModel, RepoConfig
 
-from features.stores.packed import PackedOnlineStore, PackedRow, value_makers
+from features.stores.packed import PackedOnlineStore, PackedRow
 
 BUSY_TIMEOUT_S = 1.0  # for which a write waits for another one; then it counts as failed
+# The low byte of an error's code says its kind (sqlite.org/rescode.html).
+_PASSING = (
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_READONLY,
+)
 
 
 class NewestSqliteOnlineStoreConfig(FeastConfigBaseModel):
@@ -23,8 +32,6 @@ class NewestSqliteOnlineStoreConfig(FeastConfigBaseModel):
 
 class NewestSqliteOnlineStore(PackedOnlineStore):
     """One table a view, one row an entity. Thread-safe."""
-
-    away_errors = (sqlite3.OperationalError,)
 
     def __init__(self) -> None:
         self._connection: sqlite3.Connection | None = None
@@ -49,28 +56,19 @@ class NewestSqliteOnlineStore(PackedOnlineStore):
             found = [connection.execute(select, (key,)).fetchone() for key in keys]
         return [None if row is None else row[0] for row in found]
 
-    def update(
-        self,
-        config: RepoConfig,
-        tables_to_delete: Sequence[FeatureView],
-        tables_to_keep: Sequence[FeatureView],
-        entities_to_delete: Sequence[Entity],
-        entities_to_keep: Sequence[Entity],
-        partial: bool,
-    ) -> None:
-        with self._lock, self._connect(config) as connection:
-            for view in tables_to_keep:
-                value_makers(view)  # what cannot be kept is better said now
-                connection.execute(
-                    f"CREATE TABLE IF NOT EXISTS {_table(config, view)} "
-                    "(entity_key BLOB PRIMARY KEY, event_time_us INTEGER NOT NULL, content BLOB NOT NULL)"
-                )
-            for view in tables_to_delete:
-                connection.execute(f"DROP TABLE IF EXISTS {_table(config, view)}")
+    def is_away(self, error: Exception) -> bool:
+        return isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF in _PASSING
 
-    def teardown(self, config: RepoConfig, tables: Sequence[FeatureView], entities: Sequence[Entity]) -> None:
-        self.disconnect()
-        self._path(config).unlink(missing_ok=True)
+    def create(self, config: RepoConfig, view: FeatureView) -> None:
+        with self._lock, self._connect(config) as connection:
+            connection.execute(
+                f"CREATE TABLE IF NOT EXISTS {_table(config, view)} "
+                "(entity_key BLOB PRIMARY KEY, event_time_us INTEGER NOT NULL, content BLOB NOT NULL)"
+            )
+
+    def drop(self, config: RepoConfig, view: FeatureView) -> None:
+        with self._lock, self._connect(config) as connection:
+            connection.execute(f"DROP TABLE IF EXISTS {_table(config, view)}")
 
     def disconnect(self) -> None:
         with self._lock:
@@ -87,10 +85,11 @@ class NewestSqliteOnlineStore(PackedOnlineStore):
             path = self._path(config)
             path.parent.mkdir(parents=True, exist_ok=True)
             # The lock is what keeps threads apart.
-            self._connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, check_same_thread=False)
+            connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, check_same_thread=False)
             # Readers do not wait for the writer; what a power cut takes, the job's checkpoint brings back.
-            self._connection.execute("PRAGMA journal_mode = WAL")
-            self._connection.execute("PRAGMA synchronous = NORMAL")
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = NORMAL")
+            self._connection = connection
         return self._connection
 
 
