@@ -49,13 +49,8 @@ def event_hash(event_id: str) -> int:
     return int.from_bytes(hashlib.blake2b(event_id.encode(), digest_size=8).digest(), "big") >> 1
 
 
-def is_repeat(state: ShopperState, event_id: str) -> bool:
-    """Say whether `event_id` is among the last REPEAT_WINDOW_COUNT interactions that counted."""
-    return event_hash(event_id) in state.seen
-
-
 def update(state: ShopperState, interaction: Interaction) -> ShopperState:
-    """Return the state after `interaction`; a repeated one changes nothing."""
+    """Return the state after `interaction`; `state` itself if it is among the last REPEAT_WINDOW_COUNT that counted."""
     event = event_hash(interaction.event_id)
     if event in state.seen:
         return state

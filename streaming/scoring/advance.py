@@ -40,18 +40,18 @@ def interaction(message: Click | Purchase, catalogue: Catalogue) -> Interaction:
         price, quantity = message.price, message.quantity
     else:
         kind = Kind(message.kind)
-    item = message.item_id
+    item = catalogue.item(message.item_id)
     return Interaction(
         event_id=message.event_id,
         shopper_id=message.shopper_id,
         session_id=message.session_id,
-        item_id=item,
+        item_id=message.item_id,
         kind=kind,
         event_time_ms=message.event_time_ms,
-        category=catalogue.category(item),
+        category="" if item is None else item.category,
         price=price,
         quantity=quantity,
-        brand=catalogue.brand(item),
-        merchant=catalogue.merchant(item),
-        price_quantile=catalogue.price_quantile(item),
+        brand=item.brand or "" if item else "",
+        merchant=item.merchant or "" if item else "",
+        price_quantile=catalogue.price_quantile(message.item_id),
     )

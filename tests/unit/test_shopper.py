@@ -1,7 +1,6 @@
 """A shopper's features against the oracle on every prefix, in every order of arrival, split and merged."""
 
 from dataclasses import replace
-from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -15,14 +14,13 @@ from features.interaction import KINDS, Interaction, Kind
 from features.profile import Profile
 from features.row import FeatureRow, columns, row
 from features.session import Session
-from features.shopper import Present, ShopperState, event_hash, is_repeat, update
+from features.shopper import Present, ShopperState, event_hash, update
 from features.spec import (
     ALLOWED_LATENESS_MS,
     DAY_MS,
     FEATURES,
     HELD_BACK_COUNT,
     REPEAT_WINDOW_COUNT,
-    SHORT_HALF_LIFE_MS,
     View,
 )
 
@@ -182,9 +180,10 @@ def test_an_interaction_that_arrives_again_changes_nothing(history: list[Interac
 
 
 def test_only_the_last_event_ids_are_remembered() -> None:
-    state = after([simple(n, START_MS + n) for n in range(REPEAT_WINDOW_COUNT + 1)])
-    assert not is_repeat(state, "e0")
-    assert is_repeat(state, "e1")
+    history = [simple(n, START_MS + n) for n in range(REPEAT_WINDOW_COUNT + 1)]
+    state = after(history)
+    assert update(state, history[1]) is state
+    assert row_of(update(state, history[0])).evidence_count == len(history) + 1
 
 
 def sums(known: Profile, at: Session) -> FeatureRow:
@@ -271,8 +270,3 @@ def test_every_column_is_in_the_spec_and_the_other_way_round() -> None:
     named = {feature.name for view in (View.SESSION, View.PROFILE) for feature in FEATURES[view]}
     added_by_the_job = {"session_vector", "model_version", "profile_state", "spec_version"}
     assert columns(row_of(after([simple(0, START_MS)]))).keys() | added_by_the_job == named
-
-
-def test_half_lives_are_longer_for_what_says_more() -> None:
-    for view, more in pairwise((Kind.VIEW, Kind.ADD_TO_CART, Kind.PURCHASE)):
-        assert SHORT_HALF_LIFE_MS[view] < SHORT_HALF_LIFE_MS[more]

@@ -1,0 +1,80 @@
+"""What the features are told of items, against the records themselves."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from features.datasets.content import hashed_content
+from features.spec import CONTENT_DIM, NEIGHBOUR_COUNT
+from onnx_models.artifact import Items
+from streaming.schemas import Item
+from streaming.scoring.catalogue import Catalogue
+
+KNOWN = Items(
+    ids=["", "i1", "i2", "i3"],
+    table=np.zeros((4, 2), dtype=np.float32),
+    popularity=np.zeros(4, dtype=np.float32),
+    neighbours=np.array([[0] * NEIGHBOUR_COUNT] * 3 + [[1, 2, *[0] * (NEIGHBOUR_COUNT - 2)]], dtype=np.int32),
+    similarity=np.full((4, NEIGHBOUR_COUNT), 0.5, dtype=np.float32),
+)
+# An item's number, its category and its price; no category: the item is removed.
+CHANGES = st.lists(
+    st.tuples(
+        st.integers(0, 6),
+        st.one_of(st.none(), st.sampled_from(["tea", "mugs"])),
+        st.one_of(st.none(), st.sampled_from([1.0, 2.0, 2.5, 9.0])),
+    ),
+    max_size=40,
+)
+
+
+def item(item_id: str, category: str, price: float | None = None, content: tuple[float, ...] | None = None) -> Item:
+    return Item(item_id=item_id, name=item_id, category=category, price=price, content=content)
+
+
+@settings(max_examples=200, deadline=None)
+@given(CHANGES)
+def test_price_quantile_is_the_share_of_the_category_that_is_cheaper_with_ties_half(
+    changes: list[tuple[int, str | None, float | None]],
+) -> None:
+    catalogue, sold = Catalogue(KNOWN), dict[str, Item]()
+    for offset, (number, category, price) in enumerate(changes):
+        item_id = f"i{number}"
+        sold.pop(item_id, None)
+        if category is not None:
+            sold[item_id] = item(item_id, category, price)
+        catalogue.put(item_id, sold.get(item_id), offset)
+    assert catalogue.offset == len(changes) - 1
+    for item_id in (f"i{number}" for number in range(7)):
+        known = sold.get(item_id)
+        assert catalogue.item(item_id) == known
+        if known is None or known.price is None:
+            assert catalogue.price_quantile(item_id) is None
+            continue
+        others = [each.price for each in sold.values() if each.category == known.category and each.price is not None]
+        share = sum((price < known.price) + (price == known.price) / 2 for price in others) / len(others)
+        assert catalogue.price_quantile(item_id) == pytest.approx(share)
+
+
+def test_content_has_length_1_and_goes_with_the_item() -> None:
+    catalogue = Catalogue(KNOWN)
+    catalogue.put("i1", item("i1", "tea", content=(3.0, 4.0, *[0.0] * (CONTENT_DIM - 2))), 0)
+    catalogue.put("i2", item("i2", "tea", content=(0.0,) * CONTENT_DIM), 1)
+    assert (catalogue.content("i1") or ())[:3] == (0.6, 0.8, 0.0)
+    assert catalogue.content("i2") is None
+    catalogue.put("i1", None, 2)
+    assert catalogue.content("i1") is None
+
+
+def test_neighbours_are_the_models_without_padding() -> None:
+    catalogue = Catalogue(KNOWN)
+    assert catalogue.neighbours("i3") == [("i1", 0.5), ("i2", 0.5)]
+    assert list(catalogue.neighbours("i1")) == list(catalogue.neighbours("unknown")) == []
+
+
+def test_hashed_content_is_nearer_the_more_words_are_shared() -> None:
+    a, b, c = (np.array(hashed_content(words)) for words in (["tea", "x", "y"], ["tea", "x", "z"], ["bike", "u", "v"]))
+    assert np.linalg.norm(a) == pytest.approx(1.0)
+    assert a @ b > a @ c
+    assert hashed_content([]) is None
