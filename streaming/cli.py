@@ -16,6 +16,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 # What a sub-command needs is imported when it runs: Feast alone takes seconds.
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
@@ -54,21 +55,25 @@ def up(
     from features.simulator import shop
     from infra.local.process import StartError
     from infra.local.stack import JobError, local_stack
+    from onnx_models.artifact import ArtifactError
     from streaming.io.probes import NotReadyError
 
     console = Console()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with (
         contextlib.suppress(KeyboardInterrupt),
-        _errors(StartError, JobError, NotReadyError, FileNotFoundError, RuntimeError),
+        _errors(StartError, JobError, NotReadyError, ArtifactError, FileNotFoundError),
         contextlib.ExitStack() as running,
     ):
         with console.status("starting Kafka, Feast and two Flink jobs, and warming them up (about a minute) …"):
             stack = running.enter_context(local_stack(home, model.resolve(), shop.items(), store=online_store.value))
-        console.print(f"bootstrap servers  [bold]{stack.bootstrap_servers}")
-        console.print(f"online store       [bold]{online_store}")
-        console.print(f"Feast repo         [bold]{stack.feast_repo}[/]  (feast -c {stack.feast_repo} ui)")
-        console.print(f"logs               [bold]{home}/*.log")
+        for name, value in (
+            ("bootstrap servers", stack.bootstrap_servers),
+            ("online store", online_store.value),
+            ("Feast repo", f"{stack.feast_repo}  (feast -c {stack.feast_repo} ui)"),
+            ("logs", f"{home}/*.log"),
+        ):
+            console.print(f"{name:17}  [bold]{escape(value)}", highlight=False, soft_wrap=True)
         console.print("ready; Ctrl-C stops everything")
         while True:
             stack.assert_running()
@@ -88,10 +93,11 @@ def log_sink(
     """Land the topics feature-log and items as Parquet, partitioned by date, where Feast looks for them."""
     from confluent_kafka import KafkaException
 
+    from streaming.io.topics import TopicError
     from streaming.log.sink import Landed, land
 
     console = Console(stderr=as_json)
-    with _stopping() as stop, _errors(KafkaException, OSError), console.status("landing …") as status:
+    with _stopping() as stop, _errors(KafkaException, TopicError, OSError), console.status("landing …") as status:
 
         def progress(landed: dict[str, Landed]) -> None:
             status.update("  ".join(f"{topic} {each.rows:,} rows" for topic, each in landed.items()))
@@ -99,7 +105,7 @@ def log_sink(
         landed = land(bootstrap_servers, out, once, batch_rows, batch_s, progress, stop.is_set)
     for topic, each in landed.items():
         bad = f", {each.undecodable:,} were undecodable (see dead-letters)" if each.undecodable else ""
-        console.print(f"{topic}: {each.rows:,} rows landed in {each.files:,} files below {out}{bad}", highlight=False)
+        _say(f"{topic}: {each.rows:,} rows landed in {each.files:,} files below {out}{bad}", console)
     _print_json({topic: dataclasses.asdict(each) for topic, each in landed.items()}, as_json)
 
 
@@ -143,10 +149,11 @@ def parity(
     from confluent_kafka import KafkaException
 
     from onnx_models.artifact import ArtifactError
+    from streaming.io.topics import TopicError
     from streaming.log.parity import check
 
     console = Console(stderr=as_json)
-    with _errors(KafkaException, ArtifactError), console.status("reading …") as status:
+    with _errors(KafkaException, TopicError, ArtifactError), console.status("reading …") as status:
 
         def progress(what: str, count: int) -> None:
             status.update(f"{what}: {count:,}")
@@ -154,11 +161,12 @@ def parity(
         report = check(bootstrap_servers, model, _ms(from_, 0), _ms(to, FOR_EVER_MS), progress)
     for what, found in (("first difference", report.first_difference), ("first missing", report.first_missing)):
         if found:
-            console.print(f"[red]{what}[/]: {found}", highlight=False)
+            _say(f"{what}: {found}", console)
     _summary(
         f"{report.equal:,} rows equal to the bit, {report.different:,} different, {report.missing:,} missing, "
         f"{report.without_history:,} whose history is no longer on the topics; session vectors: "
-        f"{report.vectors_equal:,} equal, {report.vectors_different:,} different",
+        f"{report.vectors_equal:,} equal, {report.vectors_different:,} different, "
+        f"{report.vectors_of_another_model:,} of another model; {report.undecodable:,} records of the log undecodable",
         report,
         console,
         as_json,
@@ -175,10 +183,14 @@ def bench_features(
 ) -> None:
     """Measure a state update with its feature row on one core, and what the state of a shopper weighs."""
     _assert_checkout()
+    from features.datasets.jdata import DatasetError
     from infra.bench.features import measure
+    from onnx_models.artifact import ArtifactError
 
     console = Console(stderr=as_json)
-    _print_json(measure(model, events, data_dir, console), as_json)
+    with _errors(DatasetError, ArtifactError):
+        figures = measure(model, events, data_dir, console)
+    _print_json(figures, as_json)
 
 
 @bench.command("feast")
@@ -190,17 +202,18 @@ def bench_feast(
     """Measure writes and reads of both online stores beside Feast's own stores on the same servers."""
     _assert_checkout()
     from infra.bench.feast import measure
+    from infra.local.process import StartError
 
     console = Console(stderr=as_json)
-    _print_json(measure(home, rows, console), as_json)
+    with _errors(StartError):
+        figures = measure(home, rows, console)
+    _print_json(figures, as_json)
 
 
 def _assert_checkout() -> None:
     """Servers and benchmarks are not part of the wheel."""
     if importlib.util.find_spec("infra") is None:
-        Console(stderr=True).print(
-            "[red]rheostat[/]: this command runs from a checkout of the project, after `make setup`"
-        )
+        _say("rheostat: this command runs from a checkout of the project, after `make setup`", Console(stderr=True))
         raise typer.Exit(2)
 
 
@@ -228,13 +241,18 @@ def _errors(*kinds: type[Exception]) -> Iterator[None]:
     try:
         yield
     except kinds as error:
-        Console(stderr=True).print(f"[red]rheostat[/]: {error}", highlight=False, soft_wrap=True)
+        _say(f"rheostat: {error}", Console(stderr=True))
         raise typer.Exit(2) from error
 
 
 def _summary(words: str, figures: Any, console: Console, as_json: bool) -> None:
-    console.print(words, highlight=False)
+    _say(words, console)
     _print_json(dataclasses.asdict(figures), as_json)
+
+
+def _say(words: str, console: Console) -> None:
+    """Print `words` as they are: what comes from a record may look like markup."""
+    console.print(words, markup=False, highlight=False, soft_wrap=True)
 
 
 def _print_json(figures: dict[str, Any], as_json: bool) -> None:

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ def measure(home: Path, rows: int, console: Console) -> dict[str, Any]:
             our_repo, own_repo = feast_repo(home / f"{name}-ours", ours), feast_repo(home / f"{name}-feast", own)
             _of_project(own_repo, "own")
             task = progress.add_task(name, total=3 * ROUNDS + 2)
-            step = lambda task=task: progress.advance(task)  # noqa: E731
+            step = partial(progress.advance, task)
             figures[name] = _compare(our_repo, own_repo, records, rows, step)
     _show(figures, console)
     return figures

@@ -9,7 +9,6 @@ from typing import Any
 import msgspec
 import numpy as np
 from rich.console import Console
-from rich.table import Table
 
 from features import shopper
 from features.datasets import jdata
@@ -24,21 +23,22 @@ from streaming.scoring.catalogue import Catalogue
 
 SEED = 17
 SHOPPERS, EVENTS_PER_SECOND = 200, 10.0  # each acts every 20 s
+START_MS = 1_700_000_000_000
 STATE_AFTER = 500  # interactions
 
 
 def measure(model: Path, events: int, data_dir: Path | None, console: Console) -> dict[str, Any]:
     """Return the figures of the simulated shop's traffic and, with `data_dir`, of JData's."""
     known = read_items(model, read_manifest(model))
-    start_ms = 1_700_000_000_000
-    habits = shop.Habits(shopper_count=SHOPPERS)
-    log = itertools.islice(shop.interactions(SEED, start_ms, EVENTS_PER_SECOND, habits), events)
-    figures = _measure(known, shop.items(), log, console)
+    figures: dict[str, Any] = {}
     if data_dir is not None:
-        figures["jdata"] = _measure(
-            _without_model(data_dir), jdata.items(data_dir), jdata.interactions(data_dir), console
-        )
-    return figures
+        console.print("JData")
+        log = jdata.interactions(data_dir)
+        figures["jdata"] = _measure(_without_model(data_dir), jdata.items(data_dir), log, console)
+    console.print("simulated shop")
+    habits = shop.Habits(shopper_count=SHOPPERS)
+    traffic = shop.interactions(SEED, START_MS, EVENTS_PER_SECOND, habits)
+    return _measure(known, shop.items(), itertools.islice(traffic, events), console) | figures
 
 
 def _without_model(data_dir: Path) -> Items:
@@ -85,9 +85,6 @@ def _measure(known: Items, items: list[ShopItem], log: Iterable[Interaction], co
         "state_bytes_max": max(sizes),
         "state_after": STATE_AFTER if state_bytes else "all",
     }
-    table = Table(title=f"{len(items):,} items, {len(held):,} shoppers, {len(row_us):,} interactions")
-    for name in figures:
-        table.add_column(name, justify="right")
-    table.add_row(*(f"{value:,}" if not isinstance(value, str) else value for value in figures.values()))
-    console.print(table)
+    said = "  ".join(f"[bold]{name}[/] {value}" for name, value in figures.items())
+    console.print(f"{len(items):,} items, {len(held):,} shoppers: {said}", highlight=False, soft_wrap=True)
     return figures

@@ -18,7 +18,7 @@ import numpy as np
 from confluent_kafka import KafkaException, Producer
 
 from streaming.io.tail import at_the_end
-from streaming.io.topics import ControlTopicError, read_compacted
+from streaming.io.topics import TopicError, read_compacted
 from streaming.schemas import Click, ClickKind, Recommendation, Topic, encode, now_ms
 
 PROBE_ITEMS = 200  # distinct items in the made-up sessions
@@ -171,7 +171,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         warmth = wait_until_warm(options.bootstrap_servers, options.timeout_s)
-    except (NotReadyError, ControlTopicError, KafkaException) as error:
+    except (NotReadyError, TopicError, KafkaException) as error:
         sys.stderr.write(f"not ready: {error}\n")
         return 1
     sys.stdout.write(

@@ -6,45 +6,60 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 
 from streaming.schemas import Origin
 
-TIMEOUT_S = 30.0
+TIMEOUT_S, METADATA_TIMEOUT_S = 30.0, 10.0
 Record = tuple[Origin, bytes, bytes | None]  # where it lies, key, value
 
 
-class ControlTopicError(Exception):
-    """A control topic is not as it must be; the message says what was found and what to do."""
+class TopicError(Exception):
+    """A topic is not as it must be; the message says what was found and what to do."""
 
 
 def read_compacted(bootstrap_servers: str, topics: Sequence[str]) -> Iterator[Record]:
     """Yield every record of compacted topics that is there now, in topic order.
 
     Raises:
-        ControlTopicError: a topic is not there, or has more than one partition.
+        TopicError: a topic is not there, or has more than one partition.
         KafkaException: the broker is not there, or did not answer within TIMEOUT_S.
     """
     for topic in topics:
         count = len(partitions(bootstrap_servers, topic))
         if count != 1:
             msg = (
-                f"topic `{topic}` on {bootstrap_servers} has {count} partitions, expected 1 (0: there is no such "
-                "topic). The newest record of a key is told by its offset; create it with one partition"
+                f"topic `{topic}` on {bootstrap_servers} has {count} partitions, expected 1. The newest record of a "
+                "key is told by its offset; create it with one partition"
             )
-            raise ControlTopicError(msg)
+            raise TopicError(msg)
         yield from read_partition(bootstrap_servers, topic, 0)
 
 
 def partitions(bootstrap_servers: str, topic: str) -> list[int]:
-    """Return the numbers of the topic's partitions, none if it is not there."""
+    """Return the numbers of the topic's partitions.
+
+    Raises:
+        TopicError: there is no such topic, or no such broker.
+    """
     reader = consumer(bootstrap_servers)
     try:
-        return sorted(reader.list_topics(topic, timeout=TIMEOUT_S).topics[topic].partitions)
+        found = sorted(reader.list_topics(topic, timeout=METADATA_TIMEOUT_S).topics[topic].partitions)
+    except KafkaException as error:
+        msg = (
+            f"the broker at {bootstrap_servers} did not say within {METADATA_TIMEOUT_S:.0f} s whether it has the topic "
+            f"`{topic}`: {error.args[0].str()}"
+        )
+        raise TopicError(msg) from error
     finally:
         reader.close()
+    if not found:
+        msg = f"there is no topic `{topic}` on {bootstrap_servers}; is it the right broker? Otherwise create the topic"
+        raise TopicError(msg)
+    return found
 
 
 def read_topic(bootstrap_servers: str, topic: str) -> Iterator[Record]:
     """Yield every record that is there now, one partition after the other.
 
     Raises:
+        TopicError: there is no such topic.
         KafkaException: the broker is not there, or did not answer within TIMEOUT_S.
     """
     for partition in partitions(bootstrap_servers, topic):

@@ -149,6 +149,7 @@ def land(
         stop: asked now and then.
 
     Raises:
+        TopicError: a log is not on the broker.
         KafkaException: the broker is not there.
     """
     sinks = [LogSink(bootstrap_servers, folder, log) for log in LOGS]

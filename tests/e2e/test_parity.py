@@ -1,6 +1,5 @@
 """What the job logged is what the pure functions make of the raw topics, on the generator's and on JData's traffic."""
 
-import os
 import random
 import time
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from pathlib import Path
 import msgspec
 import polars as pl
 import pytest
+from support.data import HAS_JDATA, JDATA, needs_jdata
 from support.records import feature_record, views
 
 from features.datasets import jdata
@@ -29,15 +29,10 @@ from streaming.schemas import FeatureRecord, StoredProfile, Topic, encode, now_m
 
 ROOT = Path(__file__).parents[2]
 ARTIFACT = ROOT / "onnx_models" / "artifacts" / "generator"
-JDATA = ROOT.parent / "shared" / "data" / "jdata_micro"
 DEADLINE_S = 120.0
 GENERATOR_COUNT, JDATA_COUNT = 2_000, 3_000
 RETURNING = "shopper-7"  # of the generator
 START_MS = now_ms() - 3_600_000
-
-
-def has_jdata() -> bool:
-    return JDATA.is_dir() or bool(os.environ.get("CI"))
 
 
 @pytest.fixture(scope="module")
@@ -47,14 +42,12 @@ def traffic() -> list[Interaction]:
     log = list(islice(shop.interactions(seed=21, start_ms=START_MS, events_per_second=20), GENERATOR_COUNT))
     delayed = sorted((each.event_time_ms + rng.choice([0, 0, 0, 2_000, 10_000]), n) for n, each in enumerate(log))
     arriving = [log[n] for _, n in delayed]
-    if not has_jdata():
-        return arriving
-    return [*arriving, *islice(jdata.interactions(JDATA), JDATA_COUNT)]
+    return [*arriving, *(islice(jdata.interactions(JDATA), JDATA_COUNT) if HAS_JDATA else ())]
 
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    items = [*shop.items(), *(jdata.items(JDATA) if has_jdata() else [])]
+    items = [*shop.items(), *(jdata.items(JDATA) if HAS_JDATA else [])]
     with local_stack(tmp_path_factory.mktemp("parity"), ARTIFACT, items, warm=False) as running:
         yield running
 
@@ -106,6 +99,12 @@ def test_every_row_is_equal_to_the_bit(stack: Stack, logged: dict[str, FeatureRe
     assert report.first_missing is None
     assert (report.equal, report.without_history, report.vectors_different) == (len(logged), 0, 0)
     assert report.is_parity
+
+
+@needs_jdata
+def test_both_logs_were_in_it(logged: dict[str, FeatureRecord]) -> None:
+    assert sum(event_id.startswith("jdata-") for event_id in logged) == JDATA_COUNT
+    assert sum(event_id.startswith("shop-") for event_id in logged) == GENERATOR_COUNT
 
 
 def test_the_traffic_had_in_it_what_makes_it_hard(logged: dict[str, FeatureRecord]) -> None:

@@ -1,7 +1,7 @@
 """What is read from a broker before and beside the stream: control topics, lag, probes."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,10 +12,11 @@ from confluent_kafka.cimpl import NewTopic
 from features.simulator import shop
 from infra.local.kafka import local_kafka
 from infra.local.topics import create_topics
+from streaming.io import topics
 from streaming.io.feed import Feed
 from streaming.io.lag import lag
 from streaming.io.probes import NotReadyError, wait_until_warm
-from streaming.io.topics import ControlTopicError, read_compacted
+from streaming.io.topics import Record, TopicError, read_compacted, read_topic
 from streaming.schemas import Policy, Topic
 from streaming.scoring.live_shop import shared_shop
 from streaming.scoring.model import shared_model
@@ -67,12 +68,22 @@ def test_topic_that_ends_with_a_transaction_is_read_to_its_end(bootstrap_servers
     assert [(origin.offset, key, value) for origin, key, value in read] == [(0, b"a", b"1"), (2, b"b", b"1")]
 
 
-@pytest.mark.parametrize(("name", "partitions"), [("no-such-topic", 0), ("wide", 2)])
-def test_topic_that_cannot_be_ordered_is_refused(bootstrap_servers: str, name: str, partitions: int) -> None:
-    if partitions:
-        create(bootstrap_servers, name, partitions)
-    with pytest.raises(ControlTopicError, match=f"`{name}`.* has {partitions} partitions, expected 1"):
-        list(read_compacted(bootstrap_servers, [name]))
+def test_topic_that_cannot_be_ordered_is_refused(bootstrap_servers: str) -> None:
+    create(bootstrap_servers, "wide", 2)
+    with pytest.raises(TopicError, match=r"`wide`.* has 2 partitions, expected 1"):
+        list(read_compacted(bootstrap_servers, ["wide"]))
+
+
+@pytest.mark.parametrize("read", [lambda where, topic: read_compacted(where, [topic]), read_topic])
+def test_topic_that_is_not_there_is_named(bootstrap_servers: str, read: Callable[[str, str], Iterator[Record]]) -> None:
+    with pytest.raises(TopicError, match=f"no topic `no-such-topic` on {bootstrap_servers}"):
+        list(read(bootstrap_servers, "no-such-topic"))
+
+
+def test_broker_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(topics, "METADATA_TIMEOUT_S", 1.0)
+    with pytest.raises(TopicError, match=r"the broker at 127\.0\.0\.1:1 did not say within 1 s"):
+        list(read_topic("127.0.0.1:1", "clicks"))
 
 
 def test_lag_of_a_group_that_has_read_nothing_cannot_be_said(bootstrap_servers: str) -> None:
