@@ -97,7 +97,7 @@ def consumer(bootstrap_servers: str) -> Consumer:
             "enable.partition.eof": True,
             "fetch.wait.max.ms": 10,  # which the end of a partition would be waited for
             "auto.offset.reset": "earliest",
-            "log_level": 3,
+            "log_level": 0,  # what goes wrong is raised
         }
     )
 

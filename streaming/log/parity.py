@@ -93,23 +93,26 @@ def check(
         _place(_LETTER.decode(value or b"").origin) for _, _, value in read_topic(bootstrap_servers, Topic.DEAD_LETTERS)
     }
     report, replay = Report(), _Replay()
-    log: list[tuple[Origin, FeatureRecord]] = []
+    log: list[tuple[int, Origin, str, bytes | None]] = []  # undecoded: a decoded record takes three times as much
     for origin, key, value in read_topic(bootstrap_servers, Topic.FEATURE_LOG):
-        record = decode(key.decode(errors="replace"), value, origin)
+        shopper_id = key.decode(errors="replace")
+        record = decode(shopper_id, value, origin)
         if isinstance(record, FeatureRecord):
-            log.append((origin, record))
+            log.append((record.items_offset, origin, shopper_id, value))
         else:
             report.undecodable += 1
     progress("read feature-log", len(log))
     # A process knows more and more items, so that this leaves the records of a shopper in their order.
-    log.sort(key=lambda pair: pair[1].items_offset)
+    log.sort(key=lambda entry: entry[0])
     session_model = SessionModel(model)
     catalogue, unread = Catalogue(session_model.items), iter([*items, None])
     ahead = next(unread)
-    for n, (origin, record) in enumerate(log, start=1):
-        while ahead is not None and ahead[0].offset <= record.items_offset:
+    for n, (items_offset, origin, shopper_id, value) in enumerate(log, start=1):
+        while ahead is not None and ahead[0].offset <= items_offset:
             _put(catalogue, *ahead)
             ahead = next(unread)
+        record = decode(shopper_id, value, origin)
+        assert isinstance(record, FeatureRecord), "it was one when it was read"
         compared = from_ms <= record.interaction_time_ms < to_ms
         _replay(origin, record, raw, catalogue, session_model, replay, report if compared else Report())
         if n % 1_000 == 0 or n == len(log):
