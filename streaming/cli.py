@@ -171,6 +171,8 @@ def parity(
         console,
         as_json,
     )
+    if not report.equal and not report.different:
+        _say("rheostat: no row was compared; is there a log, and a row of that time in it?", Console(stderr=True))
     raise typer.Exit(0 if report.is_parity else 1)
 
 

@@ -30,6 +30,7 @@ class NewestCassandraOnlineStoreConfig(CassandraOnlineStoreConfig):
     """As Feast's own; the keyspace must exist."""
 
     type: Literal["features.stores.cassandra.NewestCassandraOnlineStore"] = TYPE  # type: ignore[assignment]
+    request_timeout: float | None = 10.0  # seconds; Feast's own is none where load_balancing is set, and waits for ever
 
 
 class NewestCassandraOnlineStore(PackedOnlineStore, CassandraOnlineStore):

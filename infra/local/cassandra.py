@@ -56,6 +56,7 @@ class Node:
             "port": self.port,
             "keyspace": KEYSPACE,
             "protocol_version": PROTOCOL_VERSION,
+            "load_balancing": {"load_balancing_policy": "DCAwareRoundRobinPolicy", "local_dc": "datacenter1"},
         }
 
 
