@@ -84,7 +84,7 @@ def present(state: ShopperState) -> Present:
 
 
 def adopt(state: ShopperState, brought: Profile, origin: str) -> ShopperState:
-    """Return the state with the profile from before it was known here; the first one that comes is the only one.
+    """Return the state with the profile from before it was known here, which may be empty; only the first one counts.
 
     One that holds anything as young as the state does is left aside: its interactions could be the same.
     """

@@ -90,7 +90,7 @@ def _records(count: int) -> list[FeatureRecord]:
                 sequence=1,
                 created_time_us=now * 1000 + n,
                 items_offset=0,
-                profile="",
+                profile="profiles[0]@0",
                 spec_version=SPEC_VERSION,
                 row=row(f"bench-{n}", present, catalogue),
                 profile_state=msgspec.msgpack.encode(present.profile),

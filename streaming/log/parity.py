@@ -20,7 +20,7 @@ from streaming.schemas import Click, DeadLetter, FeatureRecord, Item, Origin, Pu
 from streaming.scoring.advance import advance
 from streaming.scoring.catalogue import Catalogue
 from streaming.scoring.model import SessionModel
-from streaming.scoring.recommender import decode_profile
+from streaming.scoring.recommender import adopt
 from streaming.scoring.slate import known_session
 
 REPLAY_DEPTH = 512  # states kept of a shopper: a recovery goes back by no more than a checkpoint's interactions
@@ -155,11 +155,11 @@ def _replay(
         report.without_history += 1
         return
     if record.profile != before.adopted:
-        profile = _profile(record.profile, raw)
-        if profile is None:
+        stored = _profile(record.profile, raw)
+        if stored is None:
             report.without_history += 1
             return
-        before = shopper.adopt(before, decode_profile(profile), record.profile)
+        before, _ = adopt(before, *stored)
     message = decode(found[0].decode(errors="replace"), found[1], record.origin)
     if not isinstance(message, Click | Purchase):
         report.differs(f"{where}: the record at {record.origin} is no interaction: {message}")
@@ -194,14 +194,16 @@ def _difference(record: FeatureRecord, row: object) -> str | None:
     return f"{name} is {logged.get(name)!r} in the log and {again.get(name)!r} made again"
 
 
-def _profile(origin: str, raw: Raw) -> StoredProfile | None:
-    topic, _, rest = origin.partition("[")
+def _profile(name: str, raw: Raw) -> tuple[StoredProfile, Origin] | None:
+    """Return the profile at an origin that is given in words."""
+    topic, _, rest = name.partition("[")
     partition, _, offset = rest.partition("]@")
     if not offset or (topic, int(partition), int(offset)) not in raw:
         return None
-    key, value = raw[topic, int(partition), int(offset)]
-    message = decode(key.decode(errors="replace"), value, Origin(topic, int(partition), int(offset)))
-    return message if isinstance(message, StoredProfile) else None
+    origin = Origin(topic, int(partition), int(offset))
+    key, value = raw[_place(origin)]
+    message = decode(key.decode(errors="replace"), value, origin)
+    return (message, origin) if isinstance(message, StoredProfile) else None
 
 
 def _find_missing(raw: Raw, replay: _Replay, from_ms: int, to_ms: int, report: Report) -> None:

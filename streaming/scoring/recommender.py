@@ -10,7 +10,7 @@ from itertools import cycle, islice
 
 import msgspec
 
-from features import shopper
+from features import profile, shopper
 from features.profile import Profile
 from features.shopper import ShopperState
 from features.spec import SPEC_VERSION
@@ -76,7 +76,7 @@ class Recommender:
         if isinstance(message, DeadLetter):
             return Answer([dead_letter_record(message)])
         if isinstance(message, StoredProfile):
-            return _adopt(message, raw or b"", origin, held)
+            return _answer_profile(message, raw or b"", origin, held)
         assert isinstance(message, Click | Purchase), origin  # the topics hold nothing else
         ahead_ms = message.event_time_ms - now_ms()
         if ahead_ms > AHEAD_AT_MOST_MS:
@@ -154,26 +154,28 @@ class Recommender:
             held = self.answer("warm-up", encode(click), Origin(Topic.CLICKS, 0, n), held).state
 
 
-def decode_profile(message: StoredProfile) -> Profile:
-    """Return the profile that Feast had.
+def adopt(state: ShopperState, message: StoredProfile, origin: Origin) -> tuple[ShopperState, str | None]:
+    """Return the state with the profile that lies at `origin`, and why it could not be used, if it could not.
 
-    Raises:
-        ValueError: it is none, or one of another version of the features.
+    Then the state goes on without it, and the question is answered all the same.
     """
+    brought, error = profile.empty(), None
     if message.spec_version != SPEC_VERSION:
-        msg = f"profile of feature spec {message.spec_version}, this job computes {SPEC_VERSION}"
-        raise ValueError(msg)
-    return _PROFILE_DECODER.decode(message.profile_state)
+        error = f"profile of feature spec {message.spec_version}, this job computes {SPEC_VERSION}"
+    elif message.profile_state:
+        try:
+            brought = _PROFILE_DECODER.decode(message.profile_state)
+        except msgspec.MsgspecError as undecodable:
+            error = str(undecodable)
+    return shopper.adopt(state, brought, str(origin)), error
 
 
-def _adopt(message: StoredProfile, raw: bytes, origin: Origin, held: bytes | None) -> Answer:
-    try:
-        profile = decode_profile(message)
-    except ValueError as error:  # msgspec's errors are ValueErrors
-        return Answer([dead_letter_record(invalid(origin, str(error), raw))])
+def _answer_profile(message: StoredProfile, raw: bytes, origin: Origin, held: bytes | None) -> Answer:
     if held is None:  # forgotten meanwhile; the next interaction asks again
         return Answer([])
-    return Answer([], _ENCODER.encode(shopper.adopt(_STATE_DECODER.decode(held), profile, str(origin))))
+    state, error = adopt(_STATE_DECODER.decode(held), message, origin)
+    letters = [] if error is None else [dead_letter_record(invalid(origin, error, raw))]
+    return Answer(letters, _ENCODER.encode(state))
 
 
 def rec_id(event_id: str, surface: str) -> str:

@@ -114,6 +114,7 @@ def test_the_traffic_had_in_it_what_makes_it_hard(logged: dict[str, FeatureRecor
     assert any("sale" in each.row.long_interests[0].keys for each in rows)
     of_returning = [each for each in rows if each.row.shopper_id == RETURNING]
     assert {each.profile.partition("[")[0] for each in of_returning} >= {Topic.PROFILES.value}
+    # The profile was there to be read, although rows of the shopper's were written before and beside that.
     assert all(each.row.evidence_count == each.sequence + 3 for each in of_returning if each.profile)
 
 

@@ -173,6 +173,16 @@ def test_first_interaction_of_a_shopper_asks_feast_and_the_answer_is_adopted_onc
     assert (features.row.evidence_count, features.sequence, features.profile) == (5, 2, "profiles[0]@0")
 
 
+def test_answer_that_feast_has_nothing_changes_no_feature(harness: KeyedHarness) -> None:
+    first = send(harness, view(0))[Topic.FEATURE_LOG]
+    nothing = StoredProfile(shopper_id="s", spec_version=SPEC_VERSION, profile_state=b"")
+    assert harness.record(Topic.PROFILES, "s", encode(nothing)) == []
+    second = send(harness, view(1))[Topic.FEATURE_LOG]
+    assert isinstance(first, FeatureRecord)
+    assert isinstance(second, FeatureRecord)
+    assert (first.profile, second.profile, second.row.evidence_count) == ("", "profiles[0]@0", 2)
+
+
 def test_profile_of_a_shopper_who_is_forgotten_meanwhile_is_left_aside(harness: KeyedHarness) -> None:
     stored = StoredProfile(shopper_id="s", spec_version=SPEC_VERSION, profile_state=old_profile().profile_state)
     assert harness.record(Topic.PROFILES, "s", encode(stored)) == []
@@ -181,19 +191,20 @@ def test_profile_of_a_shopper_who_is_forgotten_meanwhile_is_left_aside(harness: 
 
 @pytest.mark.parametrize(
     ("spec_version", "state", "words"),
-    [(1, b"", "feature spec 1"), (SPEC_VERSION, b"nonsense", "Expected `array`|malformed|truncated|Invalid")],
+    [(1, b"old", "feature spec 1"), (SPEC_VERSION, b"nonsense", "Expected `array`|malformed|truncated|Invalid")],
 )
-def test_profile_that_cannot_be_used_becomes_a_dead_letter(
+def test_profile_that_cannot_be_used_becomes_a_dead_letter_and_is_not_waited_for(
     harness: KeyedHarness, spec_version: int, state: bytes, words: str
 ) -> None:
     send(harness, view(0))
-    held = dict(harness.state)
     stored = StoredProfile(shopper_id="s", spec_version=spec_version, profile_state=state)
     letter = by_topic(harness.record(Topic.PROFILES, "s", encode(stored)))[Topic.DEAD_LETTERS]
     assert isinstance(letter, DeadLetter)
     assert letter.reason is Reason.INVALID
     assert re.search(words, letter.error)
-    assert harness.state == held
+    features = send(harness, view(1))[Topic.FEATURE_LOG]
+    assert isinstance(features, FeatureRecord)
+    assert (features.row.evidence_count, features.profile) == (2, "profiles[0]@0")
 
 
 def test_late_interactions_are_counted_in_a_metric(harness: KeyedHarness) -> None:

@@ -13,8 +13,10 @@ from features.spec import SPEC_VERSION
 from streaming.schemas import FeatureRecord, Origin, Topic
 
 
-def feature_record(interactions: Sequence[Interaction], created_time_us: int = 0, n: int = 0) -> FeatureRecord:
-    """Return the record that the last of a shopper's `interactions` leads to."""
+def feature_record(
+    interactions: Sequence[Interaction], created_time_us: int = 0, n: int = 0, profile: str = "profiles[0]@0"
+) -> FeatureRecord:
+    """Return the record that the last of a shopper's `interactions` leads to, Feast having been asked."""
     state, last = shopper.new(), interactions[-1]
     for each in interactions:
         state = shopper.update(state, each)
@@ -30,7 +32,7 @@ def feature_record(interactions: Sequence[Interaction], created_time_us: int = 0
         sequence=state.sequence,
         created_time_us=created_time_us or last.event_time_ms * 1000,
         items_offset=-1,
-        profile="",
+        profile=profile,
         spec_version=SPEC_VERSION,
         row=row(last.shopper_id, present, Shop()),
         profile_state=msgspec.msgpack.encode(present.profile),
