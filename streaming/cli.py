@@ -185,7 +185,7 @@ def bench_features(
 ) -> None:
     """Measure a state update with its feature row on one core, and what the state of a shopper weighs."""
     _assert_checkout()
-    from features.datasets.jdata import DatasetError
+    from features.datasets.files import DatasetError
     from infra.bench.features import measure
     from onnx_models.artifact import ArtifactError
 

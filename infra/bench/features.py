@@ -33,17 +33,17 @@ def measure(model: Path, events: int, data_dir: Path | None, console: Console) -
     figures: dict[str, Any] = {}
     if data_dir is not None:
         console.print("JData")
-        log = jdata.interactions(data_dir)
-        figures["jdata"] = _measure(_without_model(data_dir), jdata.items(data_dir), log, console)
+        log = jdata.open_log(data_dir)
+        figures["jdata"] = _measure(_without_model(log.items()), log.items(), log.interactions(), console)
     console.print("simulated shop")
     habits = shop.Habits(shopper_count=SHOPPERS)
     traffic = shop.interactions(SEED, START_MS, EVENTS_PER_SECOND, habits)
     return _measure(known, shop.items(), itertools.islice(traffic, events), console) | figures
 
 
-def _without_model(data_dir: Path) -> Items:
-    """Return JData's items with as many neighbours as a model would bring; which ones costs nothing."""
-    ids = ["", *(each.item_id for each in jdata.items(data_dir))]
+def _without_model(items: list[ShopItem]) -> Items:
+    """Return `items` with as many neighbours as a model would bring; which ones costs nothing."""
+    ids = ["", *(each.item_id for each in items)]
     numbers = (np.arange(len(ids))[:, None] + np.arange(1, 9)) % len(ids)
     none = np.zeros(len(ids), dtype=np.float32)
     return Items(ids, none[:, None], none, numbers.astype(np.int32), np.full(numbers.shape, 0.5, dtype=np.float32))

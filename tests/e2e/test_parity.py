@@ -42,12 +42,12 @@ def traffic() -> list[Interaction]:
     log = list(islice(shop.interactions(seed=21, start_ms=START_MS, events_per_second=20), GENERATOR_COUNT))
     delayed = sorted((each.event_time_ms + rng.choice([0, 0, 0, 2_000, 10_000]), n) for n, each in enumerate(log))
     arriving = [log[n] for _, n in delayed]
-    return [*arriving, *(islice(jdata.interactions(JDATA), JDATA_COUNT) if HAS_JDATA else ())]
+    return [*arriving, *(islice(jdata.open_log(JDATA).interactions(), JDATA_COUNT) if HAS_JDATA else ())]
 
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    items = [*shop.items(), *(jdata.items(JDATA) if HAS_JDATA else [])]
+    items = [*shop.items(), *(jdata.open_log(JDATA).items() if HAS_JDATA else [])]
     with local_stack(tmp_path_factory.mktemp("parity"), ARTIFACT, items, warm=False) as running:
         yield running
 

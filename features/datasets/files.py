@@ -1,0 +1,122 @@
+"""Finding and opening the files of a public log, with one clear word where they are not what they should be.
+
+Everything in a CSV is read as text and turned into numbers later, leniently: a cell that is no number makes its row one
+that is counted and left out, not an error half-way through a file of gigabytes.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+
+
+class DatasetError(Exception):
+    """The data are not where or what they should be; the message says what was found and what was expected."""
+
+
+def find(path: Path | None, dataset: str, *names: str) -> Path:
+    """Return the first of the files `names` in the folder `path`, or `path` itself where it is a file.
+
+    Raises:
+        DatasetError: there is none.
+    """
+    if path is not None and path.is_file():
+        return path
+    found = maybe(path, *names)
+    if found is None:
+        where = "no folder is named" if path is None else f"{path}: {_content(path)}"
+        msg = f"{where}; expected {' or '.join(names)} of the log `{dataset}`: name the folder that holds it"
+        raise DatasetError(msg)
+    return found
+
+
+def maybe(path: Path | None, *names: str) -> Path | None:
+    """Return the first of the files `names` in the folder of `path`, None if there is none."""
+    if path is None:
+        return None
+    folder = path.parent if path.is_file() else path
+    return next((folder / name for name in names if (folder / name).is_file()), None)
+
+
+def parquet(path: Path, columns: Sequence[str]) -> pl.LazyFrame:
+    """Return the file's `columns`; raises DatasetError where it has not all of them."""
+    try:
+        frame = pl.scan_parquet(path)
+        found = frame.collect_schema().names()
+    except (pl.exceptions.PolarsError, OSError) as error:
+        msg = f"{path} is not a Parquet file: {error}; download it anew"
+        raise DatasetError(msg) from error
+    return _checked(frame, found, columns, path)
+
+
+def csv(path: Path, columns: Sequence[str], separator: str = ",") -> pl.LazyFrame:
+    """Return the `columns` of a CSV with a header, as text; userId and user_id are one name."""
+    names = [_snake(name.strip().strip('"')) for name in _first_line(path).split(separator)]
+    _checked(None, names, columns, path)
+    return pl.scan_csv(path, separator=separator, infer_schema=False, with_column_names=lambda _: names)
+
+
+def headless_csv(path: Path, columns: Sequence[str]) -> pl.LazyFrame:
+    """Return a CSV without a header whose rows are `columns`, as text."""
+    found = _first_line(path).split(",")
+    if len(found) != len(columns):
+        msg = (
+            f"{path}: its first row has {len(found)} columns ({', '.join(found)[:200]}), expected {len(columns)} "
+            f"without a header: {', '.join(columns)}"
+        )
+        raise DatasetError(msg)
+    return pl.scan_csv(path, has_header=False, infer_schema=False, new_columns=list(columns))
+
+
+def json_lines(path: Path, schema: dict[str, pl.DataType]) -> pl.LazyFrame:
+    """Return a file of one JSON object a line; raises DatasetError where the first has not all fields of `schema`."""
+    try:
+        found = pl.read_ndjson(_first_line(path).encode()).columns
+    except pl.exceptions.PolarsError as error:
+        msg = f"{path}: its first line is not a JSON object ({error}); expected the fields {', '.join(schema)}"
+        raise DatasetError(msg) from error
+    _checked(None, found, list(schema), path)
+    return pl.scan_ndjson(path, schema=schema)
+
+
+def collect(frame: pl.LazyFrame) -> pl.DataFrame:
+    """Return the frame; raises DatasetError where a file breaks off or is not what its beginning promised."""
+    try:
+        return frame.collect(engine="streaming")
+    except (pl.exceptions.PolarsError, OSError) as error:
+        msg = f"the log cannot be read to its end: {error}; download it anew"
+        raise DatasetError(msg) from error
+
+
+def _checked(frame: pl.LazyFrame | None, found: Sequence[str], columns: Sequence[str], path: Path) -> pl.LazyFrame:
+    missing = [name for name in columns if name not in found]
+    if missing:
+        msg = (
+            f"{path}: the columns are {', '.join(found)}; expected {', '.join(columns)} (missing: {', '.join(missing)})"
+        )
+        raise DatasetError(msg)
+    return pl.LazyFrame() if frame is None else frame
+
+
+def _first_line(path: Path) -> str:
+    try:
+        with path.open(encoding="utf-8-sig") as lines:
+            line = lines.readline().rstrip("\r\n")
+    except UnicodeDecodeError as error:
+        msg = f"{path} is not text ({error}); unpack it first if it is an archive"
+        raise DatasetError(msg) from error
+    if not line:
+        msg = f"{path} is empty; download it anew"
+        raise DatasetError(msg)
+    return line
+
+
+def _snake(name: str) -> str:
+    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name)
+
+
+def _content(path: Path) -> str:
+    if not path.is_dir():
+        return "there is no such file or folder"
+    names = sorted(each.name for each in path.iterdir())
+    return f"it holds {', '.join(names[:8])}{' …' if len(names) > 8 else ''}" if names else "it is empty"
