@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import importlib.util
+import itertools
 import json
 import signal
 import sys
@@ -17,6 +18,10 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from features.interaction import Interaction
 
 # What a sub-command needs is imported when it runs: Feast alone takes seconds.
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
@@ -37,6 +42,7 @@ MODEL = Path("onnx_models/artifacts/generator")
 HOME = Path(".local/up")  # where `up` keeps its data, so where the others look for them
 DATA = HOME / "feast" / "data"
 FOR_EVER_MS = 1 << 62
+DATASETS = ("jdata", "taobao", "diginetica", "retailrocket", "yoochoose", "rees46", "otto", "completejourney")
 
 
 class OnlineStoreKind(StrEnum):
@@ -79,6 +85,109 @@ def up(
             stack.assert_running()
             time.sleep(1.0)
     console.print("stopped")
+
+
+@app.command()
+def replay(
+    dataset: Annotated[str, typer.Argument(help=f"One of: {', '.join(DATASETS)}.")],
+    bootstrap_servers: Bootstrap,
+    path: Annotated[Path | None, typer.Argument(help="Folder or file of the log; none for completejourney.")] = None,
+    speed: Annotated[str, typer.Option(help="Times the log's own pace, or `max`: as fast as answered.")] = "max",
+    rate: Annotated[float | None, typer.Option(min=0.001, help="Events per second, in place of --speed.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many events.")] = None,
+    keep_times: Annotated[
+        bool, typer.Option(help="Event times as in the log; by default the last event happens when it is sent.")
+    ] = False,
+    patience_s: Annotated[float, typer.Option(min=1, help="Without any answer, after which it gives up.")] = 30.0,
+    as_json: AsJson = False,
+) -> None:
+    """Replay a public log onto the topics, and account for every event; exit 1 if one has no answer.
+
+    Example: rheostat replay jdata data/jdata_micro --speed max
+    """
+    from confluent_kafka import KafkaException
+
+    from features.datasets.files import DatasetError
+    from streaming.io import replay as replaying
+    from streaming.io.feed import Feed
+    from streaming.io.topics import TopicError, partitions
+    from streaming.schemas import Topic
+
+    console = Console(stderr=as_json)
+    with _errors(DatasetError, TopicError, KafkaException, TimeoutError):
+        opened = _dataset(dataset).open_log(path)
+        for topic in (Topic.RECOMMENDATIONS, Topic.DEAD_LETTERS):
+            partitions(bootstrap_servers, topic)
+        begin_ms, end_ms = opened.span_ms
+        pace, takes_s = _pace(speed, rate, end_ms - begin_ms, len(opened))
+        count = len(opened) if limit is None else min(limit, len(opened))
+        events: Iterator[Interaction] = itertools.islice(opened.interactions(), count)
+        if not keep_times:
+            events = replaying.moved(events, time.time_ns() // 1_000_000 + round(takes_s * 1000) - end_ms)
+        with Feed(bootstrap_servers) as feed, console.status("items …"):
+            items = opened.items()
+            feed.items(items)
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        with Progress(*columns, console=console) as progress:
+            task = progress.add_task(dataset, total=count)
+            account = replaying.Replay(bootstrap_servers, pace, patience_s).run(
+                events, lambda account: progress.update(task, completed=account.sent)
+            )
+    figures = {
+        "rows": opened.rows,
+        "filtered": opened.filtered,
+        "beyond_limit": len(opened) - count,
+        "items": len(items),
+        **dataclasses.asdict(account),
+        "per_second": round(account.sent / max(account.seconds, 1e-9), 1),
+    }
+    _account(figures, console)
+    _print_json(figures, as_json)
+    raise typer.Exit(0 if account.is_whole else 1)
+
+
+def _dataset(name: str) -> Any:
+    from features.datasets.registry import DATASETS as REGISTRY
+
+    if name not in REGISTRY:
+        _say(f"rheostat: there is no log `{name}`; expected one of {', '.join(REGISTRY)}", Console(stderr=True))
+        raise typer.Exit(2)
+    return REGISTRY[name]
+
+
+def _pace(speed: str, rate: float | None, span_ms: int, count: int) -> tuple[Any, float]:
+    """Return the pace and how long a log takes by it, s."""
+    from streaming.io import replay as replaying
+
+    if rate is not None:
+        return replaying.at_rate(rate), count / rate
+    if speed == "max":
+        return replaying.as_fast_as_answered, 0.0
+    try:
+        factor = float(speed)
+    except ValueError:
+        factor = 0.0
+    if not factor > 0:
+        msg = f"{speed!r}; expected a number above 0, or `max`"
+        raise typer.BadParameter(msg, param_hint="--speed")
+    return replaying.at_speed(factor), span_ms / 1000 / factor
+
+
+def _account(figures: dict[str, Any], console: Console) -> None:
+    table = Table(title="Every row of the log", show_header=False)
+    table.add_row("rows", f"{figures['rows']:,}")
+    rows = [("scored", figures["scored"]), ("late, scored", figures["late"])]
+    rows += [(f"filtered: {why}", count) for why, count in figures["filtered"].items()]
+    rows += [(f"dead-lettered: {why}", count) for why, count in figures["dead_letters"].items()]
+    rows += [("beyond --limit", figures["beyond_limit"]), ("unanswered", figures["unanswered"])]
+    for name, count in rows:
+        table.add_row(f"  {name}", f"{count:,}")
+    console.print(table)
+    _say(
+        f"{figures['sent']:,} events and {figures['items']:,} items sent in {figures['seconds']:.1f} s "
+        f"({figures['per_second']:,} events/s); {figures['popular']:,} slates are of popular items",
+        console,
+    )
 
 
 @log.command("sink")

@@ -86,11 +86,11 @@ class Recommender:
         key = message.shopper_id
         if not message.consent:
             slate = make_slate(_NOBODY, self._model, self._shop.catalogue, self._shop.policy)
-            return Answer([(to_slates, key, self._recommendation(message, origin, slate))])
+            return Answer([(to_slates, key, self._recommendation(message, origin, slate, late=False))])
         state = shopper.new() if held is None else _STATE_DECODER.decode(held)
         advanced = advance(state, message, self._shop.catalogue)
         slate = make_slate(advanced.present, self._model, self._shop.catalogue, self._shop.policy)
-        records = [(to_slates, key, self._recommendation(message, origin, slate))]
+        records = [(to_slates, key, self._recommendation(message, origin, slate, advanced.late))]
         if advanced.row is None:
             return Answer(records)
         records.append((to_log, key, self._features(message, origin, slate, advanced)))
@@ -98,7 +98,7 @@ class Recommender:
             records.append((Topic.PROFILE_REQUESTS.value, key, encode(ProfileRequest(shopper_id=key))))
         return Answer(records, _ENCODER.encode(advanced.state), advanced.late)
 
-    def _recommendation(self, message: Click | Purchase, origin: Origin, slate: Slate) -> bytes:
+    def _recommendation(self, message: Click | Purchase, origin: Origin, slate: Slate, late: bool) -> bytes:
         return encode(
             Recommendation(
                 rec_id=rec_id(message.event_id, self._surface),
@@ -110,6 +110,7 @@ class Recommender:
                 emitted_time_ms=now_ms(),
                 slate=slate.items,
                 fallback=slate.fallback,
+                late=late,
                 policy_version=slate.policy_version,
                 model_version=self._model.manifest.model_version,
             )
