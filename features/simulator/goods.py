@@ -121,7 +121,9 @@ class Goods:
 
     def _add(self, categories: list[int]) -> None:
         p, count, first = self._parameters, len(categories), len(self.items)
-        places = _unit(self.centres[categories] + p.category_spread * _unit(self._rng.normal(size=(count, CONTENT_DIM))))
+        places = _unit(
+            self.centres[categories] + p.category_spread * _unit(self._rng.normal(size=(count, CONTENT_DIM)))
+        )
         content = _unit(places + p.content_noise * _unit(self._rng.normal(size=(count, CONTENT_DIM))))
         dearness = self._rng.normal(scale=p.price_spread, size=count)
         quality = np.zeros(count)
@@ -129,7 +131,7 @@ class Goods:
             noun, base_price = CATEGORIES[NAMES[category]]
             number, brand = first + n, self._chance.randrange(p.brand_count)
             quality[n] = p.quality * (0.6 * self._brand_quality[brand] + 0.8 * self._rng.normal())
-            is_there = first > 0 and count == 1 or self._chance.random() >= p.out_of_stock
+            is_there = (first > 0 and count == 1) or self._chance.random() >= p.out_of_stock
             item = ShopItem(
                 item_id=f"i{number:03d}",
                 name=f"{ADJECTIVES[number % len(ADJECTIVES)]} {noun} No. {number + 1}",
@@ -153,6 +155,9 @@ class Goods:
         self.category = np.concatenate([self.category, np.array(categories)])
         self.dearness = np.concatenate([self.dearness, dearness])
         self.appeal = np.concatenate([self.appeal, np.where(in_stock, quality, -np.inf)])
+
+    def _directions(self, count: int) -> NDArray[np.float64]:
+        return _unit(self._rng.normal(size=(count, CONTENT_DIM)))
 
     def _shelf(self, category: int) -> Shelf:
         numbers = np.flatnonzero(self.category == category)

@@ -41,12 +41,12 @@ class Parameters:
     # The slate (position-based model, Craswell et al. 2008).
     look: float = 0.5  # chance that a slate is looked at before the next step
     position_bias: float = 0.8  # place k, from 1, is examined with chance k to the minus this
-    click: float = 5.5  # utility at which an examined item is clicked with chance one half
+    click: float = 7.3  # utility at which an examined item is clicked with chance one half
 
     # The funnel.
     leave: float = 0.08
     other_category: float = 0.07
     search: float = 0.12  # a jump inside the category instead of a related item
-    add_to_cart: float = 6.3  # utility at which a viewed item goes into the cart with chance one half
-    favourite: float = 7.0
-    buy: float = 4.8  # … and a carted one is bought, at each step
+    add_to_cart: float = 8.3  # utility at which a viewed item goes into the cart with chance one half
+    favourite: float = 8.3
+    buy: float = 7.3  # … and a carted one is bought, at each step

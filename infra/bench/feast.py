@@ -71,7 +71,7 @@ def _records(count: int) -> list[FeatureRecord]:
     for offset, item in enumerate(shop.items()):
         catalogue.put(item.item_id, to_item(item), offset)
     found, now = [], now_ms()
-    log = shop.interactions(5, now - 400_000, 20, shop.Habits(shopper_count=300))
+    log = shop.interactions(5, now - 400_000, 20, shop.Parameters(shopper_count=300))
     states = {f"shopper-{n}": shopper.new() for n in range(300)}
     for each in itertools.islice(log, 6_000):
         states[each.shopper_id] = shopper.update(states[each.shopper_id], interaction(to_message(each), catalogue))

@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(stack: Stack, rate: int, seconds: int, shoppers: int, seed: int, console: Console) -> dict[str, float]:
-    habits = shop.Habits(shopper_count=shoppers)
+    habits = shop.Parameters(shopper_count=shoppers, visitor_count=shoppers)
     start_ms = round(time.time() * 1000)
     log = list(itertools.islice(shop.interactions(seed, start_ms, rate, habits), rate * seconds))
     records: list[Record] = []

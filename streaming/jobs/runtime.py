@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from types import FrameType
 
+import pyflink
 from pyflink.common import Configuration
 from pyflink.datastream import StreamExecutionEnvironment
 from pyflink.java_gateway import get_gateway
@@ -44,6 +45,15 @@ def environment(cfg: JobConfig, jvm_args: str) -> StreamExecutionEnvironment:
         "restart-strategy.fixed-delay.attempts": str(cfg.restart_attempts),
         "restart-strategy.fixed-delay.delay": "1 s",
     }
+    if cfg.metrics_port is not None:
+        # A MiniCluster loads no plugins, so the reporter must stand on the classpath. There is one way to add to that.
+        (reporter,) = (Path(pyflink.__file__).parent / "plugins" / "metrics-prometheus").glob("*.jar")
+        others = os.environ.get("HADOOP_CLASSPATH")
+        os.environ["HADOOP_CLASSPATH"] = os.pathsep.join([*([others] if others else []), str(reporter)])
+        settings |= {
+            "metrics.reporter.prometheus.factory.class": PROMETHEUS,
+            "metrics.reporter.prometheus.port": str(cfg.metrics_port),
+        }
     if cfg.restore_from is not None:
         settings["execution.state-recovery.path"] = cfg.restore_from.as_uri()
     configuration = Configuration()
@@ -52,6 +62,9 @@ def environment(cfg: JobConfig, jvm_args: str) -> StreamExecutionEnvironment:
     env = StreamExecutionEnvironment.get_execution_environment(configuration)
     env.set_parallelism(cfg.parallelism)
     return env
+
+
+PROMETHEUS = "org.apache.flink.metrics.prometheus.PrometheusReporterFactory"
 
 
 class _Stop(BaseException):

@@ -23,6 +23,7 @@ from streaming.schemas import (
     Outgoing,
     ProfileRequest,
     Purchase,
+    Reason,
     Recommendation,
     StoredProfile,
     Topic,
@@ -55,6 +56,9 @@ class Answer:
     records: list[Outgoing]
     state: bytes | None = None
     late: bool = False  # the interaction came after the allowed lateness
+    is_repeat: bool = False  # it has come before
+    slate: Slate | None = None  # that is among the records
+    letter: Reason | None = None  # of the dead letter that is among the records
 
 
 class Recommender:
@@ -74,29 +78,29 @@ class Recommender:
         """
         message = decode(key, raw, origin)
         if isinstance(message, DeadLetter):
-            return Answer([dead_letter_record(message)])
+            return Answer([dead_letter_record(message)], letter=message.reason)
         if isinstance(message, StoredProfile):
             return _answer_profile(message, raw or b"", origin, held)
         assert isinstance(message, Click | Purchase), origin  # the topics hold nothing else
         ahead_ms = message.event_time_ms - now_ms()
         if ahead_ms > AHEAD_AT_MOST_MS:
             error = f"event_time_ms is {ahead_ms} ms ahead of the job's clock, allowed are {AHEAD_AT_MOST_MS}"
-            return Answer([dead_letter_record(invalid(origin, error, raw or b""))])
+            return Answer([dead_letter_record(invalid(origin, error, raw or b""))], letter=Reason.INVALID)
         to_slates, to_log = _PROBE_TOPICS if origin.topic == Topic.PROBES else _TOPICS
         key = message.shopper_id
         if not message.consent:
             slate = make_slate(_NOBODY, self._model, self._shop.catalogue, self._shop.policy)
-            return Answer([(to_slates, key, self._recommendation(message, origin, slate, late=False))])
+            return Answer([(to_slates, key, self._recommendation(message, origin, slate, late=False))], slate=slate)
         state = shopper.new() if held is None else _STATE_DECODER.decode(held)
         advanced = advance(state, message, self._shop.catalogue)
         slate = make_slate(advanced.present, self._model, self._shop.catalogue, self._shop.policy)
         records = [(to_slates, key, self._recommendation(message, origin, slate, advanced.late))]
         if advanced.row is None:
-            return Answer(records)
+            return Answer(records, slate=slate, is_repeat=True)
         records.append((to_log, key, self._features(message, origin, slate, advanced)))
         if held is None and origin.topic != Topic.PROBES:
             records.append((Topic.PROFILE_REQUESTS.value, key, encode(ProfileRequest(shopper_id=key))))
-        return Answer(records, _ENCODER.encode(advanced.state), advanced.late)
+        return Answer(records, _ENCODER.encode(advanced.state), advanced.late, slate=slate)
 
     def _recommendation(self, message: Click | Purchase, origin: Origin, slate: Slate, late: bool) -> bytes:
         return encode(
@@ -175,8 +179,10 @@ def _answer_profile(message: StoredProfile, raw: bytes, origin: Origin, held: by
     if held is None:  # forgotten meanwhile; the next interaction asks again
         return Answer([])
     state, error = adopt(_STATE_DECODER.decode(held), message, origin)
-    letters = [] if error is None else [dead_letter_record(invalid(origin, error, raw))]
-    return Answer(letters, _ENCODER.encode(state))
+    if error is None:
+        return Answer([], _ENCODER.encode(state))
+    letter = dead_letter_record(invalid(origin, error, raw))
+    return Answer([letter], _ENCODER.encode(state), letter=Reason.INVALID)
 
 
 def rec_id(event_id: str, surface: str) -> str:

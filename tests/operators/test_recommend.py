@@ -207,10 +207,28 @@ def test_profile_that_cannot_be_used_becomes_a_dead_letter_and_is_not_waited_for
     assert (features.row.evidence_count, features.profile) == (2, "profiles[0]@0")
 
 
-def test_late_interactions_are_counted_in_a_metric(harness: KeyedHarness) -> None:
+def test_everything_is_counted(harness: KeyedHarness) -> None:
     for n, time_ms in enumerate((1_000_000, 1_000_000 - ALLOWED_LATENESS_MS, 1_000_000 - ALLOWED_LATENESS_MS - 1)):
         send(harness, Interaction(f"e{n}", "s", "x", "i030", Kind.VIEW, time_ms, "tea"))
-    assert harness.counts == {"late_interactions": 1}
+    send(harness, Interaction("e0", "s", "x", "i030", Kind.VIEW, 1_000_000, "tea"))
+    bought = Interaction("e3", "t", "x", "nowhere", Kind.PURCHASE, 1_000_000, "tea")
+    harness.record(Topic.PURCHASES, "t", encode(to_message(bought)))
+    harness.record(Topic.CLICKS, "s", b"no json")
+    harness.record(Topic.PROBES, "s", encode(to_message(view(9))))
+    assert harness.counts == {
+        "events_total{topic=clicks}": 5,
+        "events_total{topic=purchases}": 1,
+        "slates_total{fallback=none}": 4,
+        "slates_total{fallback=empty_session}": 1,
+        "late_total": 1,
+        "repeats_total": 1,
+        "dead_letters_total{reason=undecodable}": 1,
+    }
+    assert harness.gauges["policy_version"] == 1
+    assert harness.gauges.keys() == {"policy_version", "model_time_us", "weigh_time_us", "answer_time_us"}
+    policy = Policy(version=7, author="test", price=1.0)
+    harness.broadcast(Topic.POLICIES, "global", encode(policy))
+    assert harness.gauges["policy_version"] == 7
 
 
 def test_event_from_the_future_becomes_a_dead_letter(harness: KeyedHarness) -> None:

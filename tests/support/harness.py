@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 from pyflink.common import Row
 
@@ -25,12 +26,34 @@ class _ValueState:
         self._harness.state[self._harness.key, self._name] = value
 
 
-class _Counter:
-    def __init__(self, counts: Counter[str], name: str) -> None:
-        self._counts, self._name = counts, name
+class _Metric:
+    """A counter, a gauge or a histogram: what was counted, and the last value."""
 
-    def inc(self) -> None:
-        self._counts[self._name] += 1
+    def __init__(self, harness: "KeyedHarness", name: str) -> None:
+        self._harness, self._name = harness, name
+
+    def inc(self, n: int = 1) -> None:
+        self._harness.counts[self._name] += n
+
+    def update(self, value: int) -> None:
+        self._harness.gauges[self._name] = value
+
+
+class _MetricGroup:
+    def __init__(self, harness: "KeyedHarness", labels: str = "") -> None:
+        self._harness, self._labels = harness, labels
+        self._metrics = self  # where the real one has Java's, which alone knows histograms
+
+    def add_group(self, name: str, value: str = "") -> "_MetricGroup":
+        return _MetricGroup(self._harness, f"{{{name}={value}}}" if value else self._labels)
+
+    def counter(self, name: str) -> _Metric:
+        return _Metric(self._harness, f"{name}{self._labels}")
+
+    distribution = counter
+
+    def histogram(self, name: str, histogram: object) -> _Metric:
+        return self.counter(name)
 
 
 class _RuntimeContext:
@@ -41,11 +64,8 @@ class _RuntimeContext:
         self._harness.ttl[descriptor.get_name()] = descriptor._ttl_config
         return _ValueState(self._harness, descriptor.get_name())
 
-    def get_metrics_group(self) -> "_RuntimeContext":
-        return self
-
-    def counter(self, name: str) -> "_Counter":
-        return _Counter(self._harness.counts, name)
+    def get_metrics_group(self) -> "_MetricGroup":
+        return _MetricGroup(self._harness)
 
 
 # What tells thread mode from process mode is where the real context lives.
@@ -58,12 +78,14 @@ class KeyedHarness:
     def __init__(self, function: Any) -> None:
         self.state: dict[tuple[str, str], Any] = {}  # (key, name) -> value
         self.ttl: dict[str, Any] = {}  # name -> StateTtlConfig or None
-        self.counts: Counter[str] = Counter()  # metrics
+        self.counts: Counter[str] = Counter()  # metrics: name{label=value} -> count
+        self.gauges: dict[str, int] = {}  # and the last value of gauges and histograms
         self.output: list[Outgoing] = []
         self.key = ""
         self._function = function
         self._offsets: dict[str, Iterator[int]] = {}
-        function.open(_RuntimeContext(self))
+        with patch("streaming.operators.metrics.java_histogram"):
+            function.open(_RuntimeContext(self))
 
     def record(self, topic: Topic, key: str, value: bytes | None) -> list[Outgoing]:
         """Send a record as the keyed input and return what it led to."""

@@ -19,7 +19,9 @@ def run(*arguments: str) -> tuple[int, str, str]:
 
 
 @pytest.mark.parametrize(
-    "command", ["up", "replay", "parity", "train-set", "log sink", "bench features", "bench feast"], ids=lambda name: name
+    "command",
+    ["up", "replay", "parity", "train-set", "log sink", "bench features", "bench feast"],
+    ids=lambda name: name,
 )
 def test_every_command_explains_itself(command: str) -> None:
     code, out, _ = run(*command.split(), "--help")

@@ -25,7 +25,9 @@ def log() -> list[FeatureRecord]:
     """Rows of a shop of few shoppers, some of whose interactions fall on one moment or come late."""
     history: dict[str, list[Interaction]] = {}
     found = []
-    for n, each in enumerate(islice(shop.interactions(3, START_MS, 2, shop.Habits(shopper_count=12)), 400)):
+    for n, each in enumerate(
+        islice(shop.interactions(3, START_MS, 2, shop.Parameters(shopper_count=12, visitor_count=12)), 400)
+    ):
         shift = -700 if n % 17 == 0 else 0
         moved = replace(each, event_time_ms=(each.event_time_ms + shift) // 1_500 * 1_500)
         history.setdefault(each.shopper_id, []).append(moved)

@@ -1,0 +1,91 @@
+"""What the jobs count and time. docs/metrics.md says what each means and what it is called where Prometheus reads it.
+
+All stand in the group `rheostat`. Counters end in `_total`, times say their unit. Flink's Python API has no histogram,
+so those are Flink's own from Java, which its Prometheus reporter exports as a summary with quantiles.
+"""
+
+from typing import Any, Protocol
+
+from pyflink.datastream.functions import RuntimeContext
+from pyflink.metrics import Counter, MetricGroup
+
+from streaming.schemas import Fallback, Reason, Topic
+from streaming.scoring.recommender import Answer
+
+GROUP = "rheostat"
+SAMPLE_COUNT = 1_000  # the newest values that quantiles are taken from
+
+
+class Histogram(Protocol):
+    def update(self, value: int) -> None: ...
+
+
+class Gauge(Protocol):
+    def update(self, value: int) -> None: ...
+
+
+def group(runtime_context: RuntimeContext) -> MetricGroup:
+    return runtime_context.get_metrics_group().add_group(GROUP)
+
+
+def histogram(metrics: MetricGroup, name: str) -> Histogram:
+    of_java: Any = metrics
+    made: Histogram = of_java._metrics.histogram(name, java_histogram())
+    return made
+
+
+def java_histogram() -> Any:
+    from pemja import findClass  # there is none outside of a TaskManager
+
+    return findClass("org.apache.flink.runtime.metrics.DescriptiveStatisticsHistogram")(SAMPLE_COUNT)
+
+
+def gauge(metrics: MetricGroup, name: str) -> Gauge:
+    """Return what keeps the last number that it is given: Flink's Python calls that a distribution."""
+    made: Gauge = metrics.distribution(name)
+    return made
+
+
+def dead_letters(metrics: MetricGroup) -> dict[Reason, Counter]:
+    return {reason: metrics.add_group("reason", reason.value).counter("dead_letters_total") for reason in Reason}
+
+
+class RecommendMetrics:
+    """Of the operator `recommend`."""
+
+    def __init__(self, runtime_context: RuntimeContext) -> None:
+        metrics = group(runtime_context)
+        topics = (Topic.CLICKS, Topic.PURCHASES)
+        self._events = {each.value: metrics.add_group("topic", each.value).counter("events_total") for each in topics}
+        self._slates = {each: metrics.add_group("fallback", each.value).counter("slates_total") for each in Fallback}
+        self._dead_letters = dead_letters(metrics)
+        self._repeats, self._late = metrics.counter("repeats_total"), metrics.counter("late_total")
+        self._model_us, self._weigh_us = histogram(metrics, "model_time_us"), histogram(metrics, "weigh_time_us")
+        self._answer_us = histogram(metrics, "answer_time_us")
+        self._policy_version, self._version = gauge(metrics, "policy_version"), 0
+
+    def count(self, topic: str, answer: Answer, answer_ns: int) -> None:
+        """Count what a record of `topic` has led to; probes and profiles are no events."""
+        if answer.letter is not None:
+            self._dead_letters[answer.letter].inc()
+        events = self._events.get(topic)
+        if events is None:
+            return
+        events.inc()
+        if answer.slate is None:
+            return
+        self._slates[answer.slate.fallback].inc()
+        if answer.is_repeat:
+            self._repeats.inc()
+        if answer.late:
+            self._late.inc()
+        if answer.slate.model_ns:
+            self._model_us.update(answer.slate.model_ns // 1000)
+        self._weigh_us.update(answer.slate.weigh_ns // 1000)
+        self._answer_us.update(answer_ns // 1000)
+
+    def policy(self, version: int) -> None:
+        """Say which policy is in force."""
+        if version != self._version:
+            self._policy_version.update(version)
+            self._version = version
