@@ -36,8 +36,8 @@ def measure(model: Path, events: int, data_dir: Path | None, console: Console) -
         log = jdata.open_log(data_dir)
         figures["jdata"] = _measure(_without_model(log.items()), log.items(), log.interactions(), console)
     console.print("simulated shop")
-    habits = shop.Parameters(shopper_count=SHOPPERS, visitor_count=SHOPPERS)
-    traffic = shop.interactions(SEED, START_MS, EVENTS_PER_SECOND, habits)
+    parameters = shop.Parameters(shopper_count=SHOPPERS, visitor_count=SHOPPERS)
+    traffic = shop.interactions(SEED, START_MS, EVENTS_PER_SECOND, parameters)
     return _measure(known, shop.items(), itertools.islice(traffic, events), console) | figures
 
 

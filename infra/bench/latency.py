@@ -60,9 +60,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(stack: Stack, rate: int, seconds: int, shoppers: int, seed: int, console: Console) -> dict[str, float]:
-    habits = shop.Parameters(shopper_count=shoppers, visitor_count=shoppers)
+    parameters = shop.Parameters(shopper_count=shoppers, visitor_count=shoppers)
     start_ms = round(time.time() * 1000)
-    log = list(itertools.islice(shop.interactions(seed, start_ms, rate, habits), rate * seconds))
+    log = list(itertools.islice(shop.interactions(seed, start_ms, rate, parameters), rate * seconds))
     records: list[Record] = []
     for each in log:
         message = to_message(each)

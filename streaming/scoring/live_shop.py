@@ -3,11 +3,10 @@
 import threading
 
 from streaming.io.topics import read_compacted
-from streaming.schemas import CONTROL, DeadLetter, Item, Origin, Policy, Topic, decode
+from streaming.schemas import CONTROL, DEFAULT_POLICY, DeadLetter, Item, Origin, Policy, Topic, decode
 from streaming.scoring.catalogue import Catalogue
 from streaming.scoring.model import SessionModel
 
-DEFAULT_POLICY = Policy(version=1, author="default")
 GLOBAL = "global"
 
 

@@ -76,8 +76,8 @@ def runs(tmp_path: Path) -> Iterator[Runs]:
 
 def history(count: int) -> list[Interaction]:
     # So dense that no record of one topic is late for one of the other, by so many that few of each are held back.
-    habits = shop.Parameters(shopper_count=600, visitor_count=600)
-    return list(islice(shop.interactions(9, START_MS, events_per_second=200, habits=habits), count))
+    parameters = shop.Parameters(shopper_count=600, visitor_count=600)
+    return list(islice(shop.interactions(9, START_MS, events_per_second=200, parameters=parameters), count))
 
 
 def checkpoints(job: Job) -> set[Path]:

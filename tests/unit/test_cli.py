@@ -7,7 +7,7 @@ import pytest
 from support.records import feature_record, views
 from typer.testing import CliRunner
 
-from streaming.cli import app
+from streaming.cli.main import app
 from streaming.log.tables import feature_frame
 
 START_MS = 1_700_000_000_000

@@ -1,93 +1,29 @@
-"""The command `rheostat`. Each sub-command reads its options, runs, and ends with a short summary."""
+"""Commands about logs: public ones onto the topics, and the log of what was scored."""
 
-import contextlib
 import dataclasses
-import importlib.util
 import itertools
-import json
-import signal
-import sys
-import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from features.interaction import Interaction
+from streaming.cli.console import DATA, MODEL, AsJson, Bootstrap, Model, errors, group, print_json, say, stopping
 
-# What a sub-command needs is imported when it runs: Feast alone takes seconds.
-app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
-bench = typer.Typer(no_args_is_help=True, help="Measure; nothing else should run beside it.")
-log = typer.Typer(no_args_is_help=True, help="The log of the feature rows that were scored.")
-app.add_typer(bench, name="bench")
-app.add_typer(log, name="log")
-
-Bootstrap = Annotated[
-    str, typer.Option("--bootstrap-servers", envvar="RHEOSTAT_BOOTSTRAP_SERVERS", help="Of the Kafka broker.")
-]
-Model = Annotated[Path, typer.Option(exists=True, file_okay=False, help="Folder of a model artifact.")]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON object as the last line of stdout.")]
+log = group("The log of the feature rows that were scored.")
 FORMATS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]
 From = Annotated[datetime | None, typer.Option("--from", formats=FORMATS, help="UTC; event time, this included.")]
 To = Annotated[datetime | None, typer.Option("--to", formats=FORMATS, help="UTC; event time, this left out.")]
-MODEL = Path("onnx_models/artifacts/generator")
-HOME = Path(".local/up")  # where `up` keeps its data, so where the others look for them
-DATA = HOME / "feast" / "data"
 FOR_EVER_MS = 1 << 62
 DATASETS = ("jdata", "taobao", "diginetica", "retailrocket", "yoochoose", "rees46", "otto", "completejourney")
 
 
-class OnlineStoreKind(StrEnum):
-    SQLITE = "sqlite"
-    CASSANDRA = "cassandra"
-
-
-@app.command()
-def up(
-    online_store: Annotated[OnlineStoreKind, typer.Option(help="Of Feast.")] = OnlineStoreKind.SQLITE,
-    model: Model = MODEL,
-    home: Annotated[Path, typer.Option(help="Of all data and logs; is emptied first.")] = HOME,
-) -> None:
-    """Start broker, online store and both jobs on this machine, with the simulated shop's items, until Ctrl-C."""
-    _assert_checkout()
-    from features.simulator import shop
-    from infra.local.process import StartError
-    from infra.local.stack import JobError, local_stack
-    from onnx_models.artifact import ArtifactError
-    from streaming.io.probes import NotReadyError
-
-    console = Console()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with (
-        contextlib.suppress(KeyboardInterrupt),
-        _errors(StartError, JobError, NotReadyError, ArtifactError, FileNotFoundError),
-        contextlib.ExitStack() as running,
-    ):
-        with console.status("starting Kafka, Feast and two Flink jobs, and warming them up (about a minute) …"):
-            stack = running.enter_context(local_stack(home, model.resolve(), shop.items(), store=online_store.value))
-        for name, value in (
-            ("bootstrap servers", stack.bootstrap_servers),
-            ("online store", online_store.value),
-            ("Feast repo", f"{stack.feast_repo}  (feast -c {stack.feast_repo} ui)"),
-            ("logs", f"{home}/*.log"),
-        ):
-            console.print(f"{name:17}  [bold]{escape(value)}", highlight=False, soft_wrap=True)
-        console.print("ready; Ctrl-C stops everything")
-        while True:
-            stack.assert_running()
-            time.sleep(1.0)
-    console.print("stopped")
-
-
-@app.command()
 def replay(
     dataset: Annotated[str, typer.Argument(help=f"One of: {', '.join(DATASETS)}.")],
     bootstrap_servers: Bootstrap,
@@ -114,7 +50,7 @@ def replay(
     from streaming.schemas import Topic
 
     console = Console(stderr=as_json)
-    with _errors(DatasetError, TopicError, KafkaException, TimeoutError):
+    with errors(DatasetError, TopicError, KafkaException, TimeoutError):
         opened = _dataset(dataset).open_log(path)
         for topic in (Topic.RECOMMENDATIONS, Topic.DEAD_LETTERS):
             partitions(bootstrap_servers, topic)
@@ -142,7 +78,7 @@ def replay(
         "per_second": round(account.sent / max(account.seconds, 1e-9), 1),
     }
     _account(figures, console)
-    _print_json(figures, as_json)
+    print_json(figures, as_json)
     raise typer.Exit(0 if account.is_whole else 1)
 
 
@@ -150,7 +86,7 @@ def _dataset(name: str) -> Any:
     from features.datasets.registry import DATASETS as REGISTRY
 
     if name not in REGISTRY:
-        _say(f"rheostat: there is no log `{name}`; expected one of {', '.join(REGISTRY)}", Console(stderr=True))
+        say(f"rheostat: there is no log `{name}`; expected one of {', '.join(REGISTRY)}", Console(stderr=True))
         raise typer.Exit(2)
     return REGISTRY[name]
 
@@ -183,7 +119,7 @@ def _account(figures: dict[str, Any], console: Console) -> None:
     for name, count in rows:
         table.add_row(f"  {name}", f"{count:,}")
     console.print(table)
-    _say(
+    say(
         f"{figures['sent']:,} events and {figures['items']:,} items sent in {figures['seconds']:.1f} s "
         f"({figures['per_second']:,} events/s); {figures['popular']:,} slates are of popular items",
         console,
@@ -206,7 +142,7 @@ def log_sink(
     from streaming.log.sink import Landed, land
 
     console = Console(stderr=as_json)
-    with _stopping() as stop, _errors(KafkaException, TopicError, OSError), console.status("landing …") as status:
+    with stopping() as stop, errors(KafkaException, TopicError, OSError), console.status("landing …") as status:
 
         def progress(landed: dict[str, Landed]) -> None:
             status.update("  ".join(f"{topic} {each.rows:,} rows" for topic, each in landed.items()))
@@ -214,11 +150,10 @@ def log_sink(
         landed = land(bootstrap_servers, out, once, batch_rows, batch_s, progress, stop.is_set)
     for topic, each in landed.items():
         bad = f", {each.undecodable:,} were undecodable (see dead-letters)" if each.undecodable else ""
-        _say(f"{topic}: {each.rows:,} rows landed in {each.files:,} files below {out}{bad}", console)
-    _print_json({topic: dataclasses.asdict(each) for topic, each in landed.items()}, as_json)
+        say(f"{topic}: {each.rows:,} rows landed in {each.files:,} files below {out}{bad}", console)
+    print_json({topic: dataclasses.asdict(each) for topic, each in landed.items()}, as_json)
 
 
-@app.command("train-set")
 def train_set(
     out: Annotated[Path, typer.Option(help="Parquet file; is replaced.")],
     log_folder: Annotated[Path, typer.Option("--log", help="Folder that `rheostat log sink` filled.")] = (
@@ -233,7 +168,7 @@ def train_set(
     from streaming.log import training_set
 
     console = Console(stderr=as_json)
-    with _errors(training_set.TrainingSetError, OSError):
+    with errors(training_set.TrainingSetError, OSError):
         horizon_ms = round(horizon_s * 1000)
         made = training_set.build(log_folder, _ms(from_, 0), _ms(to, FOR_EVER_MS), horizon_ms, out)
     _summary(
@@ -246,7 +181,6 @@ def train_set(
     )
 
 
-@app.command()
 def parity(
     bootstrap_servers: Bootstrap,
     model: Model = MODEL,
@@ -262,7 +196,7 @@ def parity(
     from streaming.log.parity import check
 
     console = Console(stderr=as_json)
-    with _errors(KafkaException, TopicError, ArtifactError), console.status("reading …") as status:
+    with errors(KafkaException, TopicError, ArtifactError), console.status("reading …") as status:
 
         def progress(what: str, count: int) -> None:
             status.update(f"{what}: {count:,}")
@@ -270,7 +204,7 @@ def parity(
         report = check(bootstrap_servers, model, _ms(from_, 0), _ms(to, FOR_EVER_MS), progress)
     for what, found in (("first difference", report.first_difference), ("first missing", report.first_missing)):
         if found:
-            _say(f"{what}: {found}", console)
+            say(f"{what}: {found}", console)
     _summary(
         f"{report.equal:,} rows equal to the bit, {report.different:,} different, {report.missing:,} missing, "
         f"{report.without_history:,} whose history is no longer on the topics; session vectors: "
@@ -281,94 +215,13 @@ def parity(
         as_json,
     )
     if not report.equal and not report.different:
-        _say("rheostat: no row was compared; is there a log, and a row of that time in it?", Console(stderr=True))
+        say("rheostat: no row was compared; is there a log, and a row of that time in it?", Console(stderr=True))
     raise typer.Exit(0 if report.is_parity else 1)
 
 
-@bench.command("features")
-def bench_features(
-    data_dir: Annotated[Path | None, typer.Option(help="Folder of the JData sample, measured too.")] = None,
-    model: Model = MODEL,
-    events: Annotated[int, typer.Option(min=1_000, help="Of the simulated shop.")] = 100_000,
-    as_json: AsJson = False,
-) -> None:
-    """Measure a state update with its feature row on one core, and what the state of a shopper weighs."""
-    _assert_checkout()
-    from features.datasets.files import DatasetError
-    from infra.bench.features import measure
-    from onnx_models.artifact import ArtifactError
-
-    console = Console(stderr=as_json)
-    with _errors(DatasetError, ArtifactError):
-        figures = measure(model, events, data_dir, console)
-    _print_json(figures, as_json)
-
-
-@bench.command("feast")
-def bench_feast(
-    home: Annotated[Path, typer.Option(help="Of all data; is emptied first.")] = Path(".local/bench-feast"),
-    rows: Annotated[int, typer.Option(min=10, help="Written a round to our stores.")] = 2_000,
-    as_json: AsJson = False,
-) -> None:
-    """Measure writes and reads of both online stores beside Feast's own stores on the same servers."""
-    _assert_checkout()
-    from infra.bench.feast import measure
-    from infra.local.process import StartError
-
-    console = Console(stderr=as_json)
-    with _errors(StartError):
-        figures = measure(home, rows, console)
-    _print_json(figures, as_json)
-
-
-def _assert_checkout() -> None:
-    """Servers and benchmarks are not part of the wheel."""
-    if importlib.util.find_spec("infra") is None:
-        _say("rheostat: this command runs from a checkout of the project, after `make setup`", Console(stderr=True))
-        raise typer.Exit(2)
-
-
-@contextlib.contextmanager
-def _stopping() -> Iterator[threading.Event]:
-    """Yield what is set when Ctrl-C or SIGTERM comes; a second one is not waited for."""
-    stop = threading.Event()
-
-    def handle(number: int, frame: object) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextlib.contextmanager
-def _errors(*kinds: type[Exception]) -> Iterator[None]:
-    """Turn what an operator can mend into one message and exit code 2."""
-    try:
-        yield
-    except kinds as error:
-        _say(f"rheostat: {error}", Console(stderr=True))
-        raise typer.Exit(2) from error
-
-
 def _summary(words: str, figures: Any, console: Console, as_json: bool) -> None:
-    _say(words, console)
-    _print_json(dataclasses.asdict(figures), as_json)
-
-
-def _say(words: str, console: Console) -> None:
-    """Print `words` as they are: what comes from a record may look like markup."""
-    console.print(words, markup=False, highlight=False, soft_wrap=True)
-
-
-def _print_json(figures: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        sys.stdout.write(json.dumps(figures) + "\n")
+    say(words, console)
+    print_json(dataclasses.asdict(figures), as_json)
 
 
 def _ms(moment: datetime | None, default: int) -> int:

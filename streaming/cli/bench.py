@@ -1,0 +1,47 @@
+"""Measurements; nothing else should run beside them."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from streaming.cli.console import MODEL, AsJson, Model, assert_checkout, errors, group, print_json
+
+bench = group("Measure; nothing else should run beside it.")
+
+
+@bench.command("features")
+def bench_features(
+    data_dir: Annotated[Path | None, typer.Option(help="Folder of the JData sample, measured too.")] = None,
+    model: Model = MODEL,
+    events: Annotated[int, typer.Option(min=1_000, help="Of the simulated shop.")] = 100_000,
+    as_json: AsJson = False,
+) -> None:
+    """Measure a state update with its feature row on one core, and what the state of a shopper weighs."""
+    assert_checkout()
+    from features.datasets.files import DatasetError
+    from infra.bench.features import measure
+    from onnx_models.artifact import ArtifactError
+
+    console = Console(stderr=as_json)
+    with errors(DatasetError, ArtifactError):
+        figures = measure(model, events, data_dir, console)
+    print_json(figures, as_json)
+
+
+@bench.command("feast")
+def bench_feast(
+    home: Annotated[Path, typer.Option(help="Of all data; is emptied first.")] = Path(".local/bench-feast"),
+    rows: Annotated[int, typer.Option(min=10, help="Written a round to our stores.")] = 2_000,
+    as_json: AsJson = False,
+) -> None:
+    """Measure writes and reads of both online stores beside Feast's own stores on the same servers."""
+    assert_checkout()
+    from infra.bench.feast import measure
+    from infra.local.process import StartError
+
+    console = Console(stderr=as_json)
+    with errors(StartError):
+        figures = measure(home, rows, console)
+    print_json(figures, as_json)

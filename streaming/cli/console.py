@@ -1,0 +1,99 @@
+"""What all sub-commands share: options, errors, and how a command ends.
+
+Exit codes: 0 done; 1 the answer is no (a difference was found, something is missing or does not run); 2 the command
+could not be carried out, and one message says why; 130 interrupted.
+"""
+
+import contextlib
+import importlib.util
+import json
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+
+from streaming.cli.running import HOME, running
+
+MODEL = Path("onnx_models/artifacts/generator")
+DATA = HOME / "feast" / "data"
+
+
+def _bootstrap_servers() -> str:
+    found = running(HOME)
+    if found is None:
+        msg = "no broker is named and nothing runs here; name one, or start everything with `rheostat up`"
+        raise typer.BadParameter(msg)
+    return found.bootstrap_servers
+
+
+Bootstrap = Annotated[
+    str,
+    typer.Option(
+        "--bootstrap-servers",
+        envvar="RHEOSTAT_BOOTSTRAP_SERVERS",
+        help="Of the Kafka broker.",
+        default_factory=_bootstrap_servers,
+        show_default="of `rheostat up`",
+    ),
+]
+Model = Annotated[Path, typer.Option(exists=True, file_okay=False, help="Folder of a model artifact.")]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object as the last line of stdout.")]
+
+
+def group(help_: str) -> typer.Typer:
+    return typer.Typer(no_args_is_help=True, add_completion=False, help=help_, pretty_exceptions_enable=False)
+
+
+def assert_checkout() -> None:
+    """Servers and benchmarks are not part of the wheel."""
+    if importlib.util.find_spec("infra") is None:
+        fail("this command runs from a checkout of the project, after `make setup`")
+
+
+def fail(words: str) -> NoReturn:
+    """Say what an operator can mend, and end with exit code 2."""
+    say(f"rheostat: {words}", Console(stderr=True))
+    raise typer.Exit(2)
+
+
+@contextlib.contextmanager
+def stopping() -> Iterator[threading.Event]:
+    """Yield what is set when Ctrl-C or SIGTERM comes; a second one is not waited for."""
+    stop = threading.Event()
+
+    def handle(number: int, frame: object) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def errors(*kinds: type[Exception]) -> Iterator[None]:
+    """Turn what an operator can mend into one message and exit code 2."""
+    try:
+        yield
+    except kinds as error:
+        say(f"rheostat: {error}", Console(stderr=True))
+        raise typer.Exit(2) from error
+
+
+def say(words: str, console: Console) -> None:
+    """Print `words` as they are: what comes from a record may look like markup."""
+    console.print(words, markup=False, highlight=False, soft_wrap=True)
+
+
+def print_json(figures: Any, as_json: bool) -> None:
+    if as_json:
+        sys.stdout.write(json.dumps(figures) + "\n")

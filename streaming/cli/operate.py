@@ -1,0 +1,325 @@
+"""Commands for whoever runs the jobs: watch them, turn the policy, look at a shopper, look after dead letters."""
+
+import getpass
+import itertools
+import time
+from collections import Counter
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from streaming.cli.console import AsJson, Bootstrap, errors, fail, group, print_json, say, stopping
+from streaming.cli.running import HOME, running
+from streaming.io.scrape import OURS, PREFIX, Snapshot
+
+policy = group("The weights of the objectives, now and before.")
+features = group("What the online store holds.")
+dead_letters = group("Records that could not be used.")
+
+SHOWN_AT_MOST = 20
+NOTHING = "-"
+Weight = Annotated[float | None, typer.Option(min=0, max=100, help="In [0, 100]; left out: as it is.")]
+Recommend = Annotated[str | None, typer.Option("--recommend", help="URL of the job's metrics.", show_default="of `up`")]
+Features = Annotated[str | None, typer.Option("--features", help="URL of the job's metrics.", show_default="of `up`")]
+
+
+def watch(
+    recommend: Recommend = None,
+    features_url: Features = None,
+    interval_s: Annotated[float, typer.Option(min=0.2, help="Between two looks.")] = 1.0,
+    once: Annotated[bool, typer.Option(help="Look twice, print, and end.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show what the jobs do, live, from their metrics (docs/metrics.md).
+
+    Example: rheostat watch --once --json
+    """
+    console = Console(stderr=as_json)
+    found = running(HOME)
+    of_up = {} if found is None else found.metrics
+    urls = [url or of_up.get(job) for job, url in (("recommend", recommend), ("features", features_url))]
+    if None in urls:
+        fail("no jobs are named and nothing runs here; give --recommend and --features, or start `rheostat up`")
+    with stopping() as stop, errors(OSError):
+        before, began = _look(urls), time.monotonic()
+        with Live(console=console, auto_refresh=False) as live:
+            while not stop.wait(interval_s):
+                now = _look(urls)
+                ended = time.monotonic()
+                figures = _figures(before, now, ended - began)
+                live.update(_table(figures), refresh=True)
+                before, began = now, ended
+                if once:
+                    print_json(figures, as_json)
+                    return
+
+
+@policy.command("get")
+def policy_get(bootstrap_servers: Bootstrap, as_json: AsJson = False) -> None:
+    """Print the policy that is in force.
+
+    Example: rheostat policy get --json
+    """
+    console = Console(stderr=as_json)
+    newest = _policies(bootstrap_servers)[-1]
+    _print_policies([newest], console)
+    print_json(newest, as_json)
+
+
+@policy.command("history")
+def policy_history(bootstrap_servers: Bootstrap, as_json: AsJson = False) -> None:
+    """Print all policies that the topic still has, oldest first; it keeps each for 30 days, and the newest for ever.
+
+    Example: rheostat policy history
+    """
+    console = Console(stderr=as_json)
+    found = _policies(bootstrap_servers)
+    _print_policies(found, console)
+    print_json(found, as_json)
+
+
+@policy.command("set")
+def policy_set(
+    bootstrap_servers: Bootstrap,
+    relevance: Weight = None,
+    popularity: Weight = None,
+    price: Weight = None,
+    author: Annotated[str | None, typer.Option(help="Who turns it.", show_default="you")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Turn the weights, while the stream runs: the next slates are weighed by them.
+
+    Example: rheostat policy set --relevance 0.3 --price 1
+    """
+    from streaming.io.feed import Feed
+    from streaming.schemas import Policy
+
+    console = Console(stderr=as_json)
+    newest = _policies(bootstrap_servers)[-1]
+    wanted = {"relevance": relevance, "popularity": popularity, "price": price}
+    weights = {name: newest[name] if value is None else value for name, value in wanted.items()}
+    if all(value is None for value in wanted.values()):
+        fail("no weight is given; expected one of --relevance, --popularity, --price")
+    if not any(weights.values()):
+        fail("all weights would be 0, which orders nothing; give one of them another value")
+    who = author or getpass.getuser()
+    made = msgspec.convert({"version": newest["version"] + 1, "author": who, **weights}, Policy)
+    with errors(TimeoutError), Feed(bootstrap_servers) as feed:
+        feed.policy(made)
+    built = {**msgspec.to_builtins(made), "time_ms": time.time_ns() // 1_000_000}
+    _print_policies([newest, built], console)
+    print_json(built, as_json)
+
+
+@features.command("get")
+def features_get(
+    shopper: Annotated[str, typer.Argument(help="Id of the shopper.")],
+    feast_repo: Annotated[
+        Path | None, typer.Option(exists=True, file_okay=False, help="Feast repo.", show_default="of `rheostat up`")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print what the online store knows of a shopper, in words; exit 1 if it knows nothing.
+
+    Example: rheostat features get shopper-17
+    """
+    from features.spec import FEATURES, View
+
+    console = Console(stderr=as_json)
+    found = running(HOME)
+    repo = feast_repo or (None if found is None else Path(found.feast_repo))
+    if repo is None:
+        fail("no Feast repo is named and nothing runs here; give --feast-repo, or start `rheostat up`")
+    from streaming.io.online_store import OnlineStore, OnlineStoreError
+
+    with errors(OnlineStoreError, OSError), console.status("asking Feast …"):
+        row = OnlineStore(repo, patience_s=0.0).row(shopper)
+    if not any(row.values()):
+        say(f"the online store knows nothing of shopper {shopper}", console)
+        print_json({}, as_json)
+        raise typer.Exit(1)
+    for view in (View.SESSION, View.PROFILE):
+        table = Table("feature", "value", "unit", "over", title=f"{view.value} of {shopper}")
+        values = row[view]
+        for each in FEATURES[view]:
+            table.add_row(each.name, _in_words(each.name, values.get(each.name)), each.unit, each.window)
+        console.print(table if values else f"{view.value}: nothing, or nothing young enough")
+    print_json({view.value: values for view, values in row.items()}, as_json)
+
+
+@dead_letters.command("list")
+def dead_letters_list(
+    bootstrap_servers: Bootstrap,
+    topic: Annotated[str | None, typer.Option(help="Only those from this topic.")] = None,
+    reason: Annotated[str | None, typer.Option(help="Only those with this reason.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Print the newest so many.")] = SHOWN_AT_MOST,
+    as_json: AsJson = False,
+) -> None:
+    """Print dead letters, newest last, and count all by topic and reason.
+
+    Example: rheostat dead-letters list --topic clicks --reason invalid
+    """
+    console = Console(stderr=as_json)
+    letters = _letters(bootstrap_servers, topic, reason)
+    table = Table("from", "when", "reason", "error", "raw")
+    for each in letters[-limit:]:
+        raw = each.raw.decode(errors="replace")
+        table.add_row(str(each.origin), _when(each.time_ms), each.reason.value, each.error, raw[:60], style=None)
+    if letters:
+        console.print(table, markup=False)
+    counts = Counter(f"{each.origin.topic} {each.reason.value}" for each in letters)
+    say(f"{len(letters):,} dead letters" + "".join(f"; {name}: {n:,}" for name, n in counts.items()), console)
+    print_json({"count": len(letters), "by": counts}, as_json)
+
+
+@dead_letters.command("replay")
+def dead_letters_replay(
+    bootstrap_servers: Bootstrap,
+    topic: Annotated[str | None, typer.Option(help="Only those from this topic.")] = None,
+    reason: Annotated[str | None, typer.Option(help="Only those with this reason.")] = None,
+    dry_run: Annotated[bool, typer.Option(help="Only say what would be sent.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Send dead letters again to where they came from: those that this version of the schemas can read now.
+
+    One that was used already counts once: its event_id is known. What still cannot be read stays where it is.
+    Example: rheostat dead-letters replay --topic clicks --dry-run
+    """
+    from streaming.io.feed import Feed
+    from streaming.schemas import DeadLetter, Topic, decode_any, key_of
+
+    console = Console(stderr=as_json)
+    sent, unreadable, repeated = 0, 0, 0
+    seen: set[tuple[str, bytes]] = set()
+    with errors(TimeoutError), Feed(bootstrap_servers) as feed:
+        for each in _letters(bootstrap_servers, topic, reason):
+            if (each.origin.topic, each.raw) in seen:
+                repeated += 1
+                continue
+            seen.add((each.origin.topic, each.raw))
+            message = decode_any(each.raw, each.origin)
+            if isinstance(message, DeadLetter):
+                unreadable += 1
+                continue
+            if not dry_run:
+                feed.raw(Topic(each.origin.topic), key_of(message), each.raw)
+            sent += 1
+        feed.flush()
+    say(
+        f"{sent:,} {'would be sent' if dry_run else 'sent'} again; {unreadable:,} still cannot be read, "
+        f"{repeated:,} are there more than once",
+        console,
+    )
+    print_json(
+        {"sent": 0 if dry_run else sent, "readable": sent, "unreadable": unreadable, "repeated": repeated}, as_json
+    )
+
+
+def _look(urls: list[Any]) -> tuple[Snapshot, Snapshot]:
+    from streaming.io.scrape import scrape
+
+    return scrape(urls[0]), scrape(urls[1])
+
+
+def _figures(before: tuple[Snapshot, Snapshot], now: tuple[Snapshot, Snapshot], seconds: float) -> dict[str, Any]:
+    (was, stored), (recommend, stores) = before, now
+
+    def rate(job: Snapshot, earlier: Snapshot, name: str) -> float:
+        return round((job.total(name) - earlier.total(name)) / seconds, 1)
+
+    def quantiles(job: Snapshot, name: str) -> dict[str, float | None]:
+        return {f"p{100 * float(q):g}": job.largest(name, quantile=q) for q in ("0.5", "0.99")}
+
+    source = {"operator_name": "Source:_shoppers"}
+    return {
+        "events_per_second": rate(recommend, was, f"{OURS}topic_events_total"),
+        "events": recommend.total(f"{OURS}topic_events_total"),
+        "slates": recommend.by(f"{OURS}fallback_slates_total", "fallback"),
+        "late": recommend.total(f"{OURS}late_total"),
+        "repeats": recommend.total(f"{OURS}repeats_total"),
+        "dead_letters": recommend.by(f"{OURS}reason_dead_letters_total", "reason"),
+        "policy_version": recommend.largest(f"{OURS}policy_version"),
+        "queue_ms": recommend.largest(f"{PREFIX}currentEmitEventTimeLag", **source),
+        "pending_records": recommend.total(f"{PREFIX}pendingRecords", **source),
+        "model_us": quantiles(recommend, f"{OURS}model_time_us"),
+        "weigh_us": quantiles(recommend, f"{OURS}weigh_time_us"),
+        "answer_us": quantiles(recommend, f"{OURS}answer_time_us"),
+        "rows_written_per_second": rate(stores, stored, f"{OURS}rows_written_total"),
+        "feature_log_lag_ms": stores.largest(f"{OURS}feature_log_lag_ms"),
+        "store_us": quantiles(stores, f"{OURS}store_time_us"),
+    }
+
+
+def _table(figures: dict[str, Any]) -> Table:
+    table = Table(title="Rheostat", show_header=False)
+    for name, value in figures.items():
+        inner = value.items() if isinstance(value, dict) else [("", value)]
+        words = "  ".join(f"{label} {NOTHING if each is None else f'{each:,.10g}'}".strip() for label, each in inner)
+        table.add_row(name.replace("_", " "), words)
+    return table
+
+
+def _policies(bootstrap_servers: str) -> list[dict[str, Any]]:
+    """Return all policies on the topic, oldest first; the default one where there is none."""
+    from confluent_kafka import KafkaException
+
+    from streaming.io.topics import TopicError, read_compacted
+    from streaming.schemas import DEFAULT_POLICY, DeadLetter, Policy, Topic, decode
+
+    found = [{**msgspec.to_builtins(DEFAULT_POLICY), "time_ms": None}]
+    with errors(TopicError, KafkaException):
+        for origin, key, raw in read_compacted(bootstrap_servers, [Topic.POLICIES]):
+            message = decode(key.decode(errors="replace"), raw, origin)
+            if isinstance(message, Policy):
+                found.append({**msgspec.to_builtins(message), "offset": origin.offset})
+            elif not isinstance(message, DeadLetter):
+                found.append(found[0])
+    return found if len(found) == 1 else found[1:]
+
+
+def _print_policies(policies: list[dict[str, Any]], console: Console) -> None:
+    table = Table("version", "author", "relevance", "popularity", "price")
+    for each in policies:
+        table.add_row(*[f"{each[name]}" for name in ("version", "author", "relevance", "popularity", "price")])
+    console.print(table, markup=False)
+
+
+def _letters(bootstrap_servers: str, topic: str | None, reason: str | None) -> list[Any]:
+    """Return the dead letters that are wanted, oldest first."""
+    from confluent_kafka import KafkaException
+
+    from streaming.io.topics import TopicError, read_topic
+    from streaming.schemas import DeadLetter, Reason, Topic
+
+    if reason is not None and reason not in list(Reason):
+        fail(f"--reason {reason}: expected one of {', '.join(Reason)}")
+    if topic is not None and topic not in list(Topic):
+        fail(f"--topic {topic}: expected one of {', '.join(Topic)}")
+    decoder = msgspec.json.Decoder(DeadLetter)
+    with errors(TopicError, KafkaException):
+        letters = [decoder.decode(raw or b"") for _, _, raw in read_topic(bootstrap_servers, Topic.DEAD_LETTERS)]
+    wanted = [each for each in letters if topic in (None, each.origin.topic) and reason in (None, each.reason.value)]
+    return sorted(wanted, key=lambda each: each.time_ms)
+
+
+def _in_words(name: str, value: Any) -> str:
+    if value is None or value == []:
+        return NOTHING
+    if name == "event_time_ms":
+        return _when(int(value))
+    if isinstance(value, bytes):
+        return f"{len(value):,} bytes"
+    if isinstance(value, list):
+        shown = ", ".join(_in_words("", each) for each in itertools.islice(value, 8))
+        return f"{shown}, … ({len(value)})" if len(value) > 8 else shown
+    return f"{value:,.4g}" if isinstance(value, float) else f"{value}"
+
+
+def _when(time_ms: int) -> str:
+    return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -1,0 +1,47 @@
+"""What `rheostat up` has running on this machine, in a file that the other commands read."""
+
+import os
+from pathlib import Path
+
+import msgspec
+import psutil
+
+HOME = Path(".local/up")  # where `up` keeps its data, so where the others look for them
+FILE = "up.json"
+
+
+class Running(msgspec.Struct, frozen=True, kw_only=True):
+    pid: int
+    began: float  # of the process, s since the epoch: a number is given to another one some day
+    bootstrap_servers: str
+    online_store: str
+    feast_repo: str
+    model: str
+    metrics: dict[str, str]  # job -> URL
+
+
+def write(home: Path, **what: object) -> None:
+    """Say that this process has `what` running."""
+    found = msgspec.convert({"pid": os.getpid(), "began": psutil.Process().create_time(), **what}, Running)
+    (home / FILE).write_bytes(msgspec.json.encode(found))
+
+
+def clear(home: Path) -> None:
+    (home / FILE).unlink(missing_ok=True)
+
+
+def running(home: Path) -> Running | None:
+    """Return what runs; None where nothing does, also if it was killed before it could say so."""
+    try:
+        found = msgspec.json.decode((home / FILE).read_bytes(), type=Running)
+    except (OSError, msgspec.MsgspecError):
+        return None
+    return found if process(found) is not None else None
+
+
+def process(found: Running) -> psutil.Process | None:
+    try:
+        alive = psutil.Process(found.pid)
+        return alive if abs(alive.create_time() - found.began) < 1.0 else None
+    except psutil.NoSuchProcess:
+        return None

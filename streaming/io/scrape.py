@@ -1,0 +1,51 @@
+"""What a job's metrics say now: the page that Prometheus reads, read once."""
+
+import math
+from collections.abc import Iterator
+from urllib.request import urlopen
+
+from prometheus_client.parser import text_string_to_metric_families
+
+TIMEOUT_S = 5.0
+PREFIX = "flink_taskmanager_job_task_operator_"
+OURS = f"{PREFIX}rheostat_"
+
+
+class Snapshot:
+    """The samples of one moment."""
+
+    def __init__(self, text: str) -> None:
+        self._samples: dict[str, list[tuple[dict[str, str], float]]] = {}
+        for family in text_string_to_metric_families(text):
+            for sample in family.samples:
+                self._samples.setdefault(sample.name, []).append((sample.labels, sample.value))
+
+    @property
+    def names(self) -> set[str]:
+        return set(self._samples)
+
+    def total(self, name: str, **labels: str) -> float:
+        """Return the sum over all slots of samples with `labels`; 0 without any."""
+        return sum(self._values(name, labels))
+
+    def largest(self, name: str, **labels: str) -> float | None:
+        """Return the largest of all slots, None where no slot has said anything."""
+        return max(self._values(name, labels), default=None)
+
+    def by(self, name: str, label: str) -> dict[str, float]:
+        """Return the sums by the values of `label`."""
+        sums: dict[str, float] = {}
+        for labels, value in self._samples.get(name, ()):
+            sums[labels.get(label, "")] = sums.get(labels.get(label, ""), 0.0) + value
+        return sums
+
+    def _values(self, name: str, wanted: dict[str, str]) -> Iterator[float]:
+        for labels, value in self._samples.get(name, ()):
+            if wanted.items() <= labels.items() and not math.isnan(value):
+                yield value
+
+
+def scrape(url: str) -> Snapshot:
+    """Return what the metrics at `url` say; raises OSError where nobody answers."""
+    with urlopen(url, timeout=TIMEOUT_S) as answer:
+        return Snapshot(answer.read().decode())
