@@ -18,7 +18,10 @@ def bench_features(
     events: Annotated[int, typer.Option(min=1_000, help="Of the simulated shop.")] = 100_000,
     as_json: AsJson = False,
 ) -> None:
-    """Measure a state update with its feature row on one core, and what the state of a shopper weighs."""
+    """Measure a state update with its feature row on one core, and what the state of a shopper weighs.
+
+    Example: rheostat bench features --json
+    """
     assert_checkout()
     from features.datasets.files import DatasetError
     from infra.bench.features import measure
@@ -36,7 +39,10 @@ def bench_feast(
     rows: Annotated[int, typer.Option(min=10, help="Written a round to our stores.")] = 2_000,
     as_json: AsJson = False,
 ) -> None:
-    """Measure writes and reads of both online stores beside Feast's own stores on the same servers."""
+    """Measure writes and reads of both online stores beside Feast's own stores on the same servers.
+
+    Example: rheostat bench feast --json
+    """
     assert_checkout()
     from infra.bench.feast import measure
     from infra.local.process import StartError

@@ -6,7 +6,6 @@ could not be carried out, and one message says why; 130 interrupted.
 
 import contextlib
 import importlib.util
-import json
 import signal
 import sys
 import threading
@@ -14,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
+import msgspec
 import typer
 from rich.console import Console
 
@@ -96,4 +96,4 @@ def say(words: str, console: Console) -> None:
 
 def print_json(figures: Any, as_json: bool) -> None:
     if as_json:
-        sys.stdout.write(json.dumps(figures) + "\n")
+        sys.stdout.write(msgspec.json.encode(figures).decode() + "\n")

@@ -135,7 +135,10 @@ def log_sink(
     batch_s: Annotated[float, typer.Option(min=0.1, help="After which a file is written.")] = 60.0,
     as_json: AsJson = False,
 ) -> None:
-    """Land the topics feature-log and items as Parquet, partitioned by date, where Feast looks for them."""
+    """Land the topics feature-log and items as Parquet, partitioned by date, where Feast looks for them.
+
+    Example: rheostat log sink --once
+    """
     from confluent_kafka import KafkaException
 
     from streaming.io.topics import TopicError
@@ -164,7 +167,10 @@ def train_set(
     horizon_s: Annotated[float, typer.Option(min=1, help="For which a label looks ahead.")] = 1800.0,
     as_json: AsJson = False,
 ) -> None:
-    """Make training examples: every row as it was scored, and what the shopper did next."""
+    """Make training examples: every row as it was scored, and what the shopper did next.
+
+    Example: rheostat train-set --from 2026-11-24 --to 2026-11-25 --out set.parquet
+    """
     from streaming.log import training_set
 
     console = Console(stderr=as_json)
@@ -188,7 +194,10 @@ def parity(
     to: To = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make every logged row again from the raw topics and compare to the bit; exit 1 if one differs or is missing."""
+    """Make every logged row again from the raw topics and compare to the bit; exit 1 if one differs or is missing.
+
+    Example: rheostat parity --json
+    """
     from confluent_kafka import KafkaException
 
     from onnx_models.artifact import ArtifactError

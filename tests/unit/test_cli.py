@@ -3,10 +3,13 @@
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
+import typer
 from support.records import feature_record, views
 from typer.testing import CliRunner
 
+from streaming.cli import running
 from streaming.cli.main import app
 from streaming.log.tables import feature_frame
 
@@ -18,15 +21,69 @@ def run(*arguments: str) -> tuple[int, str, str]:
     return result.exit_code, result.stdout, result.stderr
 
 
-@pytest.mark.parametrize(
-    "command",
-    ["up", "replay", "parity", "train-set", "log sink", "bench features", "bench feast"],
-    ids=lambda name: name,
+COMMANDS = (
+    *("up", "down", "status", "doctor", "demo", "replay", "watch", "parity", "train-set", "log sink"),
+    *("policy get", "policy set", "policy history", "features get", "dead-letters list", "dead-letters replay"),
+    *("bench features", "bench feast"),
 )
-def test_every_command_explains_itself(command: str) -> None:
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself_with_an_example(command: str) -> None:
     code, out, _ = run(*command.split(), "--help")
     assert code == 0
-    assert f"Usage: rheostat {command}" in " ".join(out.split()) or f"{command} [OPTIONS]" in " ".join(out.split())
+    assert f"{command} [OPTIONS]" in " ".join(out.split())
+    assert f"Example: rheostat {command}" in " ".join(out.replace("│", " ").split())
+
+
+def test_no_command_is_left_out_and_exit_codes_are_documented() -> None:
+    def names(typer_app: typer.Typer, before: str = "") -> set[str]:
+        own = {
+            f"{before}{each.name or each.callback.__name__}" for each in typer_app.registered_commands if each.callback
+        }
+        inner = [
+            names(each.typer_instance, f"{each.name} ") for each in typer_app.registered_groups if each.typer_instance
+        ]
+        return own.union(*inner)
+
+    assert names(app) == set(COMMANDS)
+    code, out, _ = run("--help")
+    assert code == 0
+    for words in ("0 done", "1 the answer is no", "2 it could not be done", "130 interrupted"):
+        assert words in " ".join(out.split())
+
+
+def test_commands_that_need_a_broker_say_so_where_none_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("RHEOSTAT_BOOTSTRAP_SERVERS", raising=False)
+    for command in ("policy get", "dead-letters list", "parity", "log sink"):
+        code, _, err = run(*command.split(), *(["--model", str(tmp_path)] if command == "parity" else []))
+        assert code == 2
+        assert "rheostat up" in " ".join(err.replace("│", " ").split())
+    assert run("watch")[0] == 2
+    assert run("features", "get", "x")[0] == 2
+
+
+def test_nothing_runs(tmp_path: Path) -> None:
+    assert run("status", "--home", str(tmp_path))[0] == 1
+    assert run("down", "--home", str(tmp_path))[0] == 1
+
+
+def test_one_that_was_killed_does_not_count_as_running(tmp_path: Path) -> None:
+    what = {"bootstrap_servers": "b", "online_store": "sqlite", "feast_repo": "f", "model": "m", "metrics": {}}
+    running.write(tmp_path, **what)
+    alive = running.running(tmp_path)
+    assert alive is not None
+    file = tmp_path / running.FILE
+    file.write_bytes(msgspec.json.encode(msgspec.structs.replace(alive, began=alive.began - 100)))  # another's number
+    assert running.running(tmp_path) is None
+    file.write_text("half a fi")
+    assert running.running(tmp_path) is None
+    running.clear(tmp_path)
+    running.clear(tmp_path)
+    assert running.running(tmp_path) is None
 
 
 def test_json_is_the_last_line_of_stdout(tmp_path: Path) -> None:

@@ -1,0 +1,218 @@
+"""What `rheostat` says and does beside running jobs, and what these export."""
+
+import json
+import re
+import time
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from features.simulator import shop
+from infra.local.stack import Stack, local_stack
+from streaming.cli import running
+from streaming.cli.main import app
+from streaming.io import replay
+from streaming.io.scrape import OURS, scrape
+from streaming.schemas import Topic, now_ms
+
+ROOT = Path(__file__).parents[2]
+ARTIFACT = ROOT / "onnx_models" / "artifacts" / "generator"
+DEADLINE_S = 60.0
+COUNT = 600
+FLINK_METRIC = re.compile(r"flink_[A-Za-z0-9_]+")
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    with local_stack(tmp_path_factory.mktemp("operating"), ARTIFACT, shop.items(), warm=False) as running_stack:
+        log = islice(shop.interactions(3, now_ms() - 60_000, 100), COUNT)
+        account = replay.Replay(running_stack.bootstrap_servers, replay.as_fast_as_answered, DEADLINE_S).run(
+            log, lambda _: None
+        )
+        assert account.is_whole
+        yield running_stack
+
+
+@pytest.fixture
+def metrics(stack: Stack) -> dict[str, str]:
+    return {job.name: job.metrics_url for job in stack.jobs}
+
+
+def rheostat(*arguments: str) -> tuple[int, str, str]:
+    result = CliRunner().invoke(app, list(arguments))
+    return result.exit_code, result.stdout, result.stderr
+
+
+def said(*arguments: str) -> dict[str, object]:
+    """Return the JSON that a command ends with."""
+    code, out, err = rheostat(*arguments, "--json")
+    assert code == 0, err
+    found = json.loads(out.splitlines()[-1])
+    assert isinstance(found, dict)
+    return found
+
+
+def eventually(is_so: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while not is_so():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.1)
+
+
+def test_metrics_count_what_happened(stack: Stack, metrics: dict[str, str]) -> None:
+    now = scrape(metrics["recommend"])
+    events = now.by(f"{OURS}topic_events_total", "topic")
+    assert events.keys() == {"clicks", "purchases"}
+    assert sum(events.values()) == COUNT + 1  # and the one that the stack begins with
+    assert sum(now.by(f"{OURS}fallback_slates_total", "fallback").values()) == COUNT + 1
+    assert now.total(f"{OURS}reason_dead_letters_total") == 0
+    assert now.largest(f"{OURS}policy_version") == 1
+    for name in ("answer_time_us", "model_time_us", "weigh_time_us"):
+        low, high = (now.largest(f"{OURS}{name}", quantile=q) for q in ("0.5", "0.99"))
+        assert low is not None
+        assert high is not None
+        assert 0 < low <= high
+    eventually(
+        lambda: (scrape(metrics["features"]).largest(f"{OURS}feature_log_lag_ms") or -1) >= 0,
+        "the job features says nothing of its lag",
+    )
+
+
+def exported(metrics: dict[str, str]) -> set[str]:
+    return set().union(*(scrape(url).names for url in metrics.values()))
+
+
+def test_dashboard_and_alerts_ask_for_metrics_that_are_exported(metrics: dict[str, str]) -> None:
+    dashboard = json.loads((ROOT / "infra/grafana/rheostat.json").read_text(encoding="utf-8"))
+    asked = {panel["title"]: [target["expr"] for target in panel["targets"]] for panel in dashboard["panels"]}
+    for group in yaml.safe_load((ROOT / "infra/prometheus/alerts.yml").read_text(encoding="utf-8"))["groups"]:
+        asked |= {rule["alert"]: [rule["expr"]] for rule in group["rules"]}
+    assert len(asked) > 20
+    there = exported(metrics)
+    missing = {
+        f"{title}: {name}"
+        for title, expressions in asked.items()
+        for expression in expressions
+        for name in FLINK_METRIC.findall(expression)
+        if name not in there
+    }
+    assert not missing
+
+
+def test_every_metric_of_ours_is_documented_and_nothing_else(metrics: dict[str, str]) -> None:
+    page = (ROOT / "docs/metrics.md").read_text(encoding="utf-8")
+    documented = set(re.findall(r"^\| `([a-z_]+)` \|", page, re.MULTILINE))
+    ours = {name.removeprefix(OURS) for name in exported(metrics) if name.startswith(OURS)}
+    of_summaries = {f"{name}_count" for name in ours}
+    assert documented == ours - of_summaries
+    assert {name for name in FLINK_METRIC.findall(page) if not OURS.startswith(name)} <= exported(metrics)
+
+
+def test_watch_reads_the_jobs(metrics: dict[str, str]) -> None:
+    urls = ["--recommend", metrics["recommend"], "--features", metrics["features"]]
+    figures = said("watch", *urls, "--once", "--interval-s", "0.2")
+    assert figures["events"] == COUNT + 1
+    assert isinstance(figures["queue_ms"], float)
+    assert isinstance(figures["rows_written_per_second"], float)
+
+
+def test_policy_is_turned_and_remembered(stack: Stack, metrics: dict[str, str]) -> None:
+    broker = ["--bootstrap-servers", stack.bootstrap_servers]
+    assert said("policy", "get", *broker)["author"] == "default"
+    made = said("policy", "set", "--price", "0.5", "--author", "operator", *broker)
+    assert (made["version"], made["relevance"], made["price"]) == (2, 1.0, 0.5)
+    said("policy", "set", "--relevance", "0.25", *broker)
+    newest = said("policy", "get", *broker)
+    assert (newest["version"], newest["relevance"], newest["price"]) == (3, 0.25, 0.5)
+    code, out, _ = rheostat("policy", "history", *broker, "--json")
+    assert code == 0
+    assert [each["version"] for each in json.loads(out.splitlines()[-1])] == [2, 3]
+    eventually(lambda: scrape(metrics["recommend"]).largest(f"{OURS}policy_version") == 3, "the policy is not in force")
+    for wrong in (["--relevance", "0", "--price", "0"], []):
+        code, _, err = rheostat("policy", "set", *wrong, *broker)
+        assert code == 2
+        assert "rheostat: " in err
+
+
+def test_features_of_a_shopper_in_words(stack: Stack) -> None:
+    repo = ["--feast-repo", str(stack.feast_repo)]
+    eventually(lambda: rheostat("features", "get", "first-shopper", *repo)[0] == 0, "Feast has no row")
+    found = said("features", "get", "first-shopper", *repo)
+    session = found["shopper_session"]
+    assert isinstance(session, dict)
+    assert (session["session_id"], session["session_length"]) == ("first", 1)
+    code, out, _ = rheostat("features", "get", "nobody", *repo)
+    assert code == 1
+    assert "nothing of shopper nobody" in out
+
+
+def test_dead_letters_are_listed_and_sent_again(stack: Stack) -> None:
+    broker = ["--bootstrap-servers", stack.bootstrap_servers]
+    stack.feed.raw(Topic.CLICKS, "x", b"no [bold]sense")
+    click = {"event_id": "mended", "shopper_id": "right", "session_id": "s", "item_id": "i001"}
+    raw = json.dumps({**click, "event_time_ms": now_ms(), "kind": "view"}).encode()
+    for _ in range(2):
+        stack.feed.raw(Topic.CLICKS, "wrong", raw)
+    eventually(lambda: said("dead-letters", "list", *broker)["count"] == 3, "the dead letters did not come")
+    assert said("dead-letters", "list", *broker)["by"] == {"clicks undecodable": 1, "clicks invalid": 2}
+    assert said("dead-letters", "list", "--reason", "invalid", *broker)["count"] == 2
+    assert said("dead-letters", "list", "--topic", "purchases", *broker)["count"] == 0
+    assert "no [bold]sense" in rheostat("dead-letters", "list", *broker)[1]
+    counts = {"readable": 1, "unreadable": 1, "repeated": 1}
+    assert said("dead-letters", "replay", "--dry-run", *broker) == {"sent": 0, **counts}
+    before = scrape(stack.jobs[0].metrics_url).total(f"{OURS}topic_events_total")
+    assert said("dead-letters", "replay", *broker) == {"sent": 1, **counts}
+    eventually(
+        lambda: scrape(stack.jobs[0].metrics_url).total(f"{OURS}topic_events_total") == before + 1,
+        "what was sent again did not arrive",
+    )
+    assert said("dead-letters", "list", *broker)["count"] == 3
+    assert rheostat("dead-letters", "list", "--reason", "sad", *broker)[0] == 2
+
+
+def test_status_says_what_answers(
+    stack: Stack, metrics: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(urls: dict[str, str]) -> None:
+        running.write(
+            tmp_path,
+            bootstrap_servers=stack.bootstrap_servers,
+            online_store="sqlite",
+            feast_repo=str(stack.feast_repo),
+            model=str(ARTIFACT),
+            metrics=urls,
+        )
+
+    write(metrics)
+    found = said("status", "--home", str(tmp_path))
+    parts = found["parts"]
+    assert isinstance(parts, dict)
+    assert {name: part["answers"] for name, part in parts.items()} == {
+        "broker": True,
+        "job recommend": True,
+        "job features": True,
+    }
+    code, out, _ = rheostat("up", "--home", str(tmp_path))
+    assert code == 0
+    assert "already running" in out
+    assert stack.bootstrap_servers in out
+    write(metrics | {"features": "http://127.0.0.1:1/metrics"})
+    code, out, _ = rheostat("status", "--home", str(tmp_path), "--json")
+    assert code == 1
+    assert json.loads(out.splitlines()[-1])["parts"]["job features"]["answers"] is False
+
+
+def test_replay_command_accounts_for_a_log(stack: Stack, tmp_path: Path) -> None:
+    rows = ["1,10,7,pv,1511544070", "1,10,7,buy,1511544075", "2,10,7,look,1511544071", "2,11,7,pv,1511544072"]
+    (tmp_path / "UserBehavior.csv").write_text("\n".join(rows))
+    options = ["--bootstrap-servers", stack.bootstrap_servers]
+    figures = said("replay", "taobao", str(tmp_path), *options, "--limit", "2", "--rate", "100")
+    assert (figures["rows"], figures["sent"], figures["scored"], figures["beyond_limit"]) == (4, 2, 2, 1)
+    assert figures["filtered"] == {"kind look": 1}
+    assert said("replay", "taobao", str(tmp_path), *options)["scored"] == 3
+    for wrong in (["taobao", str(tmp_path / "no")], ["nowhere", "."], ["taobao", str(tmp_path), "--speed", "fast"]):
+        assert rheostat("replay", *wrong, *options)[0] == 2
