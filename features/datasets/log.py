@@ -2,7 +2,7 @@
 
 The form, columns of a row (those that a log has not are left out by its adapter): `time_ms`, `shopper`, `session`
 (null: cut by inactivity), `item`, `kind` (one of `features.interaction.KINDS`, or what the log calls it), `category`,
-`brand`, `merchant`, `price` (of one piece), `quantity`. A log is sorted in memory: some 150 bytes a row.
+`brand`, `merchant`, `price` (of one piece), `quantity`. A log is sorted in memory: docs/adr/0015.
 """
 
 from collections.abc import Iterator

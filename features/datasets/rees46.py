@@ -1,4 +1,4 @@
-"""REES46 multi-category store: `2019-Oct.csv` and its like, one file a month. A month takes some 8 GB of memory."""
+"""REES46 multi-category store: `2019-Oct.csv` and its like, one file a month."""
 
 from pathlib import Path
 

@@ -15,7 +15,6 @@ from features.simulator.shop import Shop
 from onnx_models.artifact import read_items, read_manifest
 from streaming.schemas import Policy, Recommendation
 
-SEED = 7  # other shoppers than those that the model was trained on
 CONTROL_SHARE = 10  # every tenth shopper is shown popular items instead of slates
 SLATE_SIZE = 20
 
@@ -44,8 +43,8 @@ class ShopTraffic:
 
     turned = Policy(version=2, author="demo", relevance=0.3, price=1.0)
 
-    def __init__(self, model: Path) -> None:
-        self._shop = Shop(SEED)
+    def __init__(self, model: Path, seed: int) -> None:
+        self._shop = Shop(seed)
         known = read_items(model, read_manifest(model))
         order = np.argsort(-known.popularity[1:], kind="stable") + 1
         self._by_popularity = [known.ids[number] for number in order.tolist()]

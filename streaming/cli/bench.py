@@ -51,3 +51,17 @@ def bench_feast(
     with errors(StartError):
         figures = measure(home, rows, console)
     print_json(figures, as_json)
+
+
+@bench.command("shop")
+def bench_shop(
+    interactions: Annotated[int, typer.Option(min=1_000, help="Of a round.")] = 50_000, as_json: AsJson = False
+) -> None:
+    """Measure how many interactions a second the simulated shop makes on one core.
+
+    Example: rheostat bench shop --json
+    """
+    assert_checkout()
+    from infra.bench.shop import measure
+
+    print_json(measure(interactions, Console(stderr=as_json)), as_json)

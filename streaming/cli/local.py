@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from streaming.cli import running as runs
-from streaming.cli.console import MODEL, AsJson, Model, assert_checkout, errors, fail, print_json, say
+from streaming.cli.console import MODEL, AsJson, Bootstrap, Model, assert_checkout, errors, fail, print_json, say
 from streaming.cli.running import HOME, Running, running
 
 START_TIMEOUT_S, STOP_TIMEOUT_S = 300.0, 120.0
@@ -178,6 +178,42 @@ def demo(
             raise typer.Exit(130) from None
     print_json(figures, as_json)
     raise typer.Exit(0 if figures["slates"] == figures["events"] else 1)
+
+
+def traffic(
+    bootstrap_servers: Bootstrap,
+    seconds: Annotated[float, typer.Option(min=1, help="How long.")] = 60.0,
+    rate: Annotated[float, typer.Option(min=1, help="Events per second.")] = 100.0,
+    seed: Annotated[int | None, typer.Option(help="Of the shoppers.", show_default="by the clock")] = None,
+    model: Model = MODEL,
+    as_json: AsJson = False,
+) -> None:
+    """Let the simulated shop's shoppers in, who react to the slates they get; a tenth is shown popular items instead.
+
+    Exit 1 if an event got no slate. Example: rheostat traffic --seconds 30 --rate 200
+    """
+    assert_checkout()
+    from confluent_kafka import KafkaException
+
+    from infra.local.stream import click_through, let_in
+    from infra.local.traffic import ShopTraffic
+    from onnx_models.artifact import ArtifactError
+    from streaming.io.feed import Feed
+    from streaming.io.topics import TopicError, partitions
+    from streaming.schemas import Topic
+
+    console = Console(stderr=as_json)
+    with errors(ArtifactError, TopicError, KafkaException, TimeoutError), Feed(bootstrap_servers) as feed:
+        partitions(bootstrap_servers, Topic.RECOMMENDATIONS)
+        # Other shoppers each time: an event that has come before counts once.
+        shoppers = ShopTraffic(model.resolve(), time.time_ns() // 1_000_000 if seed is None else seed)
+        feed.items(shoppers.items())
+        figures = let_in(shoppers, feed, bootstrap_servers, round(seconds * rate), rate, console)
+    summary = figures.summary()
+    say("  ".join(f"{name} {value:,}" for name, value in summary.items()), console)
+    say(f"click-through of slates that were looked at: {click_through(shoppers)}", console)
+    print_json(summary | {"click_through": shoppers.click_through()}, as_json)
+    raise typer.Exit(0 if summary["slates"] == summary["events"] else 1)
 
 
 def _start_detached(online_store: OnlineStoreKind, model: Path, home: Path, console: Console) -> None:

@@ -17,6 +17,7 @@ from streaming.cli import running
 from streaming.cli.main import app
 from streaming.io import replay
 from streaming.io.scrape import OURS, scrape
+from streaming.io.topics import read_topic
 from streaming.schemas import Topic, now_ms
 
 ROOT = Path(__file__).parents[2]
@@ -204,6 +205,43 @@ def test_status_says_what_answers(
     code, out, _ = rheostat("status", "--home", str(tmp_path), "--json")
     assert code == 1
     assert json.loads(out.splitlines()[-1])["parts"]["job features"]["answers"] is False
+
+
+def test_shoppers_react_to_their_slates(stack: Stack) -> None:
+    options = ["--bootstrap-servers", stack.bootstrap_servers, "--model", str(ARTIFACT), "--seed", "5"]
+    figures = said("traffic", *options, "--seconds", "5", "--rate", "200")
+    assert figures["events"] == figures["slates"] == 1_000
+    arms = figures["click_through"]
+    assert isinstance(arms, dict)
+    (model,) = [counts for arm, counts in arms.items() if arm.startswith("policy")]
+    clicks, looks = model
+    assert looks > 100
+    assert clicks > 0
+    assert arms["popular items"][1] < looks / 4  # every tenth shopper
+    clicked = clicked_slates(stack)
+    assert clicked
+    assert clicked <= slates(stack)
+
+
+def clicked_slates(stack: Stack) -> set[str]:
+    """Return the rec_ids that clicks name."""
+    return {
+        found["rec_id"]
+        for _, _, raw in read_topic(stack.bootstrap_servers, Topic.CLICKS)
+        if (found := as_json(raw)) and found.get("rec_id")
+    }
+
+
+def slates(stack: Stack) -> set[str]:
+    return {as_json(raw)["rec_id"] for _, _, raw in read_topic(stack.bootstrap_servers, Topic.RECOMMENDATIONS)}
+
+
+def as_json(raw: bytes | None) -> dict[str, str]:
+    try:
+        found = json.loads(raw or b"")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def test_replay_command_accounts_for_a_log(stack: Stack, tmp_path: Path) -> None:

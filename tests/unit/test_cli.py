@@ -22,9 +22,9 @@ def run(*arguments: str) -> tuple[int, str, str]:
 
 
 COMMANDS = (
-    *("up", "down", "status", "doctor", "demo", "replay", "watch", "parity", "train-set", "log sink"),
+    *("up", "down", "status", "doctor", "demo", "traffic", "replay", "watch", "parity", "train-set", "log sink"),
     *("policy get", "policy set", "policy history", "features get", "dead-letters list", "dead-letters replay"),
-    *("bench features", "bench feast"),
+    *("bench features", "bench feast", "bench shop"),
 )
 
 

@@ -1,0 +1,117 @@
+"""Lets traffic in at a rate, shows its shoppers their slates as they come, and keeps the figures."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from features.interaction import Interaction
+from infra.local.subscriber import Subscriber
+from infra.local.traffic import Traffic
+from streaming.io.feed import Feed
+from streaming.schemas import Fallback, Recommendation, Topic
+
+DRAIN_S = 10.0
+POLL_S = 0.001
+SHOWN_EVERY_S = 0.5
+
+
+@dataclass
+class Figures:
+    """What is counted while the stream runs."""
+
+    sent: dict[str, float] = field(default_factory=dict)  # event id -> time of sending, s
+    interactions: dict[str, Interaction] = field(default_factory=dict)
+    latency_ms: dict[str, float] = field(default_factory=dict)
+    fallbacks: int = 0
+    last: dict[str, Recommendation] = field(default_factory=dict)  # by shopper
+
+    def percentile(self, q: float) -> float:
+        return float(np.percentile(list(self.latency_ms.values()) or [0.0], q))
+
+    def summary(self) -> dict[str, Any]:
+        return {
+            "events": len(self.sent),
+            "slates": len(self.latency_ms),
+            "popular_fallbacks": self.fallbacks,
+            "p50_ms": round(self.percentile(50), 2),
+            "p99_ms": round(self.percentile(99), 2),
+            "max_ms": round(self.percentile(100), 2),
+        }
+
+
+def let_in(
+    traffic: Traffic,
+    feed: Feed,
+    bootstrap_servers: str,
+    count: int,
+    rate: float,
+    console: Console,
+    half_way: Callable[[], None] = lambda: None,
+    assert_running: Callable[[], None] = lambda: None,
+) -> Figures:
+    """Send what happens when it is due, `count` interactions at `rate` a second, and take every slate to its shopper.
+
+    Args:
+        traffic: who comes.
+        feed: where to write.
+        bootstrap_servers: where to read the slates.
+        count: of interactions.
+        rate: of interactions, 1/s.
+        console: for the progress.
+        half_way: called once, before the interaction in the middle.
+        assert_running: called now and then; raises if there is nothing left to wait for.
+    """
+    figures = Figures()
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with (
+        Subscriber(bootstrap_servers, Topic.RECOMMENDATIONS, Recommendation) as slates,
+        Progress(*columns, console=console) as progress,
+    ):
+        task = progress.add_task("", total=count)
+        began, shown_at = time.perf_counter(), 0.0
+        give_up = began + count / rate + DRAIN_S
+        while len(figures.latency_ms) < count and (len(figures.sent) < count or time.perf_counter() < give_up):
+            number, now = len(figures.sent), time.perf_counter()
+            if number < count and now >= began + number / rate:
+                if number == count // 2:
+                    half_way()
+                each, rec_id = traffic.next()
+                feed.items(traffic.changes())
+                figures.interactions[each.event_id] = each
+                figures.sent[each.event_id] = time.perf_counter()
+                feed.interaction(each, rec_id)
+            _take(slates.poll(POLL_S), figures, traffic)
+            if now - shown_at > SHOWN_EVERY_S:
+                shown_at = now
+                progress.update(task, completed=number, description=_live(figures, traffic))
+                assert_running()
+        progress.update(task, completed=count, description=_live(figures, traffic))
+    return figures
+
+
+def click_through(traffic: Traffic) -> str:
+    """Return in words how many of the slates that were looked at were clicked, by what they were."""
+    arms = traffic.click_through().items()
+    return ", ".join(f"{arm} {clicks / looks:.1%} of {looks:,}" for arm, (clicks, looks) in arms)
+
+
+def _take(slate: Recommendation | None, figures: Figures, traffic: Traffic) -> None:
+    if slate is None or slate.event_id not in figures.sent or slate.event_id in figures.latency_ms:
+        return  # another's, or made again
+    figures.latency_ms[slate.event_id] = (time.perf_counter() - figures.sent[slate.event_id]) * 1000
+    figures.fallbacks += slate.fallback is not Fallback.NONE
+    figures.last[slate.shopper_id] = slate
+    traffic.show(slate)
+
+
+def _live(figures: Figures, traffic: Traffic) -> str:
+    words = click_through(traffic)
+    return (
+        f"events {len(figures.sent):,}  slates {len(figures.latency_ms):,}  "
+        f"p50 {figures.percentile(50):.1f} ms  p99 {figures.percentile(99):.1f} ms"
+    ) + (f"  click-through: {words}" if words else "")
