@@ -6,7 +6,7 @@ The form, columns of a row (those that a log has not are left out by its adapter
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import polars as pl
 
@@ -28,6 +28,7 @@ FORM = {
     "quantity": pl.Int64,
 }
 _OF_ITEM = ("category", "brand", "merchant", "price")
+NAME_LENGTH = 256  # of an item, at most: what a message may hold
 _SLICE = 20_000  # rows that become Python objects together
 
 
@@ -52,6 +53,10 @@ class Log:
         """Event time of the first and of the last interaction; (0, 0) without any."""
         times = self._events["time_ms"]
         return (times[0], times[-1]) if len(times) else (0, 0)
+
+    def first(self, count: int) -> "Log":
+        """Return the log with at most `count` interactions; all its items stay."""
+        return replace(self, _events=self._events.head(count))
 
     def items(self) -> list[ShopItem]:
         """Return the items that the log knows, or those that it is about where it says nothing of them."""
@@ -125,6 +130,10 @@ def _by_inactivity() -> pl.Expr:
     return pl.concat_str("shopper", pl.lit("-"), gap.fill_null(value=False).cum_sum().over("shopper"))
 
 
+def _named(item: object, words: list[str]) -> str:
+    return f"item {item}" + (f" ({', '.join(words[:2])})" if words else "")
+
+
 def _item(row: dict[str, object]) -> ShopItem:
     item, category, brand, merchant = (row[name] for name in ("item", "category", "brand", "merchant"))
     known = {"category": category, "brand": brand, "merchant": merchant}
@@ -132,7 +141,7 @@ def _item(row: dict[str, object]) -> ShopItem:
     price, name = row["price"], row.get("name")
     return ShopItem(
         item_id=str(item),
-        name=str(name) if name else f"item {item}" + (f" ({', '.join(words[:2])})" if words else ""),
+        name=(str(name) if name else _named(item, words))[:NAME_LENGTH],
         category=str(category) if category else "unknown",
         brand=str(brand) if brand else None,
         merchant=str(merchant) if merchant else None,

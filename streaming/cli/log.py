@@ -1,9 +1,7 @@
 """Commands about logs: public ones onto the topics, and the log of what was scored."""
 
 import dataclasses
-import itertools
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,7 +11,6 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from features.interaction import Interaction
 from streaming.cli.console import DATA, MODEL, AsJson, Bootstrap, Model, errors, group, print_json, say, stopping
 
 log = group("The log of the feature rows that were scored.")
@@ -32,7 +29,7 @@ def replay(
     rate: Annotated[float | None, typer.Option(min=0.001, help="Events per second, in place of --speed.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many events.")] = None,
     keep_times: Annotated[
-        bool, typer.Option(help="Event times as in the log; by default the last event happens when it is sent.")
+        bool, typer.Option(help="Event times as in the log; by default they end now, or when the last event is sent.")
     ] = False,
     patience_s: Annotated[float, typer.Option(min=1, help="Without any answer, after which it gives up.")] = 30.0,
     as_json: AsJson = False,
@@ -54,12 +51,12 @@ def replay(
         opened = _dataset(dataset).open_log(path)
         for topic in (Topic.RECOMMENDATIONS, Topic.DEAD_LETTERS):
             partitions(bootstrap_servers, topic)
-        begin_ms, end_ms = opened.span_ms
-        pace, takes_s = _pace(speed, rate, end_ms - begin_ms, len(opened))
-        count = len(opened) if limit is None else min(limit, len(opened))
-        events: Iterator[Interaction] = itertools.islice(opened.interactions(), count)
-        if not keep_times:
-            events = replaying.moved(events, time.time_ns() // 1_000_000 + round(takes_s * 1000) - end_ms)
+        sent = opened if limit is None else opened.first(limit)
+        events, count = sent.interactions(), len(sent)
+        begin_ms, end_ms = sent.span_ms
+        pace, takes_ms = _pace(speed, rate, end_ms - begin_ms)
+        if not keep_times:  # the last one happens when it is sent, or none would happen before it is sent
+            events = replaying.moved(events, time.time_ns() // 1_000_000 + takes_ms - end_ms)
         with Feed(bootstrap_servers) as feed, console.status("items …"):
             items = opened.items()
             feed.items(items)
@@ -91,14 +88,14 @@ def _dataset(name: str) -> Any:
     return REGISTRY[name]
 
 
-def _pace(speed: str, rate: float | None, span_ms: int, count: int) -> tuple[Any, float]:
-    """Return the pace and how long a log takes by it, s."""
+def _pace(speed: str, rate: float | None, span_ms: int) -> tuple[Any, int]:
+    """Return the pace, and by how much the last event may lie ahead of now so that none lies ahead when it is sent."""
     from streaming.io import replay as replaying
 
     if rate is not None:
-        return replaying.at_rate(rate), count / rate
+        return replaying.at_rate(rate), 0
     if speed == "max":
-        return replaying.as_fast_as_answered, 0.0
+        return replaying.as_fast_as_answered, 0
     try:
         factor = float(speed)
     except ValueError:
@@ -106,7 +103,7 @@ def _pace(speed: str, rate: float | None, span_ms: int, count: int) -> tuple[Any
     if not factor > 0:
         msg = f"{speed!r}; expected a number above 0, or `max`"
         raise typer.BadParameter(msg, param_hint="--speed")
-    return replaying.at_speed(factor), span_ms / 1000 / factor
+    return replaying.at_speed(factor), round(min(span_ms / factor, span_ms))
 
 
 def _account(figures: dict[str, Any], console: Console) -> None:

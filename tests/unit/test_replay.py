@@ -1,7 +1,9 @@
 """The pace of a replay, and what moving a log in time does to its events."""
 
+import pytest
 from support.records import views
 
+from streaming.cli.log import _pace
 from streaming.io.replay import Account, as_fast_as_answered, at_rate, at_speed, moved
 
 
@@ -22,3 +24,16 @@ def test_account_is_whole_only_if_every_event_is_in_one_count() -> None:
     assert account.is_whole
     assert not Account(sent=4, scored=2, late=1).is_whole
     assert not Account(sent=4, scored=3, unanswered=1).is_whole
+
+
+@pytest.mark.parametrize(
+    ("speed", "rate"), [("max", None), ("max", 0.01), ("1", None), ("1000", None), ("0.5", None)], ids=str
+)
+def test_no_event_happens_after_it_is_sent(speed: str, rate: float | None) -> None:
+    """Of a log that is empty for long and crowded at its end: a job takes no event from the future."""
+    times_ms = [0, 1_000, 3_600_000, *range(3_600_000, 3_600_100)]
+    pace, ahead_ms = _pace(speed, rate, times_ms[-1])
+    for number, time_ms in enumerate(times_ms):
+        sent_ms = pace(number, time_ms) * 1000  # after the beginning
+        happens_ms = time_ms + ahead_ms - times_ms[-1]
+        assert happens_ms <= sent_ms + 1
