@@ -1,18 +1,16 @@
-"""`make bench`: time from a click's send to its slate's receipt, second by second, and the CPU it costs.
+"""`rheostat bench latency`: time from a click's send to its slate's receipt, second by second, and the CPU it costs.
 
 An open loop: events leave at their time whether or not earlier ones are answered, so that a stall is seen by every
 event that it delays. The sender is a process of its own; nothing else should run on the machine.
 """
 
-import argparse
 import itertools
-import json
 import multiprocessing
 import os
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -36,27 +34,20 @@ class _Answered(msgspec.Struct):
     event_id: str
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("--rates", type=int, nargs="+", default=[100, 1000], help="events per second, one run each")
-    parser.add_argument("--seconds", type=int, default=30)
-    parser.add_argument("--shoppers", type=int, default=2000)
-    parser.add_argument("--model", type=Path, default=Path("onnx_models/artifacts/generator"))
-    parser.add_argument("--home", type=Path, default=Path(".local/bench"))
-    parser.add_argument("--parallelism", type=int, default=1)
-    parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
-    options = parser.parse_args(arguments)
-    console = Console(stderr=options.json)
-    results = []
+def measure(
+    home: Path, model: Path, rates: Sequence[int], seconds: int, shoppers: int, parallelism: int, console: Console
+) -> dict[str, Any]:
+    """Return the figures of one run for each of `rates`, events a second, all on one stack.
+
+    Raises:
+        ArtifactError, StartError, JobError, NotReadyError: each says what to do.
+    """
     began = time.monotonic()
-    with local_stack(options.home, options.model.resolve(), shop.items(), options.parallelism) as stack:
+    with local_stack(home, model, shop.items(), parallelism) as stack:
         ready_s = time.monotonic() - began
         console.print(f"ready after {ready_s:.1f} s")
-        for n, rate in enumerate(options.rates):
-            results.append(_run(stack, rate, options.seconds, options.shoppers, BENCH_SEED + n, console))
-    if options.json:
-        sys.stdout.write(json.dumps({"ready_s": round(ready_s, 1), "runs": results}) + "\n")
-    return 0
+        runs = [_run(stack, rate, seconds, shoppers, BENCH_SEED + n, console) for n, rate in enumerate(rates)]
+    return {"ready_s": round(ready_s, 1), "runs": runs}
 
 
 def _run(stack: Stack, rate: int, seconds: int, shoppers: int, seed: int, console: Console) -> dict[str, float]:
@@ -171,7 +162,3 @@ def _report(
     }
     console.print("  ".join(f"[bold]{name}[/] {value:,.2f}" for name, value in figures.items()))
     return {name: round(value, 3) for name, value in figures.items()}
-
-
-if __name__ == "__main__":
-    sys.exit(main())

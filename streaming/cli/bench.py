@@ -11,6 +11,33 @@ from streaming.cli.console import MODEL, AsJson, Model, assert_checkout, errors,
 bench = group("Measure; nothing else should run beside it.")
 
 
+@bench.command("latency")
+def bench_latency(
+    rate: Annotated[list[int] | None, typer.Option(min=1, help="Events per second; each a run. [100, 1000]")] = None,
+    seconds: Annotated[int, typer.Option(min=2, help="Of a run.")] = 30,
+    shoppers: Annotated[int, typer.Option(min=2, help="Who are in the shop at a time.")] = 2_000,
+    parallelism: Annotated[int, typer.Option(min=1, help="Of the job `recommend`.")] = 1,
+    model: Model = MODEL,
+    home: Annotated[Path, typer.Option(help="Of all data; is emptied first.")] = Path(".local/bench"),
+    as_json: AsJson = False,
+) -> None:
+    """Measure the time from a click's send to its slate's receipt, and the CPU it costs.
+
+    Example: rheostat bench latency --rate 100 --rate 1000 --seconds 20
+    """
+    assert_checkout()
+    from infra.bench.latency import measure
+    from infra.local.process import StartError
+    from infra.local.stack import JobError
+    from onnx_models.artifact import ArtifactError
+    from streaming.io.probes import NotReadyError
+
+    console = Console(stderr=as_json)
+    with errors(ArtifactError, StartError, JobError, NotReadyError, FileNotFoundError):
+        figures = measure(home, model.resolve(), rate or [100, 1000], seconds, shoppers, parallelism, console)
+    print_json(figures, as_json)
+
+
 @bench.command("features")
 def bench_features(
     data_dir: Annotated[Path | None, typer.Option(help="Folder of the JData sample, measured too.")] = None,
