@@ -170,12 +170,13 @@ def dead_letters_list(
     table = Table("from", "when", "reason", "error", "raw")
     for each in letters[-limit:]:
         raw = each.raw.decode(errors="replace")
-        table.add_row(str(each.origin), _when(each.time_ms), each.reason.value, each.error, raw[:60], style=None)
+        table.add_row(str(each.origin), _when(each.time_ms), each.reason.value, each.error, raw[:60])
     if letters:
         console.print(table, markup=False)
     counts = Counter(f"{each.origin.topic} {each.reason.value}" for each in letters)
     say(f"{len(letters):,} dead letters" + "".join(f"; {name}: {n:,}" for name, n in counts.items()), console)
-    print_json({"count": len(letters), "by": counts}, as_json)
+    shown = [{**msgspec.to_builtins(each), "raw": each.raw.decode(errors="replace")} for each in letters[-limit:]]
+    print_json({"count": len(letters), "by": counts, "letters": shown}, as_json)
 
 
 @dead_letters.command("replay")

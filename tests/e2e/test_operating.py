@@ -162,7 +162,10 @@ def test_dead_letters_are_listed_and_sent_again(stack: Stack) -> None:
     assert said("dead-letters", "list", *broker)["by"] == {"clicks undecodable": 1, "clicks invalid": 2}
     assert said("dead-letters", "list", "--reason", "invalid", *broker)["count"] == 2
     assert said("dead-letters", "list", "--topic", "purchases", *broker)["count"] == 0
-    assert "no [bold]sense" in rheostat("dead-letters", "list", *broker)[1]
+    letters = said("dead-letters", "list", "--limit", "3", *broker)["letters"]
+    assert isinstance(letters, list)
+    assert [each["raw"] for each in letters] == ["no [bold]sense", raw.decode(), raw.decode()]
+    assert "[bold]" in rheostat("dead-letters", "list", *broker)[1]  # what a record holds is no markup
     counts = {"readable": 1, "unreadable": 1, "repeated": 1}
     assert said("dead-letters", "replay", "--dry-run", *broker) == {"sent": 0, **counts}
     before = scrape(stack.jobs[0].metrics_url).total(f"{OURS}topic_events_total")
