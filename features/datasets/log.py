@@ -63,13 +63,16 @@ class Log:
         return [_item(row) for row in self._items.iter_rows(named=True)]
 
     def interactions(self) -> Iterator[Interaction]:
-        """Yield all interactions in event-time order; the n-th row of the files is event `<name>-<n>`."""
+        """Yield all interactions in event-time order; the n-th row of the files is event `<name>-<n>`.
+
+        A shopper is `<name>-<id>`: two logs number their shoppers alike. Items keep the ids of their log.
+        """
         for piece in self._events.iter_slices(_SLICE):
             for row in piece.iter_rows(named=True):
                 kind = Kind(row["kind"])
                 yield Interaction(
                     event_id=f"{self.name}-{row['n']}",
-                    shopper_id=row["shopper"],
+                    shopper_id=f"{self.name}-{row['shopper']}",
                     session_id=row["session"],
                     item_id=row["item"],
                     kind=kind,

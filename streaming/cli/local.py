@@ -198,16 +198,17 @@ def traffic(
     from infra.local.stream import click_through, let_in
     from infra.local.traffic import ShopTraffic
     from onnx_models.artifact import ArtifactError
-    from streaming.io.feed import Feed
-    from streaming.io.topics import TopicError, partitions
-    from streaming.schemas import Topic
+    from streaming.io.feed import Feed, to_item
+    from streaming.io.topics import TopicError, read_compacted
+    from streaming.schemas import Topic, encode
 
     console = Console(stderr=as_json)
     with errors(ArtifactError, TopicError, KafkaException, TimeoutError), Feed(bootstrap_servers) as feed:
-        partitions(bootstrap_servers, Topic.RECOMMENDATIONS)
+        # What is on sale already is not said again: the job would take every item anew, and slates would wait for that.
+        there = {key: value for _, key, value in read_compacted(bootstrap_servers, [Topic.ITEMS])}
         # Other shoppers each time: an event that has come before counts once.
         shoppers = ShopTraffic(model.resolve(), time.time_ns() // 1_000_000 if seed is None else seed)
-        feed.items(shoppers.items())
+        feed.items([each for each in shoppers.items() if there.get(each.item_id.encode()) != encode(to_item(each))])
         figures = let_in(shoppers, feed, bootstrap_servers, round(seconds * rate), rate, console)
     summary = figures.summary()
     say("  ".join(f"{name} {value:,}" for name, value in summary.items()), console)

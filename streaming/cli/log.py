@@ -75,6 +75,12 @@ def replay(
         "per_second": round(account.sent / max(account.seconds, 1e-9), 1),
     }
     _account(figures, console)
+    if account.late:
+        say(
+            "late: behind what of their shopper is settled already. That is more than 5 s of event time before a newer "
+            "event (of an earlier replay, perhaps), or one of more than eight within 5 s",
+            console,
+        )
     print_json(figures, as_json)
     raise typer.Exit(0 if account.is_whole else 1)
 

@@ -61,7 +61,7 @@ def test_complete_journey_comes_from_its_package() -> None:
     assert (log.rows, len(log), log.filtered) == (1_469_307, 1_460_438, {"quantity below 1": 8_869})
     assert (first.kind, first.shopper_id, first.session_id, first.price) == (
         Kind.PURCHASE,
-        "900",
+        "completejourney-900",
         "31198570044",
         0.5,
     )
@@ -73,13 +73,13 @@ def test_taobao_in_its_original_form(tmp_path: Path) -> None:
     write(tmp_path, UserBehavior_dot_csv="\n".join([*rows, "3,12,7,look,1511544072", "3,12,7,pv,soon"]))
     log = DATASETS["taobao"].open_log(tmp_path)
     assert [(each.shopper_id, each.kind.value, each.event_id) for each in log.interactions()] == [
-        ("1", "view", "taobao-0"),
-        ("2", "purchase", "taobao-2"),
-        ("1", "add_to_cart", "taobao-1"),
-        ("1", "favourite", "taobao-3"),
+        ("taobao-1", "view", "taobao-0"),
+        ("taobao-2", "purchase", "taobao-2"),
+        ("taobao-1", "add_to_cart", "taobao-1"),
+        ("taobao-1", "favourite", "taobao-3"),
     ]
     assert log.filtered == {"kind look": 1, "without a readable time": 1}
-    sessions = [each.session_id for each in log.interactions() if each.shopper_id == "1"]
+    sessions = [each.session_id for each in log.interactions() if each.shopper_id == "taobao-1"]
     assert sessions == ["1-0", "1-0", "1-1"]  # cut after 30 minutes without anything
 
 
@@ -96,9 +96,9 @@ def test_diginetica_in_both_spellings_of_its_original_form(tmp_path: Path) -> No
         )
         log = DATASETS["diginetica"].open_log(tmp_path)
         assert [(each.item_id, each.kind.value, each.shopper_id) for each in log.interactions()] == [
-            ("81766", "view", "session-1"),
-            ("31331", "view", "session-1"),
-            ("31331", "purchase", "session-1"),
+            ("81766", "view", "diginetica-session-1"),
+            ("31331", "view", "diginetica-session-1"),
+            ("31331", "purchase", "diginetica-session-1"),
         ]
         assert [(each.item_id, each.category, each.price) for each in log.items()] == [
             ("81766", "1096", 1024.0),
@@ -169,9 +169,9 @@ def test_otto_in_its_original_form(tmp_path: Path) -> None:
     )
     log = DATASETS["otto"].open_log(tmp_path)
     assert [(each.shopper_id, each.kind.value) for each in log.interactions()] == [
-        ("0", "view"),
-        ("1", "purchase"),
-        ("0", "add_to_cart"),
+        ("otto-0", "view"),
+        ("otto-1", "purchase"),
+        ("otto-0", "add_to_cart"),
     ]
 
 
