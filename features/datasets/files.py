@@ -4,7 +4,7 @@ Everything in a CSV is read as text and turned into numbers later, leniently: a 
 that is counted and left out, not an error half-way through a file of gigabytes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -46,13 +46,14 @@ def parquet(path: Path, columns: Sequence[str]) -> pl.LazyFrame:
     except (pl.exceptions.PolarsError, OSError) as error:
         msg = f"{path} is not a Parquet file: {error}; download it anew"
         raise DatasetError(msg) from error
-    return _checked(frame, found, columns, path)
+    _check(found, columns, path)
+    return frame
 
 
 def csv(path: Path, columns: Sequence[str], separator: str = ",") -> pl.LazyFrame:
     """Return the `columns` of a CSV with a header, as text; userId and user_id are one name."""
     names = [_snake(name.strip().strip('"')) for name in _first_line(path).split(separator)]
-    _checked(None, names, columns, path)
+    _check(names, columns, path)
     return pl.scan_csv(path, separator=separator, infer_schema=False, with_column_names=lambda _: names)
 
 
@@ -75,7 +76,7 @@ def json_lines(path: Path, schema: dict[str, pl.DataType]) -> pl.LazyFrame:
     except pl.exceptions.PolarsError as error:
         msg = f"{path}: its first line is not a JSON object ({error}); expected the fields {', '.join(schema)}"
         raise DatasetError(msg) from error
-    _checked(None, found, list(schema), path)
+    _check(found, schema, path)
     return pl.scan_ndjson(path, schema=schema)
 
 
@@ -88,14 +89,15 @@ def collect(frame: pl.LazyFrame) -> pl.DataFrame:
         raise DatasetError(msg) from error
 
 
-def _checked(frame: pl.LazyFrame | None, found: Sequence[str], columns: Sequence[str], path: Path) -> pl.LazyFrame:
-    missing = [name for name in columns if name not in found]
+def _check(found: Sequence[str], columns: Iterable[str], path: Path) -> None:
+    expected = list(columns)
+    missing = [name for name in expected if name not in found]
     if missing:
         msg = (
-            f"{path}: the columns are {', '.join(found)}; expected {', '.join(columns)} (missing: {', '.join(missing)})"
+            f"{path}: the columns are {', '.join(found)}; expected {', '.join(expected)} "
+            f"(missing: {', '.join(missing)})"
         )
         raise DatasetError(msg)
-    return pl.LazyFrame() if frame is None else frame
 
 
 def _first_line(path: Path) -> str:

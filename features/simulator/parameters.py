@@ -27,7 +27,7 @@ class Parameters:
     drift: float = 0.15  # of the taste vector from visit to visit
     new_favourite: float = 0.05  # chance per visit that a category takes another's place
     follow: float = 0.3  # how far an item that is looked at moves what the visit is after
-    price_sensitivity: float = 0.8  # mean over the shoppers, log-normal
+    price_sensitivity: float = 0.8  # median over the shoppers, log-normal
     price_sensitivity_spread: float = 0.5
 
     # What a choice weighs (conditional logit, McFadden 1974).
