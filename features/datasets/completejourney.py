@@ -18,10 +18,12 @@ _PRODUCTS = ("product_id", "manufacturer_id", "brand", "product_category", "prod
 def open_log(path: Path | None = None) -> Log:
     """Return the log; without `path` from the installed package. A price is what was paid for one piece."""
     folder = path or _of_package()
-    lines = parquet(find(folder, NAME, "transactions.parquet"), _LINES)
+    file = find(folder, NAME, "transactions.parquet")
+    lines = parquet(file, _LINES)
     products = parquet(find(folder, NAME, "products.parquet"), _PRODUCTS)
     return log(
         NAME,
+        file,
         lines.select(
             pl.col("transaction_timestamp").dt.epoch("ms").alias("time_ms"),
             pl.col("household_id").alias("shopper"),

@@ -24,12 +24,12 @@ def open_log(path: Path | None) -> Log:
     file = find(path, NAME, "train-item-views.csv", "events.parquet")
     if file.suffix == ".parquet":
         sample = parquet(file, _SAMPLE).rename({"timeframe_ms": "timeframe", "event_type": "kind"})
-        return log(NAME, _in_form(sample).with_columns(pl.col("category_id").alias("category")))
+        return log(NAME, file, _in_form(sample).with_columns(pl.col("category_id").alias("category")))
     parts = [csv(file, _VIEWS, ";").select(*_VIEWS, pl.lit("view").alias("kind"))]
     bought = maybe(file, "train-purchases.csv")
     if bought is not None:
         parts.append(csv(bought, _PURCHASES, ";").select(*_VIEWS, pl.lit("purchase").alias("kind")))
-    return log(NAME, _in_form(pl.concat(parts)), _items(file))
+    return log(NAME, file, _in_form(pl.concat(parts)), _items(file))
 
 
 def _in_form(events: pl.LazyFrame) -> pl.LazyFrame:

@@ -80,12 +80,12 @@ def json_lines(path: Path, schema: dict[str, pl.DataType]) -> pl.LazyFrame:
     return pl.scan_ndjson(path, schema=schema)
 
 
-def collect(frame: pl.LazyFrame) -> pl.DataFrame:
-    """Return the frame; raises DatasetError where a file breaks off or is not what its beginning promised."""
+def collect(frame: pl.LazyFrame, file: Path) -> pl.DataFrame:
+    """Return the frame; raises DatasetError where `file` breaks off or is not what its beginning promised."""
     try:
         return frame.collect(engine="streaming")
     except (pl.exceptions.PolarsError, OSError) as error:
-        msg = f"the log cannot be read to its end: {error}; download it anew"
+        msg = f"{file}, or a file of its log beside it, cannot be read to its end: {error}; download it anew"
         raise DatasetError(msg) from error
 
 

@@ -7,6 +7,7 @@ The form, columns of a row (those that a log has not are left out by its adapter
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import polars as pl
 
@@ -85,17 +86,17 @@ class Log:
                 )
 
 
-def log(name: str, events: pl.LazyFrame, items: pl.LazyFrame | None = None) -> Log:
+def log(name: str, file: Path, events: pl.LazyFrame, items: pl.LazyFrame | None = None) -> Log:
     """Return the log of `events`, and of `items` (item, category, brand, merchant, price, name) where it has a list.
 
     Raises:
-        DatasetError: a file breaks off.
+        DatasetError: `file`, which holds the events, or one beside it breaks off.
     """
-    all_events = collect(_in_form(events).with_row_index("n").with_columns(_why_not().alias("why_not")))
+    all_events = collect(_in_form(events).with_row_index("n").with_columns(_why_not().alias("why_not")), file)
     counted = all_events["why_not"].drop_nulls().value_counts(sort=True)
     kept = all_events.filter(pl.col("why_not").is_null()).drop("why_not").sort("time_ms", maintain_order=True)
     kept = kept.with_columns(pl.coalesce("session", _by_inactivity()))
-    known = collect(_in_form(items)) if items is not None else kept.select("item", *_OF_ITEM)
+    known = collect(_in_form(items), file) if items is not None else kept.select("item", *_OF_ITEM)
     known = known.filter(pl.col("item").is_not_null())
     newest = [pl.col(name).drop_nulls().last() for name in known.columns if name != "item"]
     known = known.group_by("item", maintain_order=True).agg(newest)

@@ -19,9 +19,11 @@ _EVENT = pl.Struct({"aid": pl.Int64, "ts": pl.Int64, "type": pl.String})
 def open_log(path: Path | None) -> Log:
     """Return the log."""
     names = ("otto-recsys-train.jsonl", "train.jsonl", "otto-recsys-test.jsonl", "test.jsonl")
-    users = json_lines(find(path, NAME, *names), {"session": pl.Int64(), "events": pl.List(_EVENT)})
+    file = find(path, NAME, *names)
+    users = json_lines(file, {"session": pl.Int64(), "events": pl.List(_EVENT)})
     return log(
         NAME,
+        file,
         users.explode("events")
         .unnest("events")
         .select(

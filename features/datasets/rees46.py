@@ -18,12 +18,14 @@ _COLUMNS = (
 
 def open_log(path: Path | None) -> Log:
     """Return the log. A category is its code (`electronics.smartphone`) or, where there is none, its number."""
-    events = csv(find(path, NAME, "2019-Oct.csv", "2019-Nov.csv"), _COLUMNS)
+    file = find(path, NAME, "2019-Oct.csv", "2019-Nov.csv")
+    events = csv(file, _COLUMNS)
     time = (
         pl.col("event_time").str.strip_suffix(" UTC").str.to_datetime("%Y-%m-%d %H:%M:%S", time_unit="ms", strict=False)
     )
     return log(
         NAME,
+        file,
         events.select(
             time.cast(pl.Int64).alias("time_ms"),
             pl.col("user_id").alias("shopper"),

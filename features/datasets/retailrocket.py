@@ -21,6 +21,7 @@ def open_log(path: Path | None) -> Log:
     properties = [csv(part, _PROPERTIES) for part in parts if part is not None]
     return log(
         NAME,
+        file,
         events.select(
             pl.col("timestamp").alias("time_ms"),
             pl.col("visitorid").alias("shopper"),

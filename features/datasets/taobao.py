@@ -22,6 +22,7 @@ def open_log(path: Path | None) -> Log:
     events = parquet(file, _CSV) if file.suffix == ".parquet" else headless_csv(file, _CSV)
     return log(
         NAME,
+        file,
         events.select(
             (pl.col("ts_s").cast(pl.Int64, strict=False) * 1000).alias("time_ms"),
             pl.col("user_id").alias("shopper"),

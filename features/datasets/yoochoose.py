@@ -29,6 +29,7 @@ def open_log(path: Path | None) -> Log:
     time = pl.col("time").str.to_datetime("%Y-%m-%dT%H:%M:%S%.fZ", time_unit="ms", strict=False)
     return log(
         NAME,
+        file,
         events.with_columns(
             time.cast(pl.Int64).alias("time_ms"),
             pl.col("session").alias("shopper"),

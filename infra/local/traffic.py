@@ -12,7 +12,7 @@ import numpy as np
 from features.datasets import jdata
 from features.interaction import Interaction, ShopItem
 from features.simulator.shop import Shop
-from onnx_models.artifact import read_items, read_manifest
+from onnx_models.artifact import ArtifactError, read_items, read_manifest
 from streaming.schemas import Policy, Recommendation
 
 CONTROL_SHARE = 10  # every tenth shopper is shown popular items instead of slates
@@ -44,10 +44,14 @@ class ShopTraffic:
     turned = Policy(version=2, author="demo", relevance=0.3, price=1.0)
 
     def __init__(self, model: Path, seed: int) -> None:
+        """Raises ArtifactError where the model was not trained on the shop."""
         self._shop = Shop(seed)
         known = read_items(model, read_manifest(model))
         order = np.argsort(-known.popularity[1:], kind="stable") + 1
-        self._by_popularity = [known.ids[number] for number in order.tolist()]
+        self._by_popularity = [known.ids[n] for n in order.tolist() if known.ids[n] in self._shop.goods.number]
+        if not self._by_popularity:
+            msg = f"{model} knows no item of the simulated shop; make a model of it with `make train`"
+            raise ArtifactError(msg)
         self._looks: Counter[str] = Counter()
         self._clicks: Counter[str] = Counter()
 
@@ -89,9 +93,9 @@ class LogTraffic:
     def __init__(self, folder: Path | None, count: int) -> None:
         opened = jdata.open_log(folder)
         last = list(opened.interactions())[-count:]
-        shift_ms = (
-            time.time_ns() // 1_000_000 - last[-1].event_time_ms
-        )  # Feast serves no row older than its view allows
+        # Feast serves no row that is older than its view allows.
+        shift_ms = time.time_ns() // 1_000_000 - last[-1].event_time_ms
+        self.count = len(last)
         self._log = iter([replace(each, event_time_ms=each.event_time_ms + shift_ms) for each in last])
         self._items = opened.items()
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from streaming.cli.console import DATA, MODEL, AsJson, Bootstrap, Model, errors, group, print_json, say, stopping
+from streaming.cli.console import DATA, MODEL, AsJson, Bootstrap, Model, errors, fail, group, print_json, say, stopping
 
 log = group("The log of the feature rows that were scored.")
 FORMATS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]
@@ -89,8 +89,7 @@ def _dataset(name: str) -> Any:
     from features.datasets.registry import DATASETS as REGISTRY
 
     if name not in REGISTRY:
-        say(f"rheostat: there is no log `{name}`; expected one of {', '.join(REGISTRY)}", Console(stderr=True))
-        raise typer.Exit(2)
+        fail(f"there is no log `{name}`; expected one of {', '.join(REGISTRY)}")
     return REGISTRY[name]
 
 

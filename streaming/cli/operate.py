@@ -98,7 +98,7 @@ def policy_set(
     Example: rheostat policy set --relevance 0.3 --price 1
     """
     from streaming.io.feed import Feed
-    from streaming.schemas import Policy
+    from streaming.schemas import Policy, now_ms
 
     console = Console(stderr=as_json)
     newest = _policies(bootstrap_servers)[-1]
@@ -109,12 +109,12 @@ def policy_set(
     if not any(weights.values()):
         fail("all weights would be 0, which orders nothing; give one of them another value")
     who = author or getpass.getuser()
-    made = msgspec.convert({"version": newest["version"] + 1, "author": who, **weights}, Policy)
+    what = {"version": newest["version"] + 1, "author": who, "time_ms": now_ms(), **weights}
+    made = msgspec.convert(what, Policy)
     with errors(TimeoutError), Feed(bootstrap_servers) as feed:
         feed.policy(made)
-    built = {**msgspec.to_builtins(made), "time_ms": time.time_ns() // 1_000_000}
-    _print_policies([newest, built], console)
-    print_json(built, as_json)
+    _print_policies([newest, what], console)
+    print_json(made, as_json)
 
 
 @features.command("get")
@@ -273,21 +273,23 @@ def _policies(bootstrap_servers: str) -> list[dict[str, Any]]:
     from streaming.io.topics import TopicError, read_compacted
     from streaming.schemas import DEFAULT_POLICY, DeadLetter, Policy, Topic, decode
 
-    found = [{**msgspec.to_builtins(DEFAULT_POLICY), "time_ms": None}]
+    found = [msgspec.to_builtins(DEFAULT_POLICY)]
     with errors(TopicError, KafkaException):
         for origin, key, raw in read_compacted(bootstrap_servers, [Topic.POLICIES]):
             message = decode(key.decode(errors="replace"), raw, origin)
             if isinstance(message, Policy):
-                found.append({**msgspec.to_builtins(message), "offset": origin.offset})
+                found.append(msgspec.to_builtins(message))
             elif not isinstance(message, DeadLetter):
                 found.append(found[0])
     return found if len(found) == 1 else found[1:]
 
 
 def _print_policies(policies: list[dict[str, Any]], console: Console) -> None:
-    table = Table("version", "author", "relevance", "popularity", "price")
+    names = ("version", "author", "relevance", "popularity", "price")
+    table = Table("when", *names)
     for each in policies:
-        table.add_row(*[f"{each[name]}" for name in ("version", "author", "relevance", "popularity", "price")])
+        when = NOTHING if each["time_ms"] is None else _when(each["time_ms"])
+        table.add_row(when, *[f"{each[name]}" for name in names])
     console.print(table, markup=False)
 
 

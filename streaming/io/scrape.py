@@ -47,5 +47,9 @@ class Snapshot:
 
 def scrape(url: str) -> Snapshot:
     """Return what the metrics at `url` say; raises OSError where nobody answers."""
-    with urlopen(url, timeout=TIMEOUT_S) as answer:
-        return Snapshot(answer.read().decode())
+    try:
+        with urlopen(url, timeout=TIMEOUT_S) as answer:
+            return Snapshot(answer.read().decode())
+    except OSError as error:
+        msg = f"no metrics at {url} ({error}); does the job run, and was it started with --metrics-port?"
+        raise OSError(msg) from error

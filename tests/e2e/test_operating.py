@@ -117,6 +117,9 @@ def test_watch_reads_the_jobs(metrics: dict[str, str]) -> None:
     urls = ["--recommend", metrics["recommend"], "--features", metrics["features"]]
     figures = said("watch", *urls, "--once", "--interval-s", "0.2")
     assert figures["events"] == COUNT + 1
+    code, _, err = rheostat("watch", "--recommend", "http://127.0.0.1:1/metrics", *urls[2:])
+    assert code == 2
+    assert "no metrics at http://127.0.0.1:1/metrics" in err
     assert isinstance(figures["queue_ms"], float)
     assert isinstance(figures["rows_written_per_second"], float)
 
@@ -126,6 +129,7 @@ def test_policy_is_turned_and_remembered(stack: Stack, metrics: dict[str, str]) 
     assert said("policy", "get", *broker)["author"] == "default"
     made = said("policy", "set", "--price", "0.5", "--author", "operator", *broker)
     assert (made["version"], made["relevance"], made["price"]) == (2, 1.0, 0.5)
+    assert isinstance(made["time_ms"], int)
     said("policy", "set", "--relevance", "0.25", *broker)
     newest = said("policy", "get", *broker)
     assert (newest["version"], newest["relevance"], newest["price"]) == (3, 0.25, 0.5)

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import polars as pl
 import pytest
-from support.data import HAS_JDATA, JDATA, needs_jdata
+from support.data import HAS_DATA, JDATA, needs_data
 from support.records import feature_record, views
 
 from features.datasets import jdata
@@ -42,12 +42,12 @@ def traffic() -> list[Interaction]:
     log = list(islice(shop.interactions(seed=21, start_ms=START_MS, events_per_second=20), GENERATOR_COUNT))
     delayed = sorted((each.event_time_ms + rng.choice([0, 0, 0, 2_000, 10_000]), n) for n, each in enumerate(log))
     arriving = [log[n] for _, n in delayed]
-    return [*arriving, *(islice(jdata.open_log(JDATA).interactions(), JDATA_COUNT) if HAS_JDATA else ())]
+    return [*arriving, *(islice(jdata.open_log(JDATA).interactions(), JDATA_COUNT) if HAS_DATA else ())]
 
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    items = [*shop.items(), *(jdata.open_log(JDATA).items() if HAS_JDATA else [])]
+    items = [*shop.items(), *(jdata.open_log(JDATA).items() if HAS_DATA else [])]
     with local_stack(tmp_path_factory.mktemp("parity"), ARTIFACT, items, warm=False) as running:
         yield running
 
@@ -101,7 +101,7 @@ def test_every_row_is_equal_to_the_bit(stack: Stack, logged: dict[str, FeatureRe
     assert report.is_parity
 
 
-@needs_jdata
+@needs_data
 def test_both_logs_were_in_it(logged: dict[str, FeatureRecord]) -> None:
     assert sum(event_id.startswith("jdata-") for event_id in logged) == JDATA_COUNT
     assert sum(event_id.startswith("shop-") for event_id in logged) == GENERATOR_COUNT

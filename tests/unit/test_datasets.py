@@ -199,6 +199,21 @@ def test_wrong_file_is_one_clear_error(
         assert words in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "file", "text"),
+    [
+        ("taobao", "UserBehavior.csv", "1,10,7,pv,1511544070\n1,10,7,pv,1511544070,extra\n"),
+        ("otto", "train.jsonl", '{"session":0,"events":[]}\n{"session":1,"ev\n'),
+        ("retailrocket", "events.csv", 'timestamp,visitorid,event,itemid\n1,2,"view,3\n'),
+    ],
+)
+def test_file_that_breaks_off_is_named(tmp_path: Path, name: str, file: str, text: str) -> None:
+    (tmp_path / file).write_text(text)
+    with pytest.raises(DatasetError, match="cannot be read to its end") as error:
+        DATASETS[name].open_log(tmp_path)
+    assert str(tmp_path / file) in str(error.value)
+
+
 def test_wrong_parquet_columns_are_named(tmp_path: Path) -> None:
     pl.DataFrame({"user": [1]}).write_parquet(tmp_path / "events.parquet")
     with pytest.raises(DatasetError, match=r"the columns are user; expected user_id, .*missing"):

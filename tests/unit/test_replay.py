@@ -3,8 +3,13 @@
 import pytest
 from support.records import views
 
-from streaming.cli.log import _pace
+from features.datasets.registry import DATASETS as REGISTRY
+from streaming.cli.log import DATASETS, _pace
 from streaming.io.replay import Account, as_fast_as_answered, at_rate, at_speed, moved
+
+
+def test_help_names_all_logs() -> None:
+    assert tuple(REGISTRY) == DATASETS
 
 
 def test_paces() -> None:

@@ -1,7 +1,7 @@
 """The simulated shop: deterministic, plausible, and its shoppers answer to what they are shown as the model says."""
 
 from collections import Counter
-from itertools import islice
+from itertools import islice, pairwise
 from math import isclose
 
 import numpy as np
@@ -148,7 +148,7 @@ def test_stock_runs_out_comes_back_and_new_items_arrive() -> None:
     assert {each.item_id for each in arrived} <= stock.keys()
     histories = [each for each in stock.values() if 0 in each]
     assert histories
-    assert any(each[-1] > 0 or 0 in each[:-1] for each in histories)
+    assert any(before == 0 < after for each in histories for before, after in pairwise(each))
 
 
 def test_slate_of_one_who_has_left_or_of_unknown_items_is_ignored() -> None:

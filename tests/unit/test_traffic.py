@@ -1,0 +1,59 @@
+"""Who comes into the demo's shop."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+from support.data import JDATA, needs_data
+from support.replay import ARTIFACT
+
+from infra.local.traffic import LogTraffic, ShopTraffic
+from onnx_models import artifact
+from onnx_models.artifact import ArtifactError
+from streaming.schemas import Fallback, Origin, Recommendation, SlateItem, Topic
+
+
+def slate(shopper_id: str, rec_id: str, items: list[str]) -> Recommendation:
+    return Recommendation(
+        rec_id=rec_id,
+        surface="home",
+        shopper_id=shopper_id,
+        event_id="e",
+        origin=Origin(Topic.CLICKS, 0, 0),
+        event_time_ms=1,
+        emitted_time_ms=1,
+        slate=tuple(SlateItem(item, 1.0, 1.0, 0.0, 0.0) for item in items),
+        fallback=Fallback.NONE,
+        policy_version=3,
+        model_version="m",
+    )
+
+
+def test_a_tenth_sees_popular_items_and_clicks_of_slates_alone_name_them() -> None:
+    traffic = ShopTraffic(ARTIFACT, seed=5)
+    items = [each.item_id for each in traffic.items()]
+    for n in range(6_000):
+        did, rec_id = traffic.next()
+        assert rec_id is None or int(did.shopper_id.removeprefix("shopper-")) % 10
+        traffic.show(slate(did.shopper_id, f"rec-{n}", items[n % 100 :: 100]))
+    arms = traffic.click_through()
+    assert arms.keys() == {"policy 3", "popular items"}
+    looks = {arm: looked for arm, (_, looked) in arms.items()}
+    assert 0.05 < looks["popular items"] / sum(looks.values()) < 0.15
+
+
+@needs_data
+def test_log_ends() -> None:
+    traffic = LogTraffic(JDATA, 1_000_000)
+    assert traffic.count == 29_830
+    assert LogTraffic(JDATA, 10).count == 10
+
+
+def test_model_of_another_shop_is_refused(tmp_path: Path) -> None:
+    manifest = artifact.read_manifest(ARTIFACT)
+    known = artifact.read_items(ARTIFACT, manifest)
+    ids = ["", *(f"other-{n}" for n in range(1, len(known.ids)))]
+    other = {"vocabulary_hash": artifact.vocabulary_hash(ids)}
+    artifact.write(tmp_path, msgspec.structs.replace(manifest, **other), msgspec.structs.replace(known, ids=ids))
+    with pytest.raises(ArtifactError, match="knows no item of the simulated shop"):
+        ShopTraffic(tmp_path, seed=5)
