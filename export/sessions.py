@@ -1,0 +1,63 @@
+"""Sessions as arrays of item numbers: what models are trained and judged on."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+VALIDATION_SHARE = 0.1  # of the training sessions, the last ones
+
+
+@dataclass(frozen=True)
+class Sessions:
+    """Sessions one after another, oldest first. Item 0 does not occur."""
+
+    items: NDArray[np.int64]  # (N,)
+    starts: NDArray[np.int64]  # (S+1,) session s is items[starts[s]:starts[s + 1]]
+
+    @classmethod
+    def of(cls, sessions: Sequence[Sequence[int]]) -> "Sessions":
+        starts = np.cumsum([0, *map(len, sessions)], dtype=np.int64)
+        return cls(np.array([item for each in sessions for item in each], dtype=np.int64), starts)
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    def __getitem__(self, part: slice) -> "Sessions":
+        """Return the sessions of `part`, a slice without a step."""
+        first, last, _ = part.indices(len(self))
+        starts = self.starts[first : last + 1]
+        return Sessions(self.items[starts[0] : starts[-1]], starts - starts[0])
+
+    def __iter__(self) -> Iterator[NDArray[np.int64]]:
+        return iter(np.split(self.items, self.starts[1:-1]))
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        return np.diff(self.starts)
+
+    @property
+    def session_of(self) -> NDArray[np.int64]:
+        """(N,) to which session each interaction belongs."""
+        return np.repeat(np.arange(len(self)), self.lengths)
+
+
+@dataclass(frozen=True)
+class Split:
+    """A log, cut in time. Item n is `ids[n]`; 0 is padding."""
+
+    name: str
+    ids: list[str]  # (V+1,), ids[0] == ""
+    train: Sessions
+    test: Sessions  # an item that `ids` lacks is number 0 here: a target that nobody can hit
+    content: tuple[NDArray[np.int64], ...] = ()  # each (V+1,): category, brand … by number, 0 = unknown
+
+    @property
+    def item_count(self) -> int:
+        return len(self.ids) - 1
+
+    def cut(self) -> tuple[Sessions, Sessions]:
+        """Return the training sessions without the last tenth, and that tenth, the validation."""
+        at = int(len(self.train) * (1 - VALIDATION_SHARE))
+        return self.train[:at], self.train[at:]

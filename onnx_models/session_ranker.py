@@ -1,0 +1,128 @@
+"""Ranks a shop's items for the next place in a session: a causal transformer, attention pooling and a repeat channel.
+
+The encoder is SASRec's (Kang & McAuley 2018, arXiv:1808.09781) with relative instead of absolute positions (Shaw et al.
+2018, arXiv:1803.02155, as a scalar a head), so that row t of a session depends on the items up to t alone: trained at
+all rows at once, the model sees in training just what it sees in the stream. The session's vector is an attention over
+its item vectors (as in NARM, Li et al. 2017, arXiv:1711.04725) and items are ranked by cosine with a temperature
+(NISER, Gupta et al. 2019, arXiv:1909.04276). Items of the session itself are lifted by a channel of their own (as the
+repeat mode of RepeatNet, Ren et al. 2019, arXiv:1812.02646, but added to the logits).
+
+Axes: B batch, T sequence length, P rows that are ranked, V items, D hidden. Item 0 is padding, on the right.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+NEVER = -1e9  # a logit that no candidate has
+
+
+@dataclass(frozen=True)
+class SessionRankerConfig:
+    hidden_dim: int = 128
+    head_count: int = 4
+    block_count: int = 1
+    max_length: int = 50
+    distance_count: int = 32  # interactions further back than this lie equally far back
+    repeat_dim: int = 32
+    temperature: float = 0.08
+    item_dropout: float = 0.4
+    dropout: float = 0.1
+
+
+class Ranked(NamedTuple):
+    """What each row of a session asks for."""
+
+    vector: Tensor  # (P, D), of length 1
+    repeat: Tensor  # (P, T) what is added to the logit of the item at t, 0 where nothing is
+
+
+class Block(nn.Module):
+    """Causal self-attention with a learned bias by distance, and a feed-forward layer, pre-norm."""
+
+    def __init__(self, config: SessionRankerConfig) -> None:
+        super().__init__()
+        D = config.hidden_dim
+        self.head_count = config.head_count
+        self.attention_norm, self.forward_norm = nn.LayerNorm(D), nn.LayerNorm(D)
+        self.query_key_value, self.out = nn.Linear(D, 3 * D), nn.Linear(D, D)
+        self.distance_bias = nn.Parameter(torch.zeros(config.distance_count, config.head_count))
+        self.feed_forward = nn.Sequential(nn.Linear(D, 2 * D), nn.GELU(), nn.Linear(2 * D, D))
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, x: Tensor, distance: Tensor, later: Tensor) -> Tensor:
+        """Return (B, T, D) for x (B, T, D); distance (T, T) clipped, later (T, T) true where a row is not seen."""
+        B, T, D = x.shape
+        parts = self.query_key_value(self.attention_norm(x)).reshape(B, T, 3, self.head_count, D // self.head_count)
+        query, key, value = parts.permute(2, 0, 3, 1, 4)  # each (B, heads, T, D / heads)
+        scores = query @ key.transpose(2, 3) / math.sqrt(D // self.head_count)
+        scores = scores + self.distance_bias[distance].permute(2, 0, 1) + torch.where(later, NEVER, 0.0)
+        attended = (torch.softmax(scores, dim=-1) @ value).transpose(1, 2).reshape(B, T, D)
+        y = x + self.dropout(self.out(attended))
+        z: Tensor = y + self.dropout(self.feed_forward(self.forward_norm(y)))
+        return z
+
+
+class SessionRanker(nn.Module):
+    def __init__(self, config: SessionRankerConfig) -> None:
+        super().__init__()
+        self.config = config
+        D = config.hidden_dim
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.block_count))
+        self.norm = nn.LayerNorm(D)
+        self.item_dropout = nn.Dropout(config.item_dropout)
+        self.pool_query, self.pool_key = nn.Linear(D, D, bias=False), nn.Linear(D, D, bias=False)
+        self.pool_bias = nn.Parameter(-0.3 * torch.arange(config.distance_count, dtype=torch.float32))
+        self.newest = nn.Linear(D, D)
+        self.repeat_query = nn.Linear(D, config.repeat_dim, bias=False)
+        self.repeat_key = nn.Linear(D, config.repeat_dim, bias=False)
+        self.repeat_level = nn.Linear(D, 1, bias=False)
+        self.repeat_bias = nn.Parameter(torch.zeros(config.distance_count))
+
+    def forward(self, item_seq: Tensor, rows: Tensor, item_vectors: Tensor) -> Ranked:
+        """Return what rows of sessions ask for.
+
+        Args:
+            item_seq: (B, T) int64, oldest first, 0 = padding on the right, T at most max_length.
+            rows: (P, 2) int64, session and place in it: after this item comes what is ranked.
+            item_vectors: (B, T, D) float32, of the items in item_seq.
+        """
+        D, T = self.config.hidden_dim, item_seq.shape[1]
+        steps = torch.arange(T, device=item_seq.device)
+        apart = steps[:, None] - steps[None, :]  # (T, T) how far t lies behind j
+        later, distance = apart < 0, apart.clamp(0, self.config.distance_count - 1)
+        items = self.item_dropout(item_vectors)
+        x = items * math.sqrt(D)
+        for block in self.blocks:
+            x = block(x, distance, later)
+        hidden = self.norm(x)
+        session, place = rows[:, 0], rows[:, 1]
+        row = hidden[session, place]  # (P, D)
+        unseen, far = later[place], distance[place]  # (P, T)
+        keys = self.pool_key(hidden)[session]  # (P, T, D)
+        scores = (keys @ self.pool_query(row)[:, :, None])[:, :, 0] / math.sqrt(D)
+        scores = scores + self.pool_bias[far] + torch.where(unseen, NEVER, 0.0)
+        pooled = (torch.softmax(scores, dim=-1)[:, None, :] @ items[session])[:, 0]
+        vector = functional.normalize(pooled + self.newest(row), dim=-1)
+        repeat = (self.repeat_key(hidden)[session] @ self.repeat_query(row)[:, :, None])[:, :, 0]
+        repeat = repeat / math.sqrt(self.config.repeat_dim) + self.repeat_level(row) + self.repeat_bias[far]
+        return Ranked(vector, repeat * _newest_of_its_item(item_seq)[session, place])
+
+    def logits(self, ranked: Ranked, columns: Tensor, vectors: Tensor, bias: Tensor) -> Tensor:
+        """Return (P, C): cosine / temperature + bias, and the repeat channel at `columns` (P, T) of the session."""
+        found = functional.linear(ranked.vector / self.config.temperature, vectors, bias)
+        return found.scatter_add(1, columns, ranked.repeat)
+
+
+def _newest_of_its_item(item_seq: Tensor) -> Tensor:
+    """Return (B, T, T) float32: 1 where, seen from row t, j is the newest place of its item, 0 elsewhere."""
+    T = item_seq.shape[1]
+    steps = torch.arange(T, device=item_seq.device)
+    same = (item_seq[:, :, None] == item_seq[:, None, :]) & (steps[None, :] > steps[:, None])  # (B, j, later j)
+    again = torch.where(same, steps, T).amin(dim=2)  # (B, T) where the item comes again, T if it does not
+    seen = (steps[None, None, :] <= steps[None, :, None]) & (again[:, None, :] > steps[None, :, None])
+    return (seen & (item_seq[:, None, :] > 0)).float()
