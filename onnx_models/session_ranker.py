@@ -112,10 +112,42 @@ class SessionRanker(nn.Module):
         repeat = repeat / math.sqrt(self.config.repeat_dim) + self.repeat_level(row) + self.repeat_bias[far]
         return Ranked(vector, repeat * _newest_of_its_item(item_seq)[session, place])
 
-    def logits(self, ranked: Ranked, columns: Tensor, vectors: Tensor, bias: Tensor) -> Tensor:
-        """Return (P, C): cosine / temperature + bias, and the repeat channel at `columns` (P, T) of the session."""
-        found = functional.linear(ranked.vector / self.config.temperature, vectors, bias)
-        return found.scatter_add(1, columns, ranked.repeat)
+
+class ServedRanker(nn.Module):
+    """What is exported: a ranker with its item table, new items as an input, and TopK."""
+
+    def __init__(self, ranker: SessionRanker, table: Tensor, bias: Tensor, candidate_count: int) -> None:
+        """Take over the table (V+1, D) of unit vectors and the items' bias (V+1,); V >= candidate_count."""
+        super().__init__()
+        self.ranker, self.candidate_count = ranker, candidate_count
+        self.register_buffer("table", table)
+        self.register_buffer("bias", bias.index_fill(0, torch.tensor([0]), NEVER))
+        self.new_bias = float(bias[1:].mean())
+
+    def forward(self, item_seq: Tensor, seq_len: Tensor, new_items: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the K likeliest next items of each session, best first, their logits, and the session's vector.
+
+        Args:
+            item_seq: (B, T) int64, oldest first, 0 = padding on the right, T at most max_length.
+            seq_len: (B,) int64, at least 1.
+            new_items: (M+1, D) float32 unit vectors of items that the table lacks; item V+m is row m, row 0 is padding.
+
+        Returns:
+            top_items (B, K) int64 in 1 … V+M, top_logits (B, K) float32 and session_vector (B, D) float32.
+        """
+        table, bias = self.get_buffer("table"), self.get_buffer("bias")
+        V = table.shape[0] - 1
+        is_new = item_seq > V
+        vectors = table[torch.where(is_new, 0, item_seq)] + new_items[torch.where(is_new, item_seq - V, 0)]
+        rows = torch.stack([torch.arange(item_seq.shape[0]), seq_len - 1], dim=1)
+        ranked = self.ranker(item_seq, rows, vectors)
+        query = ranked.vector / self.ranker.config.temperature
+        known = functional.linear(query, table, bias)  # (B, V+1)
+        new_bias = torch.where(torch.arange(new_items.shape[0]) > 0, self.new_bias, NEVER)
+        new = query @ new_items.T + new_bias  # (B, M+1)
+        logits = torch.cat([known, new], dim=1).scatter_add(1, item_seq + is_new, ranked.repeat)
+        top_logits, column = torch.topk(logits, self.candidate_count, dim=-1)
+        return column - (column > V).long(), top_logits, ranked.vector
 
 
 def _newest_of_its_item(item_seq: Tensor) -> Tensor:

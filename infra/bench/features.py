@@ -46,7 +46,7 @@ def _without_model(items: list[ShopItem]) -> Items:
     ids = ["", *(each.item_id for each in items)]
     numbers = (np.arange(len(ids))[:, None] + np.arange(1, 9)) % len(ids)
     none = np.zeros(len(ids), dtype=np.float32)
-    return Items(ids, none[:, None], none, numbers.astype(np.int32), np.full(numbers.shape, 0.5, dtype=np.float32))
+    return Items(ids, none, numbers.astype(np.int32), np.full(numbers.shape, 0.5, dtype=np.float32))
 
 
 def _measure(known: Items, items: list[ShopItem], log: Iterable[Interaction], console: Console) -> dict[str, Any]:

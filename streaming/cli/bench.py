@@ -92,3 +92,24 @@ def bench_shop(
     from infra.bench.shop import measure
 
     print_json(measure(interactions, Console(stderr=as_json)), as_json)
+
+
+@bench.command("quality")
+def bench_quality(
+    data: Annotated[Path, typer.Option(exists=True, file_okay=False, help="Folder of a split in SR-GNN's layout.")],
+    model: Annotated[str, typer.Option(help="Folder of an artifact, or the name of a model: graph, transformer.")],
+    train: Annotated[bool, typer.Option("--train", help="Train the model where there is no artifact of it.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Measure how well a model, as the job loads it, ranks the next item of every prefix of every test session.
+
+    Example: rheostat bench quality --data splits/diginetica_srgnn --model graph --train --json
+    """
+    assert_checkout()
+    from features.datasets.files import DatasetError
+    from infra.bench.quality import TrainingError, measure
+    from onnx_models.artifact import ArtifactError
+
+    with errors(DatasetError, ArtifactError, TrainingError):
+        figures = measure(model, data.resolve(), train, Console(stderr=as_json))
+    print_json(figures, as_json)

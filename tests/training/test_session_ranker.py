@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from onnx_models.item_vectors import ItemVectors, ItemVectorsConfig
-from onnx_models.session_ranker import SessionRanker, SessionRankerConfig
+from onnx_models.session_ranker import ServedRanker, SessionRanker, SessionRankerConfig
 
 CONFIG = SessionRankerConfig(hidden_dim=16, head_count=2, max_length=12, distance_count=6, repeat_dim=4)
 
@@ -34,16 +34,22 @@ def test_only_the_newest_place_of_an_item_lifts_it(ranker: SessionRanker) -> Non
     assert (ranked.repeat != 0).tolist() == [[False, True, True, False, False], [False, False, True, True, True]]
 
 
-def test_the_repeat_channel_is_added_to_the_items_own_logit(ranker: SessionRanker) -> None:
-    table = torch.nn.functional.normalize(torch.randn(7, 16), dim=-1)
-    item_seq = torch.tensor([[3, 1]])
+def test_logits_are_cosines_and_bias_and_the_repeat_channel_and_new_items_are_among_them(ranker: SessionRanker) -> None:
+    table = torch.nn.functional.normalize(torch.randn(10, 16), dim=-1)
+    table[0] = 0.0
+    bias = torch.arange(8.0) / 10
+    served = ServedRanker(ranker, table[:8], bias, candidate_count=5)
+    new_items = table[[0, 8, 9]]  # items 8 and 9
+    item_seq = torch.tensor([[3, 9]])
+    items, logits, vector = served(item_seq, torch.tensor([2]), new_items)
     ranked = ranker(item_seq, torch.tensor([[0, 1]]), table[item_seq])
-    bias = torch.arange(7.0)
-    logits = ranker.logits(ranked, item_seq, table, bias)
-    expected = table @ ranked.vector[0] / CONFIG.temperature + bias
+    expected = table @ ranked.vector[0] / CONFIG.temperature + torch.cat([bias, bias[1:].mean().repeat(2)])
     expected[3] += ranked.repeat[0, 0]
-    expected[1] += ranked.repeat[0, 1]
-    assert torch.allclose(logits[0], expected, atol=1e-5)
+    expected[9] += ranked.repeat[0, 1]
+    best = expected[1:].topk(5)
+    assert items[0].tolist() == (best.indices + 1).tolist()
+    assert torch.allclose(logits[0], best.values, atol=1e-5)
+    assert torch.allclose(vector[0], ranked.vector[0], atol=1e-6)
 
 
 def test_item_vectors_are_mixed_with_their_neighbours_and_of_length_one() -> None:

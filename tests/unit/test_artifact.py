@@ -30,6 +30,7 @@ def change_manifest(folder: Path, **changes: object) -> None:
         (artifact.MANIFEST, "manifest.json is missing; make one"),
         (artifact.ITEMS, "items.npz: .*make it anew"),
         (artifact.GRAPH, "model.onnx: .*make it anew"),
+        (artifact.WEIGHTS, "model.onnx: .*make it anew"),
     ],
 )
 def test_missing_file_is_named_with_the_remedy(folder: Path, name: str, words: str) -> None:
@@ -48,7 +49,7 @@ def test_broken_file_is_named_with_the_remedy(folder: Path, name: str) -> None:
 def test_items_of_another_export_are_refused(folder: Path) -> None:
     manifest = read_manifest(folder)
     items = read_items(folder, manifest)
-    arrays = {name: getattr(items, name) for name in ("table", "popularity", "neighbours", "similarity")}
+    arrays = {name: getattr(items, name) for name in ("popularity", "neighbours", "similarity")}
     shuffled = ["", *reversed(items.ids[1:])]
     np.savez(folder / artifact.ITEMS, ids=np.array(shuffled), **arrays)
     with pytest.raises(ArtifactError, match="of different exports"):

@@ -13,7 +13,6 @@ from streaming.scoring.catalogue import Catalogue
 
 KNOWN = Items(
     ids=["", "i1", "i2", "i3"],
-    table=np.zeros((4, 2), dtype=np.float32),
     popularity=np.zeros(4, dtype=np.float32),
     neighbours=np.array([[0] * NEIGHBOUR_COUNT] * 3 + [[1, 2, *[0] * (NEIGHBOUR_COUNT - 2)]], dtype=np.int32),
     similarity=np.full((4, NEIGHBOUR_COUNT), 0.5, dtype=np.float32),

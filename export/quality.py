@@ -1,0 +1,131 @@
+"""How well an exported model ranks the next item, measured on what the job would load.
+
+Protocol of Wu et al. 2019 (SR-GNN, arXiv:1811.00855, section 4.1): every prefix of every test session is an example,
+and its next item is ranked among all items of the shop. Ties count against the model; a target that the model does not
+know is a miss. An example is scored by itself: what else is in its batch changes nothing.
+"""
+
+import math
+import time
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+from rich.progress import Progress
+
+from export.sessions import Sessions
+from onnx_models.artifact import GRAPH, Manifest, read_manifest
+
+BATCH = 32
+SINGLE_COUNT = 1_000  # examples that are timed one by one
+CUTOFF, SHORT_CUTOFF = 20, 10
+MISS = np.iinfo(np.int64).max
+
+
+class Figures(msgspec.Struct, frozen=True):
+    recall_at_10: float = msgspec.field(name="recall@10")
+    recall_at_20: float = msgspec.field(name="recall@20")
+    mrr_at_20: float = msgspec.field(name="mrr@20")
+    ndcg_at_20: float = msgspec.field(name="ndcg@20")
+    examples: int
+    ms_batch1: float  # median of a session
+    ms_batch32: float  # median of a batch, divided by its sessions
+
+
+class Scorer(Protocol):
+    """Ranks items for sessions of one length."""
+
+    max_length: int
+
+    def __call__(self, item_seq: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Return top_items and top_logits (B, K) for item_seq (B, T)."""
+
+
+class Served:
+    """A model as the job runs it: onnxruntime, one thread, on the exported artifact."""
+
+    def __init__(self, folder: Path) -> None:
+        self.manifest: Manifest = read_manifest(folder)
+        self.max_length = self.manifest.max_length
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        self._session = onnxruntime.InferenceSession(folder / GRAPH, options, providers=["CPUExecutionProvider"])
+        self._new_items = np.zeros((1, self.manifest.hidden_dim), dtype=np.float32)
+
+    def __call__(self, item_seq: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        seq_len = np.full(len(item_seq), item_seq.shape[1], dtype=np.int64)
+        items, logits, _ = self._session.run(
+            None, {"item_seq": item_seq, "seq_len": seq_len, "new_items": self._new_items}
+        )
+        return items, logits
+
+
+def evaluate(score: Scorer, test: Sessions) -> Figures:
+    """Return the figures of all examples in `test`, in whose sessions an unknown item is 0."""
+    prefixes, targets = _examples(test, score.max_length)
+    lengths = np.array([len(prefix) for prefix in prefixes])
+    rank = np.full(len(prefixes), MISS)
+    times_ns = []
+    with Progress() as progress:
+        task = progress.add_task("ranking", total=len(prefixes))
+        for length in np.unique(lengths):
+            for group in _groups(np.flatnonzero(lengths == length)):
+                if length == 0:  # nothing is known of the session: whatever is next is a miss
+                    continue
+                item_seq = np.stack([prefixes[n] for n in group])
+                began = time.perf_counter_ns()
+                items, logits = score(item_seq)
+                if len(group) == BATCH:
+                    times_ns.append(time.perf_counter_ns() - began)
+                rank[group] = ranks(items, logits, targets[group])
+                progress.advance(task, len(group))
+    hit = rank <= CUTOFF
+    known = np.where(hit, rank, 1)
+    return Figures(
+        recall_at_10=float((rank <= SHORT_CUTOFF).mean()),
+        recall_at_20=float(hit.mean()),
+        # Summed exactly, so that the order of the examples cannot show.
+        mrr_at_20=math.fsum(hit / known) / len(rank),
+        ndcg_at_20=math.fsum(hit / np.log2(known + 1)) / len(rank),
+        examples=len(rank),
+        ms_batch1=_single_ms(score, [prefix for prefix in prefixes if len(prefix)]),
+        ms_batch32=float(np.median(times_ns)) / 1e6 / BATCH if times_ns else float("nan"),
+    )
+
+
+def ranks(items: NDArray[np.int64], logits: NDArray[np.float32], target: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return (B,) the rank from 1 of each target among the candidates (B, K), after all that are its equals.
+
+    A target that is not there, or is the equal of the last candidate (so that others may be, too), is a MISS.
+    """
+    found = (items == target[:, None]) & (target > 0)[:, None]
+    logit = np.where(found, logits, -np.inf).max(axis=1)
+    rank = (logits >= logit[:, None]).sum(axis=1)
+    return np.where(found.any(axis=1) & (logit > logits[:, -1]), rank, MISS)
+
+
+def _examples(test: Sessions, max_length: int) -> tuple[list[NDArray[np.int64]], NDArray[np.int64]]:
+    prefixes, targets = [], []
+    for session in test:
+        for end in range(1, len(session)):
+            known = session[:end][session[:end] > 0]
+            prefixes.append(known[-max_length:])
+            targets.append(session[end])
+    return prefixes, np.array(targets, dtype=np.int64)
+
+
+def _groups(numbers: NDArray[np.intp]) -> list[NDArray[np.intp]]:
+    return np.split(numbers, range(BATCH, len(numbers), BATCH))
+
+
+def _single_ms(score: Scorer, prefixes: list[NDArray[np.int64]]) -> float:
+    step = max(len(prefixes) // SINGLE_COUNT, 1)
+    times_ns = []
+    for prefix in prefixes[::step]:
+        began = time.perf_counter_ns()
+        score(prefix[None])
+        times_ns.append(time.perf_counter_ns() - began)
+    return float(np.median(times_ns)) / 1e6 if times_ns else float("nan")

@@ -1,0 +1,88 @@
+"""Logs as splits: the simulated shop, JData, and any folder in the layout of the SR-GNN splits."""
+
+import itertools
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from export.sessions import Sessions, Split
+from features.datasets import jdata
+from features.datasets.files import DatasetError, parquet
+from features.interaction import Interaction, Kind, ShopItem
+from features.simulator import shop
+
+GENERATOR_TRAINING_COUNT, GENERATOR_TEST_COUNT = 200_000, 20_000
+TRAINING_SEED, TEST_SEED = 101, 102  # the demo's shoppers have another
+TRAIN, TEST = "train_sessions.parquet", "test_sessions.parquet"
+COLUMNS = ["session_idx", "pos", "item_id"]
+
+
+def generator() -> tuple[Split, list[Interaction]]:
+    """Return the split of the simulated shop, and its training log."""
+    log = list(itertools.islice(shop.interactions(TRAINING_SEED, 0, 100), GENERATOR_TRAINING_COUNT))
+    test = list(itertools.islice(shop.interactions(TEST_SEED, 0, 100), GENERATOR_TEST_COUNT))
+    return of_log("generator", shop.items(), log, test), log
+
+
+def jdata_views(folder: Path | None) -> tuple[Split, list[Interaction]]:
+    """Return JData's views and orders, and the training log: figures on it are about the next view."""
+    log, test = (
+        [each for each in jdata.open_log(folder, part).interactions() if each.kind is not Kind.FAVOURITE]
+        for part in ("train", "test")
+    )
+    return of_log("jdata", jdata.open_log(folder).items(), log, test), log
+
+
+def of_log(name: str, items: Sequence[ShopItem], log: Iterable[Interaction], test: Iterable[Interaction]) -> Split:
+    ids = ["", *(each.item_id for each in items)]
+    told = [(each.category, each.brand, each.merchant) for each in items]
+    content = tuple(_numbers(values) for values in zip(*told, strict=True))
+    return Split(name, ids, _numbered(clicked(log), ids), _numbered(clicked(test), ids), content)
+
+
+def srgnn(folder: Path) -> Split:
+    """Return the split in `folder`; the items are those of its training sessions.
+
+    Raises:
+        DatasetError: it lacks a file or a column.
+    """
+    train = _told(folder, TRAIN)
+    known = sorted({item for session in train for item in session})
+    ids = ["", *map(str, known)]
+    return Split(folder.name, ids, _numbered([list(map(str, s)) for s in train], ids), test_sessions(folder, ids))
+
+
+def test_sessions(folder: Path, ids: Sequence[str]) -> Sessions:
+    """Return the test sessions of `folder` in the numbers of `ids`."""
+    return _numbered([list(map(str, session)) for session in _told(folder, TEST)], ids)
+
+
+def _told(folder: Path, name: str) -> list[list[int]]:
+    path = folder / name
+    if not path.is_file():
+        msg = f"{path} is missing; expected {TRAIN} and {TEST} with the columns {', '.join(COLUMNS)}"
+        raise DatasetError(msg)
+    table = parquet(path, COLUMNS).sort("session_idx", "pos").collect()
+    sessions: list[list[int]] = table.group_by("session_idx", maintain_order=True).agg("item_id")["item_id"].to_list()
+    return sessions
+
+
+def clicked(log: Iterable[Interaction]) -> list[list[str]]:
+    """Return the clicked items of each session, in the order in which the sessions began."""
+    found: dict[str, list[str]] = {}
+    for each in log:
+        if each.kind is not Kind.PURCHASE:
+            found.setdefault(each.session_id, []).append(each.item_id)
+    return list(found.values())
+
+
+def _numbered(sessions: Sequence[Sequence[str]], ids: Sequence[str]) -> Sessions:
+    number = {item: n for n, item in enumerate(ids) if n}
+    return Sessions.of([[number.get(item, 0) for item in session] for session in sessions])
+
+
+def _numbers(values: Iterable[str | None]) -> NDArray[np.int64]:
+    known: dict[str, int] = {}
+    return np.array([0, *(known.setdefault(v, len(known) + 1) if v else 0 for v in values)], dtype=np.int64)

@@ -1,0 +1,96 @@
+"""Figures of a model: by their definition, ties against it, and each example by itself."""
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import polars as pl
+import pytest
+from numpy.typing import NDArray
+
+from export.quality import MISS, Figures, Served, evaluate, ranks
+from export.sessions import Sessions
+from export.splits import TEST, TRAIN, srgnn
+from features.datasets.files import DatasetError
+from onnx_models.artifact import ArtifactError
+
+ARTIFACT = Path(__file__).parents[2] / "onnx_models" / "artifacts" / "generator"
+
+
+def test_a_rank_counts_equals_against_the_model() -> None:
+    items = np.array([[4, 7, 2, 9]] * 4)
+    logits = np.array([[3.0, 2.0, 2.0, 1.0]] * 4, dtype=np.float32)
+    assert ranks(items, logits, np.array([4, 7, 2, 5])).tolist() == [1, 3, 3, MISS]
+
+
+def test_an_equal_of_the_last_candidate_may_have_more_equals_outside() -> None:
+    logits = np.array([[3.0, 2.0, 2.0]], dtype=np.float32)
+    assert ranks(np.array([[4, 7, 2]]), logits, np.array([7])).tolist() == [MISS]
+
+
+class Fixed:
+    """Ranks 1, 2, 3 … whatever the session."""
+
+    max_length = 5
+
+    def __call__(self, item_seq: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        shape = (len(item_seq), 30)
+        return np.broadcast_to(np.arange(1, 31), shape), np.broadcast_to(-np.arange(30, dtype=np.float32), shape)
+
+
+def test_figures_are_those_of_all_prefixes_and_what_is_unknown_is_a_miss() -> None:
+    # Targets of rank 2, 15, 25, unknown, and 1 after nothing that is known.
+    figures = evaluate(Fixed(), Sessions.of([[9, 2, 15, 25], [3, 0], [0, 1]]))
+    assert figures.examples == 5
+    assert figures.recall_at_10 == pytest.approx(1 / 5)
+    assert figures.recall_at_20 == pytest.approx(2 / 5)
+    assert figures.mrr_at_20 == pytest.approx((1 / 2 + 1 / 15) / 5)
+    assert figures.ndcg_at_20 == pytest.approx((1 / np.log2(3) + 1 / np.log2(16)) / 5)
+
+
+def quality(figures: Figures) -> dict[str, float]:
+    return {name: value for name, value in msgspec.to_builtins(figures).items() if not name.startswith("ms_")}
+
+
+def test_shuffled_examples_have_the_same_figures_to_the_last_digit() -> None:
+    served = Served(ARTIFACT)
+    rng = np.random.default_rng(0)
+    sessions = [rng.integers(1, 200, size=rng.integers(2, 12)).tolist() for _ in range(150)]
+    before = quality(evaluate(served, Sessions.of(sessions)))
+    rng.shuffle(sessions)
+    assert quality(evaluate(served, Sessions.of(sessions))) == before
+    assert before["recall@20"] > 0
+
+
+def test_a_model_does_not_see_the_other_sessions_of_its_batch() -> None:
+    served = Served(ARTIFACT)
+    sessions = np.random.default_rng(1).integers(1, 2_000, size=(32, 6))
+    items, logits = served(sessions)
+    for n in range(len(sessions)):
+        alone_items, alone_logits = served(sessions[n : n + 1])
+        np.testing.assert_allclose(logits[n], alone_logits[0], atol=1e-5)
+        assert items[n, 0] == alone_items[0, 0]
+
+
+def write_split(folder: Path, train: list[list[int]], test: list[list[int]]) -> None:
+    for name, sessions in ((TRAIN, train), (TEST, test)):
+        rows = [(s, pos, item) for s, items in enumerate(sessions) for pos, item in enumerate(items)]
+        pl.DataFrame(rows, schema=["session_idx", "pos", "item_id"], orient="row").write_parquet(folder / name)
+
+
+def test_a_split_numbers_the_items_of_its_training_sessions(tmp_path: Path) -> None:
+    write_split(tmp_path, [[30, 10], [10, 20]], [[20, 99, 30]])
+    split = srgnn(tmp_path)
+    assert split.ids == ["", "10", "20", "30"]
+    assert [each.tolist() for each in split.train] == [[3, 1], [1, 2]]
+    assert [each.tolist() for each in split.test] == [[2, 0, 3]]
+
+
+def test_a_missing_split_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=f"{TRAIN} is missing; expected .*session_idx, pos, item_id"):
+        srgnn(tmp_path)
+
+
+def test_a_missing_artifact_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match=r"manifest\.json is missing"):
+        Served(tmp_path)
