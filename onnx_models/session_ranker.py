@@ -110,7 +110,7 @@ class SessionRanker(nn.Module):
         vector = functional.normalize(pooled + self.newest(row), dim=-1)
         repeat = (self.repeat_key(hidden)[session] @ self.repeat_query(row)[:, :, None])[:, :, 0]
         repeat = repeat / math.sqrt(self.config.repeat_dim) + self.repeat_level(row) + self.repeat_bias[far]
-        return Ranked(vector, repeat * _newest_of_its_item(item_seq)[session, place])
+        return Ranked(vector, repeat * newest_of_its_item(item_seq)[session, place])
 
 
 class ServedRanker(nn.Module):
@@ -150,7 +150,7 @@ class ServedRanker(nn.Module):
         return column - (column > V).long(), top_logits, ranked.vector
 
 
-def _newest_of_its_item(item_seq: Tensor) -> Tensor:
+def newest_of_its_item(item_seq: Tensor) -> Tensor:
     """Return (B, T, T) float32: 1 where, seen from row t, j is the newest place of its item, 0 elsewhere."""
     T = item_seq.shape[1]
     steps = torch.arange(T, device=item_seq.device)
