@@ -97,7 +97,7 @@ def bench_shop(
 @bench.command("quality")
 def bench_quality(
     data: Annotated[Path, typer.Option(exists=True, file_okay=False, help="Folder of a split in SR-GNN's layout.")],
-    model: Annotated[str, typer.Option(help="Folder of an artifact, or the name of a model: graph, transformer.")],
+    model: Annotated[str, typer.Option(help="Folder of an artifact, or a model: graph, transformer, neighbours.")],
     train: Annotated[bool, typer.Option("--train", help="Train the model where there is no artifact of it.")] = False,
     as_json: AsJson = False,
 ) -> None:
