@@ -73,6 +73,7 @@ def evaluate(score: Scorer, test: Sessions) -> Figures:
         task = progress.add_task("ranking", total=len(prefixes))
         for length in np.unique(lengths):
             for group in _groups(np.flatnonzero(lengths == length)):
+                progress.advance(task, len(group))
                 if length == 0:  # nothing is known of the session: whatever is next is a miss
                     continue
                 item_seq = np.stack([prefixes[n] for n in group])
@@ -81,7 +82,6 @@ def evaluate(score: Scorer, test: Sessions) -> Figures:
                 if len(group) == BATCH:
                     times_ns.append(time.perf_counter_ns() - began)
                 rank[group] = ranks(items, logits, targets[group])
-                progress.advance(task, len(group))
     hit = rank <= CUTOFF
     known = np.where(hit, rank, 1)
     return Figures(
