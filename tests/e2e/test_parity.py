@@ -64,7 +64,8 @@ def logged(stack: Stack, traffic: list[Interaction]) -> dict[str, FeatureRecord]
             replace(traffic[0], event_id="returning", shopper_id=RETURNING, event_time_ms=START_MS - 1)
         )
         deadline = time.monotonic() + DEADLINE_S
-        while profiles.poll(0.2) is None:
+        # The stack's first shopper has asked as well, and may be answered only now.
+        while (profile := profiles.poll(0.2)) is None or profile.shopper_id != RETURNING:
             stack.assert_running()
             assert time.monotonic() < deadline, "no profile came"
     future = replace(traffic[0], event_id="future", event_time_ms=now_ms() + DAY_MS)  # has a dead letter and no row
