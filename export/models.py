@@ -1,5 +1,6 @@
 """The models by name: what `make train MODEL=…` trains."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,7 +11,7 @@ from torch import nn
 from export.cooccurrence import item_graph, start_vectors
 from export.sessions import Sessions
 from onnx_models.item_vectors import ItemVectors, ItemVectorsConfig
-from onnx_models.session_ranker import SessionRanker, SessionRankerConfig
+from onnx_models.session_ranker import ServedRanker, SessionRanker, SessionRankerConfig
 
 
 @dataclass(frozen=True)
@@ -57,3 +58,11 @@ def new_model(
     graph = item_graph(sessions, item_count, neighbour_count) if neighbour_count else None
     items = ItemVectors(config.items, start, graph, tuple(map(torch.from_numpy, content)))
     return Model(items, SessionRanker(config.ranker))
+
+
+@torch.no_grad()  # type: ignore[untyped-decorator, unused-ignore]
+def joined(models: Sequence[Model], candidate_count: int) -> ServedRanker:
+    """Return models of one configuration as one that is served, whose logits are the means of theirs."""
+    table = torch.cat([each.table() for each in models], dim=1) / len(models) ** 0.5
+    bias = torch.stack([each.items.bias.detach() for each in models]).mean(dim=0)
+    return ServedRanker([each.ranker for each in models], table, bias, candidate_count)

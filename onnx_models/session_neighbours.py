@@ -49,6 +49,28 @@ class SessionNeighbours(nn.Module):
         self.register_buffer("items", items)
         self.register_buffer("scale", torch.cat([scale, torch.zeros(1)]))
 
+    def scores(self, item_seq: Tensor, seq_len: Tensor) -> Tensor:
+        """Return (B, V+1), at least 0, for sessions (B, T) of known items; what column 0 holds means nothing."""
+        recent, items = self.get_buffer("recent"), self.get_buffer("items")
+        B, T = item_seq.shape
+        back = seq_len[:, None] - 1 - torch.arange(T)  # (B, T)
+        newest = newest_of_its_item(item_seq)[torch.arange(B), seq_len - 1]  # (B, T)
+        weight = torch.exp(-back.clamp(min=0) / self.config.item_decay) * newest
+        sessions = recent[item_seq].long()  # (B, T, M)
+        overlap = torch.zeros(B, items.shape[0]).scatter_add(
+            1, sessions.reshape(B, -1), weight[:, :, None].expand(-1, -1, recent.shape[1]).reshape(B, -1)
+        )
+        similarity, neighbour = torch.topk(overlap * self.get_buffer("scale"), self.config.neighbour_count)  # (B, K)
+        theirs = items[neighbour].long()  # (B, K, L)
+        shared = (theirs[:, :, :, None] == item_seq[:, None, None, :]) & (newest > 0)[:, None, None, :]
+        how_far_back = torch.where(shared, back[:, None, None, :], FAR).amin(dim=3)  # (B, K, L)
+        place = torch.arange(theirs.shape[2])
+        # The newest place of the newest shared item: the smallest distance back, then the largest place.
+        anchor = torch.argmin(how_far_back * theirs.shape[2] - place, dim=2)
+        near = torch.exp(-(place - anchor[:, :, None]).abs() / self.config.place_decay)
+        votes = similarity[:, :, None] * near * (theirs > 0)
+        return torch.zeros(B, recent.shape[0]).scatter_add(1, theirs.reshape(B, -1), votes.reshape(B, -1))
+
     def forward(self, item_seq: Tensor, seq_len: Tensor, new_items: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the K best next items of each session, best first, their scores, and no session vector.
 
@@ -57,25 +79,6 @@ class SessionNeighbours(nn.Module):
             seq_len: (B,) int64, at least 1.
             new_items: (M+1, 0); no session has them, so none is ever a candidate.
         """
-        recent, items = self.get_buffer("recent"), self.get_buffer("items")
-        B, T = item_seq.shape
-        known = torch.where(item_seq < recent.shape[0], item_seq, 0)
-        back = seq_len[:, None] - 1 - torch.arange(T)  # (B, T)
-        newest = newest_of_its_item(known)[torch.arange(B), seq_len - 1]  # (B, T)
-        weight = torch.exp(-back.clamp(min=0) / self.config.item_decay) * newest
-        sessions = recent[known].long()  # (B, T, M)
-        overlap = torch.zeros(B, items.shape[0]).scatter_add(
-            1, sessions.reshape(B, -1), weight[:, :, None].expand(-1, -1, recent.shape[1]).reshape(B, -1)
-        )
-        similarity, neighbour = torch.topk(overlap * self.get_buffer("scale"), self.config.neighbour_count)  # (B, K)
-        theirs = items[neighbour].long()  # (B, K, L)
-        shared = (theirs[:, :, :, None] == known[:, None, None, :]) & (newest > 0)[:, None, None, :]
-        how_far_back = torch.where(shared, back[:, None, None, :], FAR).amin(dim=3)  # (B, K, L)
-        place = torch.arange(theirs.shape[2])
-        # The newest place of the newest shared item: the smallest distance back, then the largest place.
-        anchor = torch.argmin(how_far_back * theirs.shape[2] - place, dim=2)
-        near = torch.exp(-(place - anchor[:, :, None]).abs() / self.config.place_decay)
-        votes = similarity[:, :, None] * near * (theirs > 0)
-        scores = torch.zeros(B, recent.shape[0]).scatter_add(1, theirs.reshape(B, -1), votes.reshape(B, -1))
-        top_scores, top_items = torch.topk(scores[:, 1:], self.config.candidate_count)
-        return top_items + 1, top_scores, new_items[:1].expand(B, -1)
+        known = torch.where(item_seq < self.get_buffer("recent").shape[0], item_seq, 0)
+        top_scores, top_items = torch.topk(self.scores(known, seq_len)[:, 1:], self.config.candidate_count)
+        return top_items + 1, top_scores, new_items[:1].expand(item_seq.shape[0], -1)

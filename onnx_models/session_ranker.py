@@ -11,6 +11,7 @@ Axes: B batch, T sequence length, P rows that are ranked, V items, D hidden. Ite
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -114,15 +115,43 @@ class SessionRanker(nn.Module):
 
 
 class ServedRanker(nn.Module):
-    """What is exported: a ranker with its item table, new items as an input, and TopK."""
+    """What is exported: rankers with their item table, new items as an input, and TopK.
 
-    def __init__(self, ranker: SessionRanker, table: Tensor, bias: Tensor, candidate_count: int) -> None:
-        """Take over the table (V+1, D) of unit vectors and the items' bias (V+1,); V >= candidate_count."""
+    Several rankers, each with a table of its own, are one model with a table of their joined vectors: its product is
+    the mean of theirs.
+    """
+
+    def __init__(self, rankers: Sequence[SessionRanker], table: Tensor, bias: Tensor, candidate_count: int) -> None:
+        """Take over n rankers, the table (V+1, n D) of unit vectors and items' bias (V+1,); V >= candidate_count."""
         super().__init__()
-        self.ranker, self.candidate_count = ranker, candidate_count
+        self.rankers, self.candidate_count = nn.ModuleList(rankers), candidate_count
+        self.temperature = rankers[0].config.temperature
         self.register_buffer("table", table)
         self.register_buffer("bias", bias.index_fill(0, torch.tensor([0]), NEVER))
         self.new_bias = float(bias[1:].mean())
+
+    def logits(self, item_seq: Tensor, seq_len: Tensor, new_items: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the logits (B, V+1+M+1) of known and of new items, those of padding NEVER, and the session's vector.
+
+        The arguments are those of `forward`.
+        """
+        table, bias = self.get_buffer("table"), self.get_buffer("bias")
+        V = table.shape[0] - 1
+        is_new = item_seq > V
+        joined = table[torch.where(is_new, 0, item_seq)] + new_items[torch.where(is_new, item_seq - V, 0)]
+        rows = torch.stack([torch.arange(item_seq.shape[0]), seq_len - 1], dim=1)
+        share = len(self.rankers) ** 0.5  # a part of a joined unit vector, times this, is a unit vector
+        asked = [
+            ranker(item_seq, rows, vectors * share)
+            for ranker, vectors in zip(self.rankers, joined.chunk(len(self.rankers), dim=2), strict=True)
+        ]
+        vector = torch.cat([each.vector for each in asked], dim=1) / share
+        repeat = torch.stack([each.repeat for each in asked]).mean(dim=0)
+        query = vector / self.temperature
+        known = functional.linear(query, table, bias)  # (B, V+1)
+        new_bias = torch.where(torch.arange(new_items.shape[0]) > 0, self.new_bias, NEVER)
+        new = query @ new_items.T + new_bias  # (B, M+1)
+        return torch.cat([known, new], dim=1).scatter_add(1, item_seq + is_new, repeat), vector
 
     def forward(self, item_seq: Tensor, seq_len: Tensor, new_items: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the K likeliest next items of each session, best first, their logits, and the session's vector.
@@ -130,24 +159,14 @@ class ServedRanker(nn.Module):
         Args:
             item_seq: (B, T) int64, oldest first, 0 = padding on the right, T at most max_length.
             seq_len: (B,) int64, at least 1.
-            new_items: (M+1, D) float32 unit vectors of items that the table lacks; item V+m is row m, row 0 is padding.
+            new_items: (M+1, n D) float32 unit vectors of items that the table lacks; V+m is row m, row 0 is padding.
 
         Returns:
-            top_items (B, K) int64 in 1 … V+M, top_logits (B, K) float32 and session_vector (B, D) float32.
+            top_items (B, K) int64 in 1 … V+M, top_logits (B, K) float32 and session_vector (B, n D) float32.
         """
-        table, bias = self.get_buffer("table"), self.get_buffer("bias")
-        V = table.shape[0] - 1
-        is_new = item_seq > V
-        vectors = table[torch.where(is_new, 0, item_seq)] + new_items[torch.where(is_new, item_seq - V, 0)]
-        rows = torch.stack([torch.arange(item_seq.shape[0]), seq_len - 1], dim=1)
-        ranked = self.ranker(item_seq, rows, vectors)
-        query = ranked.vector / self.ranker.config.temperature
-        known = functional.linear(query, table, bias)  # (B, V+1)
-        new_bias = torch.where(torch.arange(new_items.shape[0]) > 0, self.new_bias, NEVER)
-        new = query @ new_items.T + new_bias  # (B, M+1)
-        logits = torch.cat([known, new], dim=1).scatter_add(1, item_seq + is_new, ranked.repeat)
+        logits, vector = self.logits(item_seq, seq_len, new_items)
         top_logits, column = torch.topk(logits, self.candidate_count, dim=-1)
-        return column - (column > V).long(), top_logits, ranked.vector
+        return column - (column >= self.get_buffer("table").shape[0]).long(), top_logits, vector
 
 
 def newest_of_its_item(item_seq: Tensor) -> Tensor:

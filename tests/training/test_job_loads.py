@@ -38,7 +38,7 @@ def test_the_neighbours_model_chooses_is_served_and_ranks(split: Split, tmp_path
 def test_a_ranker_is_served(split: Split, tmp_path: Path) -> None:
     ranker = SessionRanker(SessionRankerConfig(hidden_dim=16, head_count=2, max_length=10))
     table = torch.nn.functional.normalize(torch.randn(61, 16), dim=1)
-    served = ServedRanker(ranker, table, torch.zeros(61), 30)
+    served = ServedRanker([ranker], table, torch.zeros(61), 30)
     _write(tmp_path, "graph-ring", split, served, Shape(16, 10, 30), _popular())
     items, logits, vector = SessionModel(tmp_path).next_items(list(range(1, 15)))  # longer than it takes
     assert items.shape == logits.shape == (30,)

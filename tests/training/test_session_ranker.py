@@ -38,7 +38,7 @@ def test_logits_are_cosines_and_bias_and_the_repeat_channel_and_new_items_are_am
     table = torch.nn.functional.normalize(torch.randn(10, 16), dim=-1)
     table[0] = 0.0
     bias = torch.arange(8.0) / 10
-    served = ServedRanker(ranker, table[:8], bias, candidate_count=5)
+    served = ServedRanker([ranker], table[:8], bias, candidate_count=5)
     new_items = table[[0, 8, 9]]  # items 8 and 9
     item_seq = torch.tensor([[3, 9]])
     items, logits, vector = served(item_seq, torch.tensor([2]), new_items)

@@ -90,7 +90,7 @@ def test_the_served_artifact_gives_the_figures_of_the_torch_model(
 ) -> None:
     with torch.no_grad():
         table = trained.model.table()
-    served = ServedRanker(trained.model.ranker, table, trained.model.items.bias.detach(), 30).eval()
+    served = ServedRanker([trained.model.ranker], table, trained.model.items.bias.detach(), 30).eval()
     export(served, split.item_count, 16, 8, tmp_path)
     golden = artifact.Golden([], [], [], [])
     told = artifact.vocabulary_hash(split.ids)
@@ -115,4 +115,4 @@ def test_a_graph_that_answers_otherwise_is_refused(tmp_path: Path) -> None:
     ranker = SessionRanker(MODEL.ranker)
     table = torch.nn.functional.normalize(torch.randn(41, 16), dim=1)
     with pytest.raises(ParityError, match="batch 1, length 1, 0 new items"):
-        export(_AnotherWhenExported(ranker, table, torch.zeros(41), 30), 40, 16, 8, tmp_path)
+        export(_AnotherWhenExported([ranker], table, torch.zeros(41), 30), 40, 16, 8, tmp_path)

@@ -1,0 +1,151 @@
+"""Neural and neighbourhood models in one graph: their best candidates, ranked anew by a small network.
+
+The session rankers, the session neighbours and the sequential rules each score all items. The best of a weighted sum are
+the candidates; what the three say of a candidate, and what is known of it, are the features of a network that orders
+them, trained listwise: softmax over the candidates of a session (ListNet with one relevant item, Cao et al. 2007,
+"Learning to rank: from pairwise approach to listwise approach", ICML, section 4).
+
+Axes: B batch, T sequence length, C candidates, F features, V known and M new items.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from onnx_models.session_neighbours import SessionNeighbours
+from onnx_models.session_ranker import ServedRanker, newest_of_its_item
+from onnx_models.session_rules import SessionRules
+
+LEAST = 1e-4  # the share of a session's neighbours or rules below which there is none
+FEATURES = (
+    "log of the ranker's probability",
+    "the ranker's logit below that of its best item",
+    "log of the share of the neighbours' scores",
+    "the neighbours' score by that of their best item",
+    "log of the share of the rules' scores",
+    "the rules' score by that of their best item",
+    "in the session",
+    "in the session, decayed by its distance",
+    "log of interactions",
+    "log of interactions in the newest sessions",
+    "log of the session's length",
+    "cosine with the newest item",
+)
+REPEAT_DECAY = 3.0
+
+
+@dataclass(frozen=True)
+class FusionConfig:
+    candidate_count: int = 100
+    unit_count: int = 16  # of the hidden layer
+    neighbours_weight: float = 0.3  # of their log share, beside the ranker's log probability, in choosing candidates
+    rules_weight: float = 0.1
+
+
+class Candidates(NamedTuple):
+    column: Tensor  # (B, C) item number, or V+1+m for new item m
+    features: Tensor  # (B, C, F)
+    vector: Tensor  # (B, D) of the session
+
+
+class Order(nn.Module):
+    """Scores candidates by their features."""
+
+    def __init__(self, unit_count: int, mean: Tensor, deviation: Tensor) -> None:
+        """Take over how features are normalised: mean and deviation (F,)."""
+        super().__init__()
+        self.register_buffer("mean", mean)
+        self.register_buffer("deviation", deviation)
+        self.straight = nn.Linear(len(mean), 1, bias=False)
+        self.network = nn.Sequential(nn.Linear(len(mean), unit_count), nn.GELU(), nn.Linear(unit_count, 1, bias=False))
+        nn.init.zeros_(self.straight.weight)
+        with torch.no_grad():
+            self.straight.weight[0, 0] = deviation[0]  # begins as the ranker alone
+        nn.init.zeros_(self.network[2].weight)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return (B, C) for features (B, C, F)."""
+        x = (features - self.get_buffer("mean")) / self.get_buffer("deviation")
+        score: Tensor = (self.straight(x) + self.network(x))[..., 0]
+        return score
+
+
+class Fusion(nn.Module):
+    def __init__(
+        self,
+        config: FusionConfig,
+        ranker: ServedRanker,
+        neighbours: SessionNeighbours,
+        rules: SessionRules,
+        popularity: Tensor,
+        order: Order | None = None,
+    ) -> None:
+        """Take over the models and popularity (V+1, 2): log of interactions, of all and in the newest sessions.
+
+        Without an order, items are ranked by the weighted sum that chooses the candidates.
+        """
+        super().__init__()
+        self.config = config
+        self.ranker, self.neighbours, self.rules, self.order = ranker, neighbours, rules, order
+        self.register_buffer("popularity", popularity)
+
+    def candidates(self, item_seq: Tensor, seq_len: Tensor, new_items: Tensor) -> Candidates:
+        """Return the candidates of each session, best first by the weighted sum; the arguments are `forward`'s."""
+        table, popularity = self.ranker.get_buffer("table"), self.get_buffer("popularity")
+        V, M, B = table.shape[0] - 1, new_items.shape[0] - 1, item_seq.shape[0]
+        is_new = item_seq > V
+        known = torch.where(is_new, 0, item_seq)
+        logits, vector = self.ranker.logits(item_seq, seq_len, new_items)  # (B, V+1+M+1)
+        probable = torch.log_softmax(logits, dim=1)
+        voted, of_votes = _shares(self.neighbours.scores(known, seq_len), M)
+        ruled, of_rules = _shares(self.rules.scores(known, seq_len), M)
+        log_voted, log_ruled = torch.log(voted + LEAST), torch.log(ruled + LEAST)
+        total = probable + self.config.neighbours_weight * log_voted + self.config.rules_weight * log_ruled
+        _, column = torch.topk(total, self.config.candidate_count)
+        back = (seq_len[:, None] - 1 - torch.arange(item_seq.shape[1])).clamp(min=0)  # (B, T)
+        newest = newest_of_its_item(item_seq)[torch.arange(B), seq_len - 1]
+        same = (column[:, :, None] == (item_seq + is_new)[:, None, :]) * newest[:, None, :]  # (B, C, T)
+        padded = functional.pad(popularity, (0, 0, 0, M + 1))
+        rows = torch.cat([table, new_items])
+        last = (item_seq + is_new).gather(1, seq_len[:, None] - 1)  # (B, 1)
+        near = (rows[column] @ rows[last[:, 0]][:, :, None])[:, :, 0]
+        length = torch.log(seq_len.float())[:, None].expand_as(near)
+        told = [
+            probable.gather(1, column),
+            logits.gather(1, column) - logits.amax(dim=1, keepdim=True),
+            log_voted.gather(1, column),
+            voted.gather(1, column) / of_votes,
+            log_ruled.gather(1, column),
+            ruled.gather(1, column) / of_rules,
+            same.sum(dim=2),
+            (same * torch.exp(-back / REPEAT_DECAY)[:, None, :]).sum(dim=2),
+            padded[column, 0],
+            padded[column, 1],
+            length,
+            near,
+        ]
+        return Candidates(column, torch.stack(told, dim=2), vector)
+
+    def forward(self, item_seq: Tensor, seq_len: Tensor, new_items: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the K best next items of each session, best first, their scores, and the session's vector.
+
+        The arguments are those of `ServedRanker.forward`.
+        """
+        column, features, vector = self.candidates(item_seq, seq_len, new_items)
+        if self.order is None:
+            weights = torch.tensor([1.0, 0.0, self.config.neighbours_weight, 0.0, self.config.rules_weight])
+            scores = features[:, :, :5] @ weights
+        else:
+            scores = self.order(features)
+        top_scores, place = torch.topk(scores, self.config.candidate_count)
+        column = column.gather(1, place)
+        return column - (column >= self.get_buffer("popularity").shape[0]).long(), top_scores, vector
+
+
+def _shares(scores: Tensor, new_count: int) -> tuple[Tensor, Tensor]:
+    """Return scores (B, V+1) as shares of their sum, for new items too, which have none, and the largest share."""
+    share = scores / scores.sum(dim=1, keepdim=True).clamp(min=1e-12)
+    return functional.pad(share, (0, new_count + 1)), share.amax(dim=1, keepdim=True).clamp(min=1e-12)
