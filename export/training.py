@@ -1,7 +1,7 @@
 """Trains a session ranker: softmax over items at all places of all sessions at once.
 
 Validation is the last tenth of the training sessions in time. The number of epochs and the level of the repeat channel
-are chosen on it; then, if asked for, the model is trained anew on everything for as many epochs.
+are chosen on it; then the model is trained anew on everything for as many epochs.
 """
 
 import copy
@@ -203,6 +203,7 @@ class Course:
 @dataclass(frozen=True)
 class Trained:
     model: Model
+    config: TrainingConfig
     epochs: int
     offset: float  # that is in the repeat channel already
     losses: list[float]
@@ -210,18 +211,16 @@ class Trained:
 
 
 def train(
-    split: Split, model_config: ModelConfig, config: TrainingConfig, folder: Path, device: torch.device, refit: bool
-) -> Trained:
-    """Return a model trained on `split.train`; checkpoints lie in `folder`, and a killed training goes on from them.
+    split: Split, model_config: ModelConfig, config: TrainingConfig, folder: Path, device: torch.device
+) -> tuple[Trained, Trained]:
+    """Return a model trained without the validation, and the same trained anew on all training sessions.
 
-    The number of epochs and the repeat channel's level are the best ones of the validation. With `refit` the model is
-    then trained anew on all training sessions, the validation among them, for as many epochs of the same schedule.
+    The number of epochs and the repeat channel's level are the best ones of the validation; the second training goes as
+    far on the same schedule. Checkpoints lie in `folder`, and a killed training goes on from them.
     """
     fitted, validation = split.cut()
     chosen = _fit(split, fitted, validation, model_config, config, folder / "validation.pt", device, None)
-    if not refit:
-        return chosen
-    return _fit(split, split.train, None, model_config, config, folder / "refit.pt", device, chosen)
+    return chosen, _fit(split, split.train, None, model_config, config, folder / "refit.pt", device, chosen)
 
 
 def _fit(
@@ -284,10 +283,10 @@ def _fit(
     if chosen is None:
         assert course.best is not None
         model.load_state_dict(course.best)
-        chosen = Trained(model, course.best_epoch, course.best_offset, course.steps, course.validation)
+        chosen = Trained(model, config, course.best_epoch, course.best_offset, course.steps, course.validation)
     with torch.no_grad():
         model.ranker.repeat_bias += chosen.offset
-    return Trained(model.cpu().eval(), chosen.epochs, chosen.offset, chosen.losses, chosen.validation)
+    return Trained(model.cpu().eval(), config, chosen.epochs, chosen.offset, chosen.losses, chosen.validation)
 
 
 def _judge(model: Model, validation: Sessions, course: Course) -> None:

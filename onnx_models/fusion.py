@@ -1,6 +1,6 @@
 """Neural and neighbourhood models in one graph: their best candidates, ranked anew by a small network.
 
-The session rankers, the session neighbours and the sequential rules each score all items. The best of a weighted sum are
+The session ranker, the session neighbours and the sequential rules each score all items. The best of a weighted sum are
 the candidates; what the three say of a candidate, and what is known of it, are the features of a network that orders
 them, trained listwise: softmax over the candidates of a session (ListNet with one relevant item, Cao et al. 2007,
 "Learning to rank: from pairwise approach to listwise approach", ICML, section 4).
@@ -45,6 +45,17 @@ class FusionConfig:
     rules_weight: float = 0.1
 
 
+class Parts(NamedTuple):
+    """What each model says of all items: column V+1+m is new item m."""
+
+    logits: Tensor  # (B, V+1+M+1) of the ranker
+    voted: Tensor  # the share of the neighbours' scores
+    most_voted: Tensor  # (B, 1) the largest one
+    ruled: Tensor  # the share of the rules' scores
+    most_ruled: Tensor
+    vector: Tensor  # (B, D) of the session
+
+
 class Candidates(NamedTuple):
     column: Tensor  # (B, C) item number, or V+1+m for new item m
     features: Tensor  # (B, C, F)
@@ -54,17 +65,16 @@ class Candidates(NamedTuple):
 class Order(nn.Module):
     """Scores candidates by their features."""
 
-    def __init__(self, unit_count: int, mean: Tensor, deviation: Tensor) -> None:
-        """Take over how features are normalised: mean and deviation (F,)."""
+    def __init__(self, unit_count: int, weights: Tensor, mean: Tensor, deviation: Tensor) -> None:
+        """Begin as the sum of the features by `weights`; mean and deviation say how they are normalised; (F,) each."""
         super().__init__()
         self.register_buffer("mean", mean)
         self.register_buffer("deviation", deviation)
         self.straight = nn.Linear(len(mean), 1, bias=False)
         self.network = nn.Sequential(nn.Linear(len(mean), unit_count), nn.GELU(), nn.Linear(unit_count, 1, bias=False))
-        nn.init.zeros_(self.straight.weight)
         with torch.no_grad():
-            self.straight.weight[0, 0] = deviation[0]  # begins as the ranker alone
-        nn.init.zeros_(self.network[2].weight)
+            self.straight.weight.copy_(weights * deviation)
+            self.network[2].weight.zero_()
 
     def forward(self, features: Tensor) -> Tensor:
         """Return (B, C) for features (B, C, F)."""
@@ -92,17 +102,21 @@ class Fusion(nn.Module):
         self.ranker, self.neighbours, self.rules, self.order = ranker, neighbours, rules, order
         self.register_buffer("popularity", popularity)
 
+    def parts(self, item_seq: Tensor, seq_len: Tensor, new_items: Tensor) -> Parts:
+        """Return what each model says of all items; the arguments are `forward`'s."""
+        V, M = self.get_buffer("popularity").shape[0] - 1, new_items.shape[0] - 1
+        logits, vector = self.ranker.logits(item_seq, seq_len, new_items)
+        known = torch.where(item_seq > V, 0, item_seq)
+        neighbours, rules = self.neighbours.scores(known, seq_len), self.rules.scores(known, seq_len)
+        return Parts(logits, *_shares(neighbours, M), *_shares(rules, M), vector)
+
     def candidates(self, item_seq: Tensor, seq_len: Tensor, new_items: Tensor) -> Candidates:
         """Return the candidates of each session, best first by the weighted sum; the arguments are `forward`'s."""
         table, popularity = self.ranker.get_buffer("table"), self.get_buffer("popularity")
         V, M, B = table.shape[0] - 1, new_items.shape[0] - 1, item_seq.shape[0]
         is_new = item_seq > V
-        known = torch.where(is_new, 0, item_seq)
-        logits, vector = self.ranker.logits(item_seq, seq_len, new_items)  # (B, V+1+M+1)
-        probable = torch.log_softmax(logits, dim=1)
-        voted, of_votes = _shares(self.neighbours.scores(known, seq_len), M)
-        ruled, of_rules = _shares(self.rules.scores(known, seq_len), M)
-        log_voted, log_ruled = torch.log(voted + LEAST), torch.log(ruled + LEAST)
+        logits, voted, most_voted, ruled, most_ruled, vector = self.parts(item_seq, seq_len, new_items)
+        probable, log_voted, log_ruled = weighed(logits, voted, ruled)
         total = probable + self.config.neighbours_weight * log_voted + self.config.rules_weight * log_ruled
         _, column = torch.topk(total, self.config.candidate_count)
         back = (seq_len[:, None] - 1 - torch.arange(item_seq.shape[1])).clamp(min=0)  # (B, T)
@@ -117,9 +131,9 @@ class Fusion(nn.Module):
             probable.gather(1, column),
             logits.gather(1, column) - logits.amax(dim=1, keepdim=True),
             log_voted.gather(1, column),
-            voted.gather(1, column) / of_votes,
+            voted.gather(1, column) / most_voted,
             log_ruled.gather(1, column),
-            ruled.gather(1, column) / of_rules,
+            ruled.gather(1, column) / most_ruled,
             same.sum(dim=2),
             (same * torch.exp(-back / REPEAT_DECAY)[:, None, :]).sum(dim=2),
             padded[column, 0],
@@ -135,14 +149,22 @@ class Fusion(nn.Module):
         The arguments are those of `ServedRanker.forward`.
         """
         column, features, vector = self.candidates(item_seq, seq_len, new_items)
-        if self.order is None:
-            weights = torch.tensor([1.0, 0.0, self.config.neighbours_weight, 0.0, self.config.rules_weight])
-            scores = features[:, :, :5] @ weights
-        else:
-            scores = self.order(features)
+        scores = features @ weights_of(self.config) if self.order is None else self.order(features)
         top_scores, place = torch.topk(scores, self.config.candidate_count)
         column = column.gather(1, place)
         return column - (column >= self.get_buffer("popularity").shape[0]).long(), top_scores, vector
+
+
+def weights_of(config: FusionConfig) -> Tensor:
+    """Return the weights (F,) of the sum that chooses candidates."""
+    weights = torch.zeros(len(FEATURES))
+    weights[0], weights[2], weights[4] = 1.0, config.neighbours_weight, config.rules_weight
+    return weights
+
+
+def weighed(logits: Tensor, voted: Tensor, ruled: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the logs that the weighted sum is of: of the ranker's probability, of the votes and of the rules."""
+    return torch.log_softmax(logits, dim=1), torch.log(voted + LEAST), torch.log(ruled + LEAST)
 
 
 def _shares(scores: Tensor, new_count: int) -> tuple[Tensor, Tensor]:

@@ -1,8 +1,9 @@
 """Ranks items by what followed the session's items in the log: sequential rules, a repeat channel, then popularity.
 
-Sequential rules as in Ludewig & Jannach 2018 ("Evaluation of session-based recommendation algorithms", arXiv:1803.09587,
-section 3.1.2), of all items of the session instead of the last one alone. It is also a ladder to fall back on: an item
-without rules leaves those of the items before it, and a session without any leaves the shop's most popular items.
+Sequential rules as in Ludewig & Jannach 2018 ("Evaluation of session-based recommendation algorithms",
+arXiv:1803.09587, section 3.1.2), of all items of the session instead of the last one alone. It is also a ladder to fall
+back on: an item without rules leaves those of the items before it, and a session without any leaves the shop's most
+popular items.
 
 Axes: B batch, T sequence length, V items, N followers of an item.
 """

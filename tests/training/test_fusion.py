@@ -3,7 +3,7 @@
 import torch
 from torch.nn import functional
 
-from onnx_models.fusion import FEATURES, LEAST, Fusion, FusionConfig, Order
+from onnx_models.fusion import FEATURES, LEAST, Fusion, FusionConfig, Order, weights_of
 from onnx_models.session_neighbours import SessionNeighbours, SessionNeighboursConfig
 from onnx_models.session_ranker import ServedRanker, SessionRanker, SessionRankerConfig
 from onnx_models.session_rules import SessionRules, SessionRulesConfig
@@ -75,14 +75,14 @@ def test_features_of_a_candidate() -> None:
 
 
 @torch.no_grad()  # type: ignore[untyped-decorator, unused-ignore]
-def test_an_untrained_order_is_the_rankers() -> None:
+def test_an_untrained_order_is_the_weighted_sum() -> None:
     ranker, neighbours, rules, popularity = parts()
     fusion = Fusion(CONFIG, ranker, neighbours, rules, popularity)
     found = fusion.candidates(ITEM_SEQ, SEQ_LEN, unit(3, D))
     told = found.features.reshape(-1, len(FEATURES))
-    order = Order(4, told.mean(0), told.std(0) + 1)
-    scores = order(found.features)
-    assert torch.equal(scores.argsort(1), found.features[:, :, 0].argsort(1))
+    scores = Order(4, weights_of(CONFIG), told.mean(0), told.std(0) + 1)(found.features)
+    apart = scores - found.features @ weights_of(CONFIG)  # the same for all, as the mean is taken off
+    torch.testing.assert_close(apart, apart[:1, :1].expand_as(apart), atol=1e-4, rtol=1e-4)
 
 
 @torch.no_grad()  # type: ignore[untyped-decorator, unused-ignore]

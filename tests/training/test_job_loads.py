@@ -1,15 +1,23 @@
 """Every kind of model becomes an artifact that the job loads and that answers as torch does."""
 
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from export.__main__ import Shape, _write
-from export.neighbour_search import neighbours_model
+from export import builds
+from export.__main__ import _write
+from export.builds import Built, Options, Shape, build
+from export.counted import Counted, neighbours_model, rules_model
+from export.models import MODELS
 from export.quality import Served, evaluate
 from export.sessions import Sessions, Split
+from export.training import TrainingConfig
 from onnx_models.session_ranker import ServedRanker, SessionRanker, SessionRankerConfig
 from streaming.scoring.model import SessionModel
 
@@ -22,24 +30,48 @@ def split() -> Split:
     return Split("ring", ["", *map(str, range(1, 61))], Sessions.of(told[:350]), Sessions.of(told[350:]))
 
 
-def test_the_neighbours_model_chooses_is_served_and_ranks(split: Split, tmp_path: Path) -> None:
-    model, config, choices = neighbours_model(split)
-    assert {name for name, _, _ in choices} == {"place_decay", "item_decay", "age_decay"}
-    _write(tmp_path, "neighbours-ring", split, model, Shape(0, config.max_length, config.candidate_count), _popular())
+@pytest.mark.parametrize(
+    ("make", "constants"),
+    [
+        (neighbours_model, {"place_decay", "item_decay", "age_decay"}),
+        (rules_model, {"item_decay", "repeat_level", "repeat_decay"}),
+    ],
+)
+def test_a_counted_model_chooses_is_served_and_ranks(
+    make: Callable[[Split], Counted[Any, Any]], constants: set[str], split: Split, tmp_path: Path
+) -> None:
+    made = make(split)
+    assert {name for name, _, _ in made.choices} == constants
+    shape = Shape(0, made.config.max_length, made.config.candidate_count)
+    _write(tmp_path, "counted-ring", split, Built(made.model, shape, {}), _popular())
     assert evaluate(Served(tmp_path), split.test).recall_at_10 > 0.8  # at random: 0.17
     items, scores, vector = SessionModel(tmp_path).next_items([7, 8])
     with torch.no_grad():
-        _, expected, _ = model(torch.tensor([[7, 8]]), torch.tensor([2]), torch.zeros(1, 0))
+        _, expected, _ = made.model(torch.tensor([[7, 8]]), torch.tensor([2]), torch.zeros(1, 0))
     np.testing.assert_allclose(scores, expected[0].numpy(), rtol=1e-4)
     assert 9 in items[:5]
     assert vector.shape == (0,)
+
+
+def test_the_fusion_is_fitted_and_served(split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    quick = replace(SessionRankerConfig(), hidden_dim=16, head_count=2, max_length=10)
+    monkeypatch.setitem(MODELS, "graph", replace(MODELS["graph"], ranker=quick))
+    monkeypatch.setattr(builds, "sized", lambda config, _: config)
+    monkeypatch.setattr(builds, "TrainingConfig", partial(TrainingConfig, step_count=40))
+    built = build("fusion", split, Options(tmp_path / "runs", torch.device("cpu"), seed=0))
+    assert built.shape == Shape(32, 10, 60)
+    _write(tmp_path, "fusion-ring", split, built, _popular())
+    assert evaluate(Served(tmp_path), split.test).recall_at_10 > 0.8
+    items, _, vector = SessionModel(tmp_path).next_items([7, 8])
+    assert items[0] == 9
+    assert vector.shape == (32,)
 
 
 def test_a_ranker_is_served(split: Split, tmp_path: Path) -> None:
     ranker = SessionRanker(SessionRankerConfig(hidden_dim=16, head_count=2, max_length=10))
     table = torch.nn.functional.normalize(torch.randn(61, 16), dim=1)
     served = ServedRanker([ranker], table, torch.zeros(61), 30)
-    _write(tmp_path, "graph-ring", split, served, Shape(16, 10, 30), _popular())
+    _write(tmp_path, "graph-ring", split, Built(served, Shape(16, 10, 30), {}), _popular())
     items, logits, vector = SessionModel(tmp_path).next_items(list(range(1, 15)))  # longer than it takes
     assert items.shape == logits.shape == (30,)
     assert np.linalg.norm(vector) == pytest.approx(1.0, abs=1e-5)

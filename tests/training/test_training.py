@@ -37,7 +37,7 @@ def split() -> Split:
 
 @pytest.fixture(scope="module")
 def trained(split: Split, tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    return train(split, MODEL, replace(CONFIG, epoch_count=8), tmp_path_factory.mktemp("run"), CPU, refit=True)
+    return train(split, MODEL, replace(CONFIG, epoch_count=8), tmp_path_factory.mktemp("run"), CPU)[1]
 
 
 def test_a_training_learns_what_comes_next(split: Split, trained: Trained) -> None:
@@ -48,7 +48,7 @@ def test_a_training_learns_what_comes_next(split: Split, trained: Trained) -> No
 def test_a_killed_training_ends_as_one_that_was_not(
     split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = train(split, MODEL, CONFIG, tmp_path / "whole", CPU, refit=True)
+    whole = train(split, MODEL, CONFIG, tmp_path / "whole", CPU)[1]
 
     def judge_until_the_second_epoch(*arguments: object) -> None:
         judge(*arguments)
@@ -58,9 +58,9 @@ def test_a_killed_training_ends_as_one_that_was_not(
     judge = training._judge
     monkeypatch.setattr(training, "_judge", judge_until_the_second_epoch)
     with pytest.raises(KeyboardInterrupt):
-        train(split, MODEL, CONFIG, tmp_path / "killed", CPU, refit=True)
+        train(split, MODEL, CONFIG, tmp_path / "killed", CPU)
     monkeypatch.setattr(training, "_judge", judge)
-    resumed = train(split, MODEL, CONFIG, tmp_path / "killed", CPU, refit=True)
+    resumed = train(split, MODEL, CONFIG, tmp_path / "killed", CPU)[1]
     assert resumed.losses == whole.losses
     for a, b in zip(whole.model.state_dict().values(), resumed.model.state_dict().values(), strict=True):
         assert torch.equal(a, b)

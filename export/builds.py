@@ -1,0 +1,86 @@
+"""Builds each model by its name from a split: what is served, and what is to be told of how it came."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from export.counted import neighbours_model, rules_model
+from export.fusing import Models, fuse
+from export.models import MODELS, joined, sized
+from export.sessions import Split
+from export.training import Trained, TrainingConfig, train
+
+TOWERS = {"twin": "graph", "fusion": "graph"}  # models of two trainings of another, of which only the seed differs
+NAMES = (*MODELS, *TOWERS, "neighbours", "rules")
+
+
+class Shape(NamedTuple):
+    """What a manifest says of a model's tensors."""
+
+    hidden_dim: int  # of its session vector and of new items; 0 where it has none
+    max_length: int
+    candidate_count: int
+
+
+@dataclass(frozen=True)
+class Built:
+    served: nn.Module
+    shape: Shape
+    told: dict[str, Any]
+    trainings: tuple[Trained, ...] = ()
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to train."""
+
+    runs: Path  # folder of the checkpoints of all trainings
+    device: torch.device
+    seed: int
+
+
+def build(name: str, split: Split, options: Options) -> Built:
+    """Return the model `name`, one of NAMES."""
+    counted: dict[str, Callable[[Split], Any]] = {"neighbours": neighbours_model, "rules": rules_model}
+    if name in counted:
+        made = counted[name](split)
+        shape = Shape(0, made.config.max_length, made.config.candidate_count)
+        return Built(made.model, shape, {"model": asdict(made.config), "choices": made.choices})
+    base = TOWERS.get(name, name)
+    config = sized(MODELS[base], split.item_count)
+    seeds = (2 * options.seed, 2 * options.seed + 1) if name in TOWERS else (options.seed,)
+    both = []
+    for seed in seeds:
+        folder = options.runs / f"{base}-{split.name}-{seed}"
+        both.append(train(split, config, TrainingConfig(seed=seed), folder, options.device))
+    fitted, whole = zip(*both, strict=True)
+    candidate_count = min(config.candidate_count, split.item_count)
+    served = joined([each.model for each in whole], candidate_count)
+    shape = Shape(config.ranker.hidden_dim * len(seeds), config.ranker.max_length, candidate_count)
+    told = {"model": asdict(config), "towers": [_course(each) for each in whole]}
+    if name != "fusion":
+        return Built(served, shape, told, whole)
+    neighbours, rules = neighbours_model(split), rules_model(split)
+    before = joined([each.model for each in fitted], candidate_count)
+    fused, how = fuse(
+        split,
+        Models(before, neighbours.fitted, rules.fitted, split.cut()[0]),
+        Models(served, neighbours.model, rules.model, split.train),
+        options.seed,
+    )
+    told |= {"neighbours": asdict(neighbours.config), "rules": asdict(rules.config), "fusion": how}
+    return Built(fused, shape, told, whole)
+
+
+def _course(trained: Trained) -> dict[str, Any]:
+    return {
+        "training": asdict(trained.config),
+        "epochs": trained.epochs,
+        "repeat_offset": trained.offset,
+        "losses": trained.losses,
+        "validation": trained.validation,
+    }

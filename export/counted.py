@@ -1,0 +1,121 @@
+"""Models that are counted from sessions, not trained; their constants are chosen on the validation, one by one."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+import torch
+from rich.progress import Progress
+from torch import nn
+
+from export.cooccurrence import item_graph
+from export.quality import MISS, ranks
+from export.session_index import session_index
+from export.sessions import Sessions, Split
+from onnx_models.session_neighbours import SessionNeighbours, SessionNeighboursConfig
+from onnx_models.session_rules import SessionRules, SessionRulesConfig
+
+EXAMPLE_COUNT = 3_000  # of the validation, spread over it; standard error 0.9 R
+BATCH = 16
+NEIGHBOURS_CHOICES = {
+    "place_decay": (1.0, 2.0, 4.0, 8.0),
+    "item_decay": (0.5, 1.0, 2.0, 4.0),
+    "age_decay": (0.0, 0.7, 1.5, 3.0),
+}
+RULES_CHOICES = {
+    "item_decay": (0.5, 1.0, 2.0, 4.0),
+    "repeat_level": (0.0, 0.03, 0.1, 0.3, 1.0),
+    "repeat_decay": (1.0, 4.0, 16.0),
+}
+
+M = TypeVar("M", bound=nn.Module)
+C = TypeVar("C")
+
+
+@dataclass(frozen=True)
+class Counted(Generic[M, C]):
+    """A model over all training sessions, the same over those before the validation, and how its constants came."""
+
+    model: M
+    fitted: M
+    config: C
+    choices: list[tuple[str, float, float]]  # constant, value, recall + MRR of the validation
+
+
+def neighbours_model(split: Split) -> Counted[SessionNeighbours, SessionNeighboursConfig]:
+    fitted, validation = split.cut()
+    base = SessionNeighboursConfig()
+    config = replace(
+        base,
+        neighbour_count=min(base.neighbour_count, len(fitted)),
+        candidate_count=min(base.candidate_count, split.item_count),
+    )
+    index = session_index(fitted, split.item_count, config)
+    config, choices = _choose(lambda c: SessionNeighbours(c, *index), config, NEIGHBOURS_CHOICES, validation)
+    model = SessionNeighbours(config, *session_index(split.train, split.item_count, config))
+    return Counted(model, SessionNeighbours(config, *index), config, choices)
+
+
+def rules_model(split: Split) -> Counted[SessionRules, SessionRulesConfig]:
+    fitted, validation = split.cut()
+    base = SessionRulesConfig()
+    config = replace(base, candidate_count=min(base.candidate_count, split.item_count))
+    counts = _rules(fitted, split.item_count, config)
+    config, choices = _choose(lambda c: SessionRules(c, *counts), config, RULES_CHOICES, validation)
+    model = SessionRules(config, *_rules(split.train, split.item_count, config))
+    return Counted(model, SessionRules(config, *counts), config, choices)
+
+
+def _rules(
+    sessions: Sessions, item_count: int, config: SessionRulesConfig
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    followers, weights = item_graph(sessions, item_count, config.follower_count)
+    popularity = np.bincount(sessions.items, minlength=item_count + 1).astype(np.float32)
+    return followers.int(), weights, torch.from_numpy(popularity / max(popularity.max(), 1.0))
+
+
+def _choose(
+    build: Callable[[C], nn.Module], config: C, choices: Mapping[str, tuple[float, ...]], validation: Sessions
+) -> tuple[C, list[tuple[str, float, float]]]:
+    """Return the best configuration, each constant's best value kept before the next is tried, and what each gave."""
+    examples = examples_of(validation, EXAMPLE_COUNT)
+    told = []
+    with Progress() as progress:
+        task = progress.add_task("choosing", total=sum(map(len, choices.values())))
+        for name, values in choices.items():
+            found = []
+            for value in values:
+                changed: dict[str, Any] = {name: value}
+                found.append(_judge(build(replace(config, **changed)), examples))  # type: ignore[type-var]
+                told.append((name, value, found[-1]))
+                progress.advance(task)
+            best: dict[str, Any] = {name: values[int(np.argmax(found))]}
+            config = replace(config, **best)  # type: ignore[type-var]
+    return config, told
+
+
+def examples_of(sessions: Sessions, count: int) -> list[tuple[list[int], int]]:
+    """Return about `count` prefixes and what came next, spread over the sessions."""
+    every = [(session[:end].tolist(), int(session[end])) for session in sessions for end in range(1, len(session))]
+    return every[:: max(len(every) // count, 1)]
+
+
+def batch_of(examples: list[tuple[list[int], int]], T: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return item_seq (B, T), seq_len (B,) and target (B,) of examples, cut to their last T items."""
+    cut = [prefix[-T:] for prefix, _ in examples]
+    T = max(map(len, cut))
+    item_seq = torch.tensor([prefix + [0] * (T - len(prefix)) for prefix in cut])
+    return item_seq, torch.tensor(list(map(len, cut))), torch.tensor([target for _, target in examples])
+
+
+@torch.no_grad()  # type: ignore[untyped-decorator, unused-ignore]
+def _judge(model: Any, examples: list[tuple[list[int], int]]) -> float:
+    rank = []
+    for start in range(0, len(examples), BATCH):
+        item_seq, seq_len, target = batch_of(examples[start : start + BATCH], model.config.max_length)
+        items, scores, _ = model(item_seq, seq_len, torch.zeros(1, 0))
+        rank.append(ranks(items.numpy(), scores.numpy(), target.numpy()))
+    every = np.concatenate(rank)
+    hit = every <= 20
+    return float(hit.mean() + (hit / np.where(every == MISS, 1, every)).mean())
