@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from torch import nn
 from export.cooccurrence import item_graph, start_vectors
 from export.sessions import Sessions
 from onnx_models.item_vectors import ItemVectors, ItemVectorsConfig
+from onnx_models.session_graph import SessionGraph
 from onnx_models.session_ranker import ServedRanker, SessionRanker, SessionRankerConfig
 
 
@@ -18,19 +20,22 @@ from onnx_models.session_ranker import ServedRanker, SessionRanker, SessionRanke
 class ModelConfig:
     items: ItemVectorsConfig
     ranker: SessionRankerConfig
+    encoder: Literal["transformer", "gnn"] = "transformer"
     candidate_count: int = 100
 
 
+ENCODERS: dict[str, type[SessionRanker | SessionGraph]] = {"transformer": SessionRanker, "gnn": SessionGraph}
 MODELS = {
     "graph": ModelConfig(ItemVectorsConfig(), SessionRankerConfig()),
     "transformer": ModelConfig(ItemVectorsConfig(neighbour_count=0), SessionRankerConfig()),
+    "gnn": ModelConfig(ItemVectorsConfig(), SessionRankerConfig(), encoder="gnn"),
 }
 
 
 class Model(nn.Module):
     """A session ranker and the item table that it ranks."""
 
-    def __init__(self, items: ItemVectors, ranker: SessionRanker) -> None:
+    def __init__(self, items: ItemVectors, ranker: SessionRanker | SessionGraph) -> None:
         super().__init__()
         self.items, self.ranker = items, ranker
 
@@ -57,7 +62,7 @@ def new_model(
     neighbour_count = config.items.neighbour_count
     graph = item_graph(sessions, item_count, neighbour_count) if neighbour_count else None
     items = ItemVectors(config.items, start, graph, tuple(map(torch.from_numpy, content)))
-    return Model(items, SessionRanker(config.ranker))
+    return Model(items, ENCODERS[config.encoder](config.ranker))
 
 
 @torch.no_grad()  # type: ignore[untyped-decorator, unused-ignore]

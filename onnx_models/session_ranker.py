@@ -121,7 +121,7 @@ class ServedRanker(nn.Module):
     the mean of theirs.
     """
 
-    def __init__(self, rankers: Sequence[SessionRanker], table: Tensor, bias: Tensor, candidate_count: int) -> None:
+    def __init__(self, rankers: Sequence[nn.Module], table: Tensor, bias: Tensor, candidate_count: int) -> None:
         """Take over n rankers, the table (V+1, n D) of unit vectors and items' bias (V+1,); V >= candidate_count."""
         super().__init__()
         self.rankers, self.candidate_count = nn.ModuleList(rankers), candidate_count

@@ -1,0 +1,271 @@
+"""Trains the cold-start generator and compares it with simpler ways, on items that training never saw.
+
+A teacher (a session ranker) gives session vectors and the vectors of known items; each way gives vectors to the items
+that the teacher has not met. Whatever is chosen is chosen on the validation: its items that are not in the sessions
+before it are as new there as those of the test.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from export.models import Model
+from export.sessions import Sessions
+from export.training import Batches
+from onnx_models.cold_start import Discriminator, Generator, GeneratorConfig
+from onnx_models.session_ranker import NEVER
+
+CUTOFF = 20
+RELATIVES = 10  # items whose mean is the vector of a new one
+RIDGES = (0.3, 1.0, 3.0, 10.0, 30.0)
+LEVELS = (-4.0, -3.0, -2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0)  # of new items' logits, beside the mean bias
+
+
+@dataclass(frozen=True)
+class ColdConfig:
+    epoch_count: int = 30
+    rows_per_batch: int = 512
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-2
+    closeness: float = 1.0  # weight of the L1 distance from the warm vector
+    adversarial: float = 0.1
+    ranking: float = 1.0  # weight of ranking the generated item among the known ones and the other generated ones
+    discriminator_units: int = 128
+    seed: int = 0
+
+
+class Examples(NamedTuple):
+    session: Tensor  # (N, D) unit vectors
+    target: Tensor  # (N,)
+    own: Tensor  # (N, T) items of the session, 0 = padding
+    repeat: Tensor  # (N, T) what is added to their logits
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """What a way sees: a trained ranker, and which items it has met."""
+
+    model: Model
+    table: Tensor  # (V+1, D)
+    bias: Tensor  # (V+1,)
+    warm: Tensor  # (V+1,) bool
+    count: Tensor  # (V+1,) interactions
+    content: Tensor  # (V+1, F) int64, plain fields, then crossed ones
+    field_count: int  # of the plain ones
+
+    @classmethod
+    @torch.no_grad()  # type: ignore[untyped-decorator, unused-ignore]
+    def of(cls, model: Model, sessions: Sessions, content: tuple[NDArray[np.int64], ...]) -> "Teacher":
+        count = torch.from_numpy(np.bincount(sessions.items, minlength=len(content[0])))
+        count[0] = 0
+        return cls(model, model.table(), model.items.bias.detach(), count > 0, count, crossed(content), len(content))
+
+
+def crossed(content: tuple[NDArray[np.int64], ...]) -> Tensor:
+    """Return (V+1, F): each field, each pair of fields, and all together, by number; 0 where one is unknown."""
+    fields = list(content)
+    known = [c > 0 for c in content]
+    groups = [(a, b) for a in range(len(content)) for b in range(a)]
+    if len(content) > 2:
+        groups.append(tuple(range(len(content))))  # type: ignore[arg-type]
+    for group in groups:
+        joint = np.stack([content[f] for f in group], axis=1)
+        there = np.all([known[f] for f in group], axis=0)
+        number = np.unique(joint, axis=0, return_inverse=True)[1].reshape(-1) + 1
+        fields.append(np.where(there, number, 0))
+    return torch.from_numpy(np.stack(fields, axis=1).astype(np.int64))
+
+
+@torch.no_grad()  # type: ignore[untyped-decorator, unused-ignore]
+def examples_of(teacher: Teacher, sessions: Sessions, table: Tensor) -> Examples:
+    """Return all places of sessions as examples, their items with the vectors of `table`."""
+    ranker = teacher.model.ranker.eval()
+    batches = Batches(sessions, ranker.config.max_length, 1_024)
+    T = ranker.config.max_length
+    parts = []
+    for numbers in batches.epoch(None):
+        batch = batches.make(numbers)
+        ranked = ranker(batch.item_seq, batch.rows, table[batch.item_seq])
+        wide = T - batch.item_seq.shape[1]
+        own = functional.pad(batch.item_seq[batch.rows[:, 0]], (0, wide))
+        parts.append((ranked.vector, batch.target, own, functional.pad(ranked.repeat, (0, wide))))
+    return Examples(*map(torch.cat, zip(*parts, strict=True)))
+
+
+class Judged(NamedTuple):
+    """Hit rate and NDCG at CUTOFF."""
+
+    mixed: tuple[float, float]  # new targets among all items
+    cold: tuple[float, float]  # new targets among new items
+    warm: tuple[float, float]  # known targets among all items
+    new_count: int
+
+
+def _figures(rank: Tensor) -> tuple[float, float]:
+    hit = (rank <= CUTOFF).float()
+    return float(hit.mean()), float((hit / torch.log2(rank.float() + 1)).mean())
+
+
+@torch.no_grad()  # type: ignore[untyped-decorator, unused-ignore]
+def judge_scores(score: Callable[[Tensor], Tensor], examples: Examples, warm: Tensor) -> Judged:
+    """Return the figures of `score`, which gives (n, V+1) for the numbers (n,) of examples; ties count against it."""
+    ranks_mixed, ranks_cold = [], []
+    for numbers in torch.arange(len(examples.target)).split(256):
+        scores = score(numbers)
+        scores[:, 0] = NEVER
+        of_target = scores.gather(1, examples.target[numbers][:, None])
+        at_least = scores >= of_target
+        ranks_mixed.append(at_least.sum(1))
+        ranks_cold.append((at_least & ~warm).sum(1))
+    mixed, cold, new = torch.cat(ranks_mixed), torch.cat(ranks_cold), ~warm[examples.target]
+    return Judged(_figures(mixed[new]), _figures(cold[new]), _figures(mixed[~new]), int(new.sum()))
+
+
+def judge(teacher: Teacher, vectors: Tensor, level: float, sessions: Sessions) -> Judged:
+    """Return the figures of the teacher when new items have rows `vectors` (V+1, D), their logits raised by `level`."""
+    table = torch.where(teacher.warm[:, None], teacher.table, vectors).index_fill(0, torch.tensor([0]), 0.0)
+    bias = torch.where(teacher.warm, teacher.bias, teacher.bias[teacher.warm].mean() + level)
+    examples = examples_of(teacher, sessions, table)
+    temperature = teacher.model.ranker.config.temperature
+
+    def score(numbers: Tensor) -> Tensor:
+        logits = functional.linear(examples.session[numbers] / temperature, table, bias)
+        return logits.scatter_add(1, examples.own[numbers], examples.repeat[numbers])
+
+    return judge_scores(score, examples, teacher.warm)
+
+
+def content_matrix(teacher: Teacher, field_count: int) -> Tensor:
+    """Return (V+1, n) sparse: 1 for each value of the first `field_count` fields that an item has."""
+    rows, columns, at = [], [], 0
+    for f in range(field_count):
+        there = torch.nonzero(teacher.content[:, f])[:, 0]
+        rows.append(there)
+        columns.append(teacher.content[there, f] + at)
+        at += int(teacher.content[:, f].max()) + 1
+    index = torch.stack([torch.cat(rows), torch.cat(columns)])
+    size = (len(teacher.content), at)
+    return torch.sparse_coo_tensor(index, torch.ones(index.shape[1]), size, check_invariants=True).coalesce()
+
+
+class Likeness:
+    """How alike the content of items is: the cosine of their values, rare ones counting more."""
+
+    def __init__(self, teacher: Teacher) -> None:
+        matrix = content_matrix(teacher, teacher.content.shape[1])
+        row, column = matrix.indices()
+        rarity = torch.log(matrix.shape[0] / torch.bincount(column, minlength=matrix.shape[1]).clamp(min=1))
+        length = torch.zeros(matrix.shape[0]).scatter_add(0, row, rarity[column] ** 2).sqrt().clamp(min=1e-6)
+        values = rarity[column] / length[row]
+        self._matrix = torch.sparse_coo_tensor(matrix.indices(), values, matrix.shape, check_invariants=True).coalesce()
+
+    def __call__(self, numbers: Tensor) -> Tensor:
+        """Return (n, V+1), of the items `numbers` with all."""
+        return torch.sparse.mm(self._matrix, self._matrix.index_select(0, numbers).to_dense().T).T
+
+
+def at_random(teacher: Teacher, seed: int) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return functional.normalize(torch.randn(teacher.table.shape, generator=generator), dim=1)
+
+
+def relatives_mean(teacher: Teacher) -> Tensor:
+    """Return the mean vector of the RELATIVES known items with the most similar content, weighed by it."""
+    vectors, likeness = torch.zeros_like(teacher.table), Likeness(teacher)
+    for numbers in torch.nonzero(~teacher.warm)[:, 0].split(512):
+        alike, nearest = torch.topk(likeness(numbers) * teacher.warm, RELATIVES)
+        vectors[numbers] = functional.normalize((alike[:, None, :] @ teacher.table[nearest])[:, 0], dim=1)
+    return vectors
+
+
+def ridge(teacher: Teacher, strength: float) -> Tensor:
+    """Return vectors by ridge regression of the known items' vectors on the values of their fields, one by one."""
+    matrix = content_matrix(teacher, teacher.field_count)
+    known = matrix.index_select(0, torch.nonzero(teacher.warm)[:, 0])
+    product = torch.sparse.mm(known.t(), known).to_dense()
+    product.diagonal().add_(strength)
+    answer = torch.sparse.mm(known.t(), teacher.table[teacher.warm])
+    coefficients = torch.cholesky_solve(answer, torch.linalg.cholesky(product))
+    return functional.normalize(torch.sparse.mm(matrix, coefficients), dim=1)
+
+
+def content_neighbours(teacher: Teacher, examples: Examples) -> Callable[[Tensor], Tensor]:
+    """Return a score without vectors: content like that of the session's items, newer ones counting more."""
+    likeness = Likeness(teacher)
+
+    def score(numbers: Tensor) -> Tensor:
+        own = examples.own[numbers]
+        place = (own > 0).long().cumsum(1)
+        back = place.amax(1, keepdim=True) - place
+        weight = torch.exp(-back.float()) * (own > 0)
+        items, where = torch.unique(own, return_inverse=True)
+        of_items = torch.zeros(len(own), len(items)).scatter_add(1, where, weight)
+        return of_items @ likeness(items)
+
+    return score
+
+
+def generated(
+    teacher: Teacher, sessions: Sessions, config: ColdConfig, watch: Callable[[int, Tensor], bool]
+) -> tuple[Generator, Tensor]:
+    """Return a generator trained on the known items, and the vectors (V+1, D) that it gives.
+
+    `watch` sees the number of each epoch that is done and its vectors, and ends the training when it returns true.
+    """
+    torch.manual_seed(config.seed)
+    fields = range(teacher.content.shape[1])
+    warm = torch.nonzero(teacher.warm)[:, 0]
+    sums, counts = [], []
+    for f in fields:
+        size, value = int(teacher.content[:, f].max()) + 1, teacher.content[warm, f]
+        sums.append(torch.zeros(size, teacher.table.shape[1]).index_add(0, value, teacher.table[warm]))
+        counts.append(torch.bincount(value, minlength=size))
+    generator = Generator(GeneratorConfig(), sums, counts)
+    discriminator = Discriminator(teacher.table.shape[1], config.discriminator_units)
+    told = examples_of(teacher, sessions, teacher.table)
+    new = (told.own != told.target[:, None]).all(1)  # a repeated target is ranked by the repeat channel
+    session, target = told.session[new], told.target[new]
+    generates = torch.optim.AdamW(
+        generator.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, betas=(0.5, 0.99)
+    )
+    discriminates = torch.optim.AdamW(
+        discriminator.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, betas=(0.5, 0.99)
+    )
+    temperature = teacher.model.ranker.config.temperature
+    known_bias = torch.where(teacher.warm, teacher.bias, NEVER)
+    new_bias = teacher.bias[teacher.warm].mean()
+    for epoch in range(1, config.epoch_count + 1):
+        generator.train()
+        for rows in torch.randperm(len(target)).split(config.rows_per_batch):
+            items, where = torch.unique(target[rows], return_inverse=True)
+            real, asked = teacher.table[items], session[rows]
+            made = generator(teacher.content[items], real)
+            other = warm[torch.randint(len(warm), (len(rows),))]
+            of_real = discriminator(asked, real[where])
+            apart = functional.softplus(discriminator(asked, made.detach()[where]) - of_real)
+            ranked = functional.softplus(discriminator(asked, teacher.table[other]) - of_real)
+            discriminates.zero_grad()
+            (apart + ranked).mean().backward()
+            discriminates.step()
+            deceived = functional.softplus(of_real.detach() - discriminator(asked, made[where])).mean()
+            trust = teacher.count[items] / (teacher.count[items] + 2.0)  # a vector of few interactions says little
+            close = ((made - real).abs().sum(1) * trust).sum() / trust.sum()
+            among_known = functional.linear(asked / temperature, teacher.table, known_bias)
+            among_known.scatter_(1, target[rows][:, None], NEVER)
+            among_made = asked @ made.T / temperature + new_bias
+            ranking = functional.cross_entropy(torch.cat([among_made, among_known], dim=1), where)
+            generates.zero_grad()
+            (config.closeness * close + config.adversarial * deceived + config.ranking * ranking).backward()
+            generates.step()
+        generator.eval()
+        with torch.no_grad():
+            vectors = generator(teacher.content)
+        if watch(epoch, vectors):
+            break
+    return generator.requires_grad_(False), vectors
