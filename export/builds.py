@@ -68,8 +68,8 @@ def build(name: str, split: Split, options: Options) -> Built:
     before = joined([each.model for each in fitted], candidate_count)
     fused, how = fuse(
         split,
-        Models(before, neighbours.fitted, rules.fitted, split.cut()[0]),
-        Models(served, neighbours.model, rules.model, split.train),
+        Models(before, neighbours.fitted, rules.fitted, split.cut()[0], split.cut_orders()[0]),
+        Models(served, neighbours.model, rules.model, split.train, split.orders),
         options.seed,
     )
     told |= {"neighbours": asdict(neighbours.config), "rules": asdict(rules.config), "fusion": how}

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from torch import nn
 from export.cooccurrence import item_graph
 from export.quality import MISS, ranks
 from export.session_index import session_index
-from export.sessions import Sessions, Split
+from export.sessions import NO_ORDERS, Orders, Sessions, Split
 from onnx_models.session_neighbours import SessionNeighbours, SessionNeighboursConfig
 from onnx_models.session_rules import SessionRules, SessionRulesConfig
 
@@ -28,6 +28,13 @@ RULES_CHOICES = {
     "repeat_level": (0.0, 0.03, 0.1, 0.3, 1.0),
     "repeat_decay": (1.0, 4.0, 16.0),
 }
+
+
+class Example(NamedTuple):
+    prefix: list[int]
+    target: int  # the next item
+    bought: set[int]  # from here on
+
 
 M = TypeVar("M", bound=nn.Module)
 C = TypeVar("C")
@@ -95,22 +102,29 @@ def _choose(
     return config, told
 
 
-def examples_of(sessions: Sessions, count: int) -> list[tuple[list[int], int]]:
-    """Return about `count` prefixes and what came next, spread over the sessions."""
-    every = [(session[:end].tolist(), int(session[end])) for session in sessions for end in range(1, len(session))]
+def examples_of(sessions: Sessions, count: int, orders: Orders = NO_ORDERS) -> list[Example]:
+    """Return about `count` prefixes, what came next and what was bought, spread over the sessions."""
+    bought: dict[int, list[tuple[int, int]]] = {}
+    for session, place, item in zip(orders.session.tolist(), orders.place.tolist(), orders.item.tolist(), strict=True):
+        bought.setdefault(session, []).append((place, item))
+    every = [
+        Example(session[:end].tolist(), int(session[end]), {item for at, item in bought.get(n, []) if at >= end})
+        for n, session in enumerate(sessions)
+        for end in range(1, len(session))
+    ]
     return every[:: max(len(every) // count, 1)]
 
 
-def batch_of(examples: list[tuple[list[int], int]], T: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def batch_of(examples: list[Example], T: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Return item_seq (B, T), seq_len (B,) and target (B,) of examples, cut to their last T items."""
-    cut = [prefix[-T:] for prefix, _ in examples]
+    cut = [each.prefix[-T:] for each in examples]
     T = max(map(len, cut))
     item_seq = torch.tensor([prefix + [0] * (T - len(prefix)) for prefix in cut])
-    return item_seq, torch.tensor(list(map(len, cut))), torch.tensor([target for _, target in examples])
+    return item_seq, torch.tensor(list(map(len, cut))), torch.tensor([each.target for each in examples])
 
 
 @torch.no_grad()  # type: ignore[untyped-decorator, unused-ignore]
-def _judge(model: Any, examples: list[tuple[list[int], int]]) -> float:
+def _judge(model: Any, examples: list[Example]) -> float:
     rank = []
     for start in range(0, len(examples), BATCH):
         item_seq, seq_len, target = batch_of(examples[start : start + BATCH], model.config.max_length)

@@ -1,12 +1,13 @@
-"""Fits the fusion of models on the validation: the weights that choose candidates, and the network that orders them.
+"""Fits the fusion of models on the validation: the weights that choose candidates, and the network that reranks.
 
 The models it fuses were made without the validation; the same weights and network then fuse those of all sessions.
 """
 
 import copy
 import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -14,25 +15,25 @@ from rich.progress import Progress
 from torch import Tensor
 from torch.nn import functional
 
-from export.counted import batch_of, examples_of
-from export.sessions import Sessions, Split
+from export.calibration import calibration_error, platt
+from export.counted import Example, batch_of, examples_of
+from export.sessions import Orders, Sessions, Split
 from export.training import CUTOFF, Quality, quality
-from onnx_models.fusion import Fusion, FusionConfig, Order, weighed, weights_of
+from onnx_models.fusion import Fusion, FusionConfig, Reranker, weighed, weights_of
 from onnx_models.session_neighbours import SessionNeighbours
 from onnx_models.session_ranker import ServedRanker
 from onnx_models.session_rules import SessionRules
 
 WEIGHING_COUNT = 4_000  # examples of the validation on which weights are chosen
-ORDER_COUNT = 24_000  # on which the network is trained
+LIST_COUNT = 24_000  # on which the network is trained
 BATCH = 16
 NEIGHBOURS_WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.45, 0.7, 1.0)
 RULES_WEIGHTS = (0.0, 0.05, 0.1, 0.2, 0.35)
 NEWEST_SHARE = 0.1  # of the sessions, whose interactions are counted beside those of all
+ORDERS_BEFORE = 20.0  # interactions at the shop's rate of orders that are added to those of each item
 HELD_OUT_SHARE = 0.2  # of the lists, the last ones, on which the number of epochs is chosen
 EPOCHS_MOST, PATIENCE = 40, 5
 ROWS_PER_BATCH, LEARNING_RATE, WEIGHT_DECAY = 256, 5e-3, 1e-3
-
-Example = tuple[list[int], int]
 
 
 @dataclass(frozen=True)
@@ -43,18 +44,32 @@ class Models:
     neighbours: SessionNeighbours
     rules: SessionRules
     sessions: Sessions
+    orders: Orders
 
-    def fusion(self, config: FusionConfig, order: Order | None = None) -> Fusion:
-        popularity = popularity_of(self.sessions, self.ranker.get_buffer("table").shape[0])
-        return Fusion(config, self.ranker, self.neighbours, self.rules, popularity, order).eval().requires_grad_(False)
+    def fusion(self, config: FusionConfig, reranker: Reranker | None = None) -> Fusion:
+        known = what_is_known(self.sessions, self.orders, self.ranker.get_buffer("table").shape[0])
+        tells_purchase = reranker is not None and len(self.orders) > 0
+        fused = Fusion(config, self.ranker, self.neighbours, self.rules, known, reranker, tells_purchase)
+        return fused.eval().requires_grad_(False)
 
 
-def popularity_of(sessions: Sessions, row_count: int) -> Tensor:
-    """Return (V+1, 2): log(1 + interactions) of all sessions and of the newest, the latter as if as many."""
+class Lists(NamedTuple):
+    """The candidates of N examples."""
+
+    features: Tensor  # (N, C, F)
+    place: Tensor  # (N,) of the target, C where it is none of them
+    bought: Tensor  # (N, C) float32, 1 where the rest of the session buys it
+
+
+def what_is_known(sessions: Sessions, orders: Orders, row_count: int) -> Tensor:
+    """Return (V+1, 3): log(1 + interactions) of all sessions and of the newest, as if as many; log(orders by them)."""
     newest = sessions[int(len(sessions) * (1 - NEWEST_SHARE)) :]
     every = np.bincount(sessions.items, minlength=row_count)
     late = np.bincount(newest.items, minlength=row_count) * len(sessions.items) / max(len(newest.items), 1)
-    return torch.from_numpy(np.log1p(np.stack([every, late], axis=1)).astype(np.float32))
+    # With one order more than there are, so that a shop without any has a rate.
+    rate = (len(orders) + 1) / (len(sessions.items) + 1)
+    by_item = (np.bincount(orders.item, minlength=row_count) + ORDERS_BEFORE * rate) / (every + ORDERS_BEFORE)
+    return torch.from_numpy(np.stack([np.log1p(every), np.log1p(late), np.log(by_item)], axis=1).astype(np.float32))
 
 
 def fuse(split: Split, fitted: Models, whole: Models, seed: int) -> tuple[Fusion, dict[str, Any]]:
@@ -64,12 +79,13 @@ def fuse(split: Split, fitted: Models, whole: Models, seed: int) -> tuple[Fusion
     """
     torch.manual_seed(seed)
     _, validation = split.cut()
+    _, orders = split.cut_orders()
     config = replace(FusionConfig(), candidate_count=min(FusionConfig().candidate_count, split.item_count))
     config = _weigh(fitted.fusion(config), config, examples_of(validation, WEIGHING_COUNT))
-    features, place = _lists(fitted.fusion(config), examples_of(validation, ORDER_COUNT))
-    order, told = _fit_order(features, place, config)
+    lists = _lists(fitted.fusion(config), examples_of(validation, LIST_COUNT, orders))
+    reranker, told = _fit(lists, config)
     weights = {"neighbours_weight": config.neighbours_weight, "rules_weight": config.rules_weight}
-    return whole.fusion(config, order), weights | told
+    return whole.fusion(config, reranker), weights | told
 
 
 @torch.no_grad()  # type: ignore[untyped-decorator, unused-ignore]
@@ -90,46 +106,62 @@ def _weigh(fusion: Fusion, config: FusionConfig, examples: list[Example]) -> Fus
 
 
 @torch.no_grad()  # type: ignore[untyped-decorator, unused-ignore]
-def _lists(fusion: Fusion, examples: list[Example]) -> tuple[Tensor, Tensor]:
-    """Return the features of the candidates of each example (N, C, F), and the target's place, C where it is none."""
-    features, places = [], []
+def _lists(fusion: Fusion, examples: list[Example]) -> Lists:
+    parts = []
     with Progress() as progress:
-        for item_seq, seq_len, target in progress.track(_batches(fusion, examples), description="listing"):
+        task = progress.add_task("listing", total=len(examples))
+        for start, (item_seq, seq_len, target) in enumerate(_batches(fusion, examples)):
             found = fusion.candidates(item_seq, seq_len, _no_new_items(fusion))
             hit = found.column == target[:, None]
-            features.append(found.features)
-            places.append(torch.where(hit.any(1), hit.float().argmax(1), hit.shape[1]))
-    return torch.cat(features), torch.cat(places)
+            place = torch.where(hit.any(1), hit.float().argmax(1), hit.shape[1])
+            bought = torch.zeros(hit.shape)
+            for row, each in enumerate(examples[start * BATCH : (start + 1) * BATCH]):
+                if each.bought:
+                    bought[row] = torch.isin(found.column[row], torch.tensor(list(each.bought))).float()
+            parts.append((found.features, place, bought))
+            progress.advance(task, len(target))
+    return Lists(*map(torch.cat, zip(*parts, strict=True)))
 
 
-def _fit_order(features: Tensor, place: Tensor, config: FusionConfig) -> tuple[Order, dict[str, Any]]:
-    """Return the network, trained on the lists that hold their target, for as many epochs as the held-out part asks."""
-    told = features.reshape(-1, features.shape[2])
-    mean, deviation = told.mean(0), told.std(0).clamp(min=1e-3)
-    cut = int(len(place) * (1 - HELD_OUT_SHARE))
+def _fit(lists: Lists, config: FusionConfig) -> tuple[Reranker, dict[str, Any]]:
+    """Return the network, trained on all lists for as many epochs as the held-out ones ask for, calibrated there."""
+    cut = int(len(lists.place) * (1 - HELD_OUT_SHARE))
+    early, late = Lists(*(each[:cut] for each in lists)), Lists(*(each[cut:] for each in lists))
+    features = lists.features.flatten(0, 1)
     weights = weights_of(config)
-    before = _judge(features[cut:] @ weights, place[cut:])
-    order = Order(config.unit_count, weights, mean, deviation)
-    initial, best_epoch, best = copy.deepcopy(order), 0, _judge(order(features[cut:]), place[cut:])
-    for epoch, _ in enumerate(_epochs(order, features[:cut], place[:cut], EPOCHS_MOST), start=1):
-        now = _judge(order(features[cut:]).detach(), place[cut:])
+    initial = Reranker(config.unit_count, weights, features.mean(0), features.std(0).clamp(min=1e-3))
+    trial, best_epoch, best = copy.deepcopy(initial), 0, _judge(late.features @ weights, late.place)
+    told: dict[str, Any] = {"weighted": (best.recall, best.mrr)}
+    calibration = torch.tensor([1.0, 0.0])
+    for epoch, _ in enumerate(_epochs(trial, early, EPOCHS_MOST), start=1):
+        with torch.no_grad():
+            clicks, purchases = trial(late.features)
+        now = _judge(clicks, late.place)
         if now.recall + now.mrr > best.recall + best.mrr:
             best_epoch, best = epoch, now
+            if late.bought.any():
+                calibration = platt(purchases, late.bought)
+                told["ece"] = calibration_error(torch.sigmoid(purchases * calibration[0] + calibration[1]), late.bought)
         if epoch - best_epoch >= PATIENCE:
             break
-    for _ in _epochs(initial, features, place, best_epoch):
+    for _ in _epochs(initial, lists, best_epoch):
         pass
-    told_of = {"epochs": best_epoch, "weighted": (before.recall, before.mrr), "ordered": (best.recall, best.mrr)}
-    return initial.eval().requires_grad_(False), told_of
+    initial.get_buffer("calibration").copy_(calibration)
+    told |= {"epochs": best_epoch, "reranked": (best.recall, best.mrr), "calibration": calibration.tolist()}
+    return initial.eval().requires_grad_(False), told
 
 
-def _epochs(order: Order, features: Tensor, place: Tensor, count: int) -> Any:
+def _epochs(reranker: Reranker, lists: Lists, count: int) -> Iterator[None]:
     """Train for `count` epochs; yields after each."""
-    held = torch.nonzero(place < features.shape[1])[:, 0]
-    optimizer = torch.optim.AdamW(order.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+    optimizer = torch.optim.AdamW(reranker.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+    C = lists.features.shape[1]
     for _ in range(count):
-        for rows in held[torch.randperm(len(held))].split(ROWS_PER_BATCH):
-            loss = functional.cross_entropy(order(features[rows]), place[rows])
+        for rows in torch.randperm(len(lists.place)).split(ROWS_PER_BATCH):
+            clicks, purchases = reranker(lists.features[rows])
+            # Of a list without its target nothing is learnt about clicks: what lies outside is not ranked.
+            loss = functional.cross_entropy(clicks, torch.where(lists.place[rows] < C, lists.place[rows], -100))
+            if lists.bought.any():
+                loss = loss + functional.binary_cross_entropy_with_logits(purchases, lists.bought[rows])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

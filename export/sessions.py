@@ -44,6 +44,30 @@ class Sessions:
 
 
 @dataclass(frozen=True)
+class Orders:
+    """What was bought in sessions, by their number: of which item, after how many of the session's interactions."""
+
+    session: NDArray[np.int64]  # (N,)
+    place: NDArray[np.int64]
+    item: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, orders: Sequence[tuple[int, int, int]]) -> "Orders":
+        return cls(*np.array(orders, dtype=np.int64).reshape(-1, 3).T)
+
+    def __len__(self) -> int:
+        return len(self.item)
+
+    def within(self, first: int, end: int) -> "Orders":
+        """Return those of sessions `first` … `end` - 1, numbered from 0."""
+        kept = (self.session >= first) & (self.session < end)
+        return Orders(self.session[kept] - first, self.place[kept], self.item[kept])
+
+
+NO_ORDERS = Orders.of([])
+
+
+@dataclass(frozen=True)
 class Split:
     """A log, cut in time. Item n is `ids[n]`; 0 is padding."""
 
@@ -52,6 +76,8 @@ class Split:
     train: Sessions
     test: Sessions  # an item that `ids` lacks is number 0 here: a target that nobody can hit
     content: tuple[NDArray[np.int64], ...] = ()  # each (V+1,): category, brand … by number, 0 = unknown
+    orders: Orders = NO_ORDERS  # of the training sessions
+    test_orders: Orders = NO_ORDERS
 
     @property
     def item_count(self) -> int:
@@ -59,5 +85,13 @@ class Split:
 
     def cut(self) -> tuple[Sessions, Sessions]:
         """Return the training sessions without the last tenth, and that tenth, the validation."""
-        at = int(len(self.train) * (1 - VALIDATION_SHARE))
-        return self.train[:at], self.train[at:]
+        return self.train[: self.validation_start], self.train[self.validation_start :]
+
+    def cut_orders(self) -> tuple[Orders, Orders]:
+        """Return the orders of the two parts of `cut`."""
+        at = self.validation_start
+        return self.orders.within(0, at), self.orders.within(at, len(self.train))
+
+    @property
+    def validation_start(self) -> int:
+        return int(len(self.train) * (1 - VALIDATION_SHARE))

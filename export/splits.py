@@ -1,13 +1,14 @@
 """Logs as splits: the simulated shop, JData, and any folder in the layout of the SR-GNN splits."""
 
 import itertools
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from export.sessions import Sessions, Split
+from export.sessions import Orders, Sessions, Split
 from features.datasets import jdata
 from features.datasets.files import DatasetError, parquet
 from features.interaction import Interaction, Kind, ShopItem
@@ -39,7 +40,17 @@ def of_log(name: str, items: Sequence[ShopItem], log: Iterable[Interaction], tes
     ids = ["", *(each.item_id for each in items)]
     told = [(each.category, each.brand, each.merchant) for each in items]
     content = tuple(_numbers(values) for values in zip(*told, strict=True))
-    return Split(name, ids, _numbered(clicked(log), ids), _numbered(clicked(test), ids), content)
+    number = {item: n for n, item in enumerate(ids) if n}
+    log, test = list(log), list(test)
+    return Split(
+        name,
+        ids,
+        _numbered(clicked(log), ids),
+        _numbered(clicked(test), ids),
+        content,
+        bought(log, number),
+        bought(test, number),
+    )
 
 
 def srgnn(folder: Path) -> Split:
@@ -76,6 +87,20 @@ def clicked(log: Iterable[Interaction]) -> list[list[str]]:
         if each.kind is not Kind.PURCHASE:
             found.setdefault(each.session_id, []).append(each.item_id)
     return list(found.values())
+
+
+def bought(log: Iterable[Interaction], number: dict[str, int]) -> Orders:
+    """Return the orders of the sessions of `clicked`, but for those before any click."""
+    session: dict[str, int] = {}
+    length: Counter[str] = Counter()
+    found = []
+    for each in log:
+        if each.kind is not Kind.PURCHASE:
+            session.setdefault(each.session_id, len(session))
+            length[each.session_id] += 1
+        elif each.session_id in session and each.item_id in number:
+            found.append((session[each.session_id], length[each.session_id], number[each.item_id]))
+    return Orders.of(found)
 
 
 def _numbered(sessions: Sequence[Sequence[str]], ids: Sequence[str]) -> Sessions:

@@ -29,12 +29,14 @@ FEATURES = (
     "the rules' score by that of their best item",
     "in the session",
     "in the session, decayed by its distance",
-    "log of interactions",
-    "log of interactions in the newest sessions",
     "log of the session's length",
     "cosine with the newest item",
+    "log of interactions",
+    "log of interactions in the newest sessions",
+    "log of orders by interaction",
 )
 REPEAT_DECAY = 3.0
+RARE = -6.0  # the logit of a purchase before anything is learnt
 
 
 @dataclass(frozen=True)
@@ -62,25 +64,38 @@ class Candidates(NamedTuple):
     vector: Tensor  # (B, D) of the session
 
 
-class Order(nn.Module):
-    """Scores candidates by their features."""
+class Reranker(nn.Module):
+    """Scores candidates by their features: which is clicked next, and which are bought in the rest of the session.
+
+    Two tasks share the hidden layer (Caruana 1997, "Multitask learning", section 2); the second's logit is calibrated
+    (Platt 1999, "Probabilistic outputs for support vector machines").
+    """
 
     def __init__(self, unit_count: int, weights: Tensor, mean: Tensor, deviation: Tensor) -> None:
         """Begin as the sum of the features by `weights`; mean and deviation say how they are normalised; (F,) each."""
         super().__init__()
+        F = len(mean)
         self.register_buffer("mean", mean)
         self.register_buffer("deviation", deviation)
-        self.straight = nn.Linear(len(mean), 1, bias=False)
-        self.network = nn.Sequential(nn.Linear(len(mean), unit_count), nn.GELU(), nn.Linear(unit_count, 1, bias=False))
+        self.hidden = nn.Sequential(nn.Linear(F, unit_count), nn.GELU())
+        self.click, self.click_straight = nn.Linear(unit_count, 1, bias=False), nn.Linear(F, 1, bias=False)
+        self.purchase, self.purchase_straight = nn.Linear(unit_count, 1, bias=False), nn.Linear(F, 1)
+        self.register_buffer("calibration", torch.tensor([1.0, 0.0]))  # of the purchase logit: times, plus
         with torch.no_grad():
-            self.straight.weight.copy_(weights * deviation)
-            self.network[2].weight.zero_()
+            self.click_straight.weight.copy_(weights * deviation)
+            self.click.weight.zero_()
+            self.purchase.weight.zero_()
+            self.purchase_straight.weight.zero_()
+            self.purchase_straight.bias.fill_(RARE)
 
-    def forward(self, features: Tensor) -> Tensor:
-        """Return (B, C) for features (B, C, F)."""
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Return click scores and purchase logits (B, C) for features (B, C, F)."""
         x = (features - self.get_buffer("mean")) / self.get_buffer("deviation")
-        score: Tensor = (self.straight(x) + self.network(x))[..., 0]
-        return score
+        hidden = self.hidden(x)
+        click = (self.click_straight(x) + self.click(hidden))[..., 0]
+        purchase = (self.purchase_straight(x) + self.purchase(hidden))[..., 0]
+        times, plus = self.get_buffer("calibration")
+        return click, purchase * times + plus
 
 
 class Fusion(nn.Module):
@@ -90,21 +105,23 @@ class Fusion(nn.Module):
         ranker: ServedRanker,
         neighbours: SessionNeighbours,
         rules: SessionRules,
-        popularity: Tensor,
-        order: Order | None = None,
+        known: Tensor,
+        reranker: Reranker | None = None,
+        tells_purchase: bool = False,
     ) -> None:
-        """Take over the models and popularity (V+1, 2): log of interactions, of all and in the newest sessions.
+        """Take over the models and what is known of the items (V+1, 3), the last of FEATURES.
 
-        Without an order, items are ranked by the weighted sum that chooses the candidates.
+        Without a reranker, items are ranked by the weighted sum that chooses the candidates.
         """
         super().__init__()
         self.config = config
-        self.ranker, self.neighbours, self.rules, self.order = ranker, neighbours, rules, order
-        self.register_buffer("popularity", popularity)
+        self.ranker, self.neighbours, self.rules, self.reranker = ranker, neighbours, rules, reranker
+        self.tells_purchase = tells_purchase
+        self.register_buffer("known", known)
 
     def parts(self, item_seq: Tensor, seq_len: Tensor, new_items: Tensor) -> Parts:
         """Return what each model says of all items; the arguments are `forward`'s."""
-        V, M = self.get_buffer("popularity").shape[0] - 1, new_items.shape[0] - 1
+        V, M = self.get_buffer("known").shape[0] - 1, new_items.shape[0] - 1
         logits, vector = self.ranker.logits(item_seq, seq_len, new_items)
         known = torch.where(item_seq > V, 0, item_seq)
         neighbours, rules = self.neighbours.scores(known, seq_len), self.rules.scores(known, seq_len)
@@ -112,7 +129,7 @@ class Fusion(nn.Module):
 
     def candidates(self, item_seq: Tensor, seq_len: Tensor, new_items: Tensor) -> Candidates:
         """Return the candidates of each session, best first by the weighted sum; the arguments are `forward`'s."""
-        table, popularity = self.ranker.get_buffer("table"), self.get_buffer("popularity")
+        table, known = self.ranker.get_buffer("table"), self.get_buffer("known")
         V, M, B = table.shape[0] - 1, new_items.shape[0] - 1, item_seq.shape[0]
         is_new = item_seq > V
         logits, voted, most_voted, ruled, most_ruled, vector = self.parts(item_seq, seq_len, new_items)
@@ -122,7 +139,7 @@ class Fusion(nn.Module):
         back = (seq_len[:, None] - 1 - torch.arange(item_seq.shape[1])).clamp(min=0)  # (B, T)
         newest = newest_of_its_item(item_seq)[torch.arange(B), seq_len - 1]
         same = (column[:, :, None] == (item_seq + is_new)[:, None, :]) * newest[:, None, :]  # (B, C, T)
-        padded = functional.pad(popularity, (0, 0, 0, M + 1))
+        padded = functional.pad(known, (0, 0, 0, M + 1))
         rows = torch.cat([table, new_items])
         last = (item_seq + is_new).gather(1, seq_len[:, None] - 1)  # (B, 1)
         near = (rows[column] @ rows[last[:, 0]][:, :, None])[:, :, 0]
@@ -136,23 +153,28 @@ class Fusion(nn.Module):
             ruled.gather(1, column) / most_ruled,
             same.sum(dim=2),
             (same * torch.exp(-back / REPEAT_DECAY)[:, None, :]).sum(dim=2),
-            padded[column, 0],
-            padded[column, 1],
             length,
             near,
         ]
-        return Candidates(column, torch.stack(told, dim=2), vector)
+        return Candidates(column, torch.cat([torch.stack(told, dim=2), padded[column]], dim=2), vector)
 
-    def forward(self, item_seq: Tensor, seq_len: Tensor, new_items: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, item_seq: Tensor, seq_len: Tensor, new_items: Tensor) -> tuple[Tensor, ...]:
         """Return the K best next items of each session, best first, their scores, and the session's vector.
 
+        If it tells of purchases, a fourth output (B, K) is the probability that the rest of the session buys each item.
         The arguments are those of `ServedRanker.forward`.
         """
         column, features, vector = self.candidates(item_seq, seq_len, new_items)
-        scores = features @ weights_of(self.config) if self.order is None else self.order(features)
+        if self.reranker is None:
+            scores, purchase = features @ weights_of(self.config), None
+        else:
+            scores, purchase = self.reranker(features)
         top_scores, place = torch.topk(scores, self.config.candidate_count)
         column = column.gather(1, place)
-        return column - (column >= self.get_buffer("popularity").shape[0]).long(), top_scores, vector
+        answer = column - (column >= self.get_buffer("known").shape[0]).long(), top_scores, vector
+        if not self.tells_purchase or purchase is None:
+            return answer
+        return *answer, torch.sigmoid(purchase).gather(1, place)
 
 
 def weights_of(config: FusionConfig) -> Tensor:

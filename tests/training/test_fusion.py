@@ -3,7 +3,7 @@
 import torch
 from torch.nn import functional
 
-from onnx_models.fusion import FEATURES, LEAST, Fusion, FusionConfig, Order, weights_of
+from onnx_models.fusion import FEATURES, LEAST, Fusion, FusionConfig, Reranker, weights_of
 from onnx_models.session_neighbours import SessionNeighbours, SessionNeighboursConfig
 from onnx_models.session_ranker import ServedRanker, SessionRanker, SessionRankerConfig
 from onnx_models.session_rules import SessionRules, SessionRulesConfig
@@ -33,11 +33,11 @@ def parts() -> tuple[ServedRanker, SessionNeighbours, SessionRules, torch.Tensor
     followers, weights = torch.zeros(V + 1, 2, dtype=torch.int32), torch.zeros(V + 1, 2)
     followers[3], weights[3] = torch.tensor([4, 7]), torch.tensor([0.7, 0.3])
     rules = SessionRules(SessionRulesConfig(follower_count=2), followers, weights, torch.rand(V + 1))
-    return served.eval(), neighbours, rules, torch.rand(V + 1, 2)
+    return served.eval(), neighbours, rules, torch.rand(V + 1, 3)
 
 
 @torch.no_grad()  # type: ignore[untyped-decorator, unused-ignore]
-def test_without_an_order_items_are_ranked_by_the_weighted_sum_of_log_shares() -> None:
+def test_without_a_reranker_items_are_ranked_by_the_weighted_sum_of_log_shares() -> None:
     ranker, neighbours, rules, popularity = parts()
     new_items = unit(3, D)
     items, scores, vector = Fusion(CONFIG, ranker, neighbours, rules, popularity).eval()(ITEM_SEQ, SEQ_LEN, new_items)
@@ -75,12 +75,12 @@ def test_features_of_a_candidate() -> None:
 
 
 @torch.no_grad()  # type: ignore[untyped-decorator, unused-ignore]
-def test_an_untrained_order_is_the_weighted_sum() -> None:
+def test_an_untrained_reranker_is_the_weighted_sum() -> None:
     ranker, neighbours, rules, popularity = parts()
     fusion = Fusion(CONFIG, ranker, neighbours, rules, popularity)
     found = fusion.candidates(ITEM_SEQ, SEQ_LEN, unit(3, D))
     told = found.features.reshape(-1, len(FEATURES))
-    scores = Order(4, weights_of(CONFIG), told.mean(0), told.std(0) + 1)(found.features)
+    scores, _ = Reranker(4, weights_of(CONFIG), told.mean(0), told.std(0) + 1)(found.features)
     apart = scores - found.features @ weights_of(CONFIG)  # the same for all, as the mean is taken off
     torch.testing.assert_close(apart, apart[:1, :1].expand_as(apart), atol=1e-4, rtol=1e-4)
 

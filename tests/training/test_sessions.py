@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from export.cooccurrence import BACKWARD, item_graph, pairs, start_vectors
-from export.sessions import Sessions, Split
+from export.sessions import Orders, Sessions, Split
 
 
 def test_a_slice_holds_its_sessions_alone() -> None:
@@ -20,6 +20,14 @@ def test_validation_is_the_last_tenth() -> None:
     train = Sessions.of([[n, n + 1] for n in range(1, 21)])
     fitted, validation = Split("x", [""] * 30, train, Sessions.of([])).cut()
     assert (len(fitted), [each[0] for each in validation]) == (18, [19, 20])
+
+
+def test_orders_go_with_their_sessions() -> None:
+    train = Sessions.of([[n, n + 1] for n in range(1, 21)])
+    orders = Orders.of([(0, 1, 5), (17, 2, 6), (18, 1, 7), (19, 2, 8)])
+    fitted, validation = Split("x", [""] * 30, train, Sessions.of([]), orders=orders).cut_orders()
+    assert fitted.item.tolist() == [5, 6]
+    assert (validation.session.tolist(), validation.place.tolist()) == ([0, 1], [1, 2])
 
 
 def test_pairs_are_those_of_all_sessions_by_their_definition() -> None:
