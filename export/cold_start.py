@@ -1,41 +1,58 @@
 """Trains the cold-start generator and compares it with simpler ways, on items that training never saw.
 
+`python -m export.cold_start --data-dir FOLDER [--out FOLDER] [--json]`, on JData's views.
+
 A teacher (a session ranker) gives session vectors and the vectors of known items; each way gives vectors to the items
 that the teacher has not met. Whatever is chosen is chosen on the validation: its items that are not in the sessions
 before it are as new there as those of the test.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import NamedTuple
+import argparse
+import json
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
+import onnxruntime
 import torch
 from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
 from torch import Tensor
 from torch.nn import functional
 
-from export.models import Model
-from export.sessions import Sessions
-from export.training import Batches
+from export.models import MODELS, Model, sized
+from export.sessions import Sessions, Split
+from export.splits import jdata_views
+from export.to_onnx import ParityError
+from export.training import Batches, TrainingConfig, train
+from features.datasets.files import DatasetError
 from onnx_models.cold_start import Discriminator, Generator, GeneratorConfig
 from onnx_models.session_ranker import NEVER
 
 CUTOFF = 20
+OPSET = 18
+TOLERANCE = 1e-4
 RELATIVES = 10  # items whose mean is the vector of a new one
 RIDGES = (0.3, 1.0, 3.0, 10.0, 30.0)
-LEVELS = (-4.0, -3.0, -2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0)  # of new items' logits, beside the mean bias
+PATIENCE = 5  # epochs of the generator without a better validation
+LEVELS = [step / 4 for step in range(-12, 5)]  # added to new items' logits, beside the mean bias
 
 
 @dataclass(frozen=True)
 class ColdConfig:
     epoch_count: int = 30
     rows_per_batch: int = 512
-    learning_rate: float = 1e-3
+    learning_rate: float = 5e-4
     weight_decay: float = 1e-2
     closeness: float = 1.0  # weight of the L1 distance from the warm vector
     adversarial: float = 0.1
-    ranking: float = 1.0  # weight of ranking the generated item among the known ones and the other generated ones
+    ranking: float = 1.0  # weight of the softmax over all items
+    new_share: float = 0.5  # of a batch's items, pretended to be new
     discriminator_units: int = 128
     seed: int = 0
 
@@ -228,38 +245,45 @@ def generated(
         counts.append(torch.bincount(value, minlength=size))
     generator = Generator(GeneratorConfig(), sums, counts)
     discriminator = Discriminator(teacher.table.shape[1], config.discriminator_units)
-    told = examples_of(teacher, sessions, teacher.table)
-    new = (told.own != told.target[:, None]).all(1)  # a repeated target is ranked by the repeat channel
-    session, target = told.session[new], told.target[new]
-    generates = torch.optim.AdamW(
-        generator.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, betas=(0.5, 0.99)
+    ranker = teacher.model.ranker.eval().requires_grad_(False)
+    batches = Batches(sessions, ranker.config.max_length, config.rows_per_batch)
+    generates, discriminates = (
+        torch.optim.AdamW(
+            each.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, betas=(0.5, 0.99)
+        )
+        for each in (generator, discriminator)
     )
-    discriminates = torch.optim.AdamW(
-        discriminator.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, betas=(0.5, 0.99)
-    )
-    temperature = teacher.model.ranker.config.temperature
     known_bias = torch.where(teacher.warm, teacher.bias, NEVER)
     new_bias = teacher.bias[teacher.warm].mean()
+    random = np.random.default_rng(config.seed)
     for epoch in range(1, config.epoch_count + 1):
         generator.train()
-        for rows in torch.randperm(len(target)).split(config.rows_per_batch):
-            items, where = torch.unique(target[rows], return_inverse=True)
-            real, asked = teacher.table[items], session[rows]
+        for numbers in batches.epoch(random):
+            batch = batches.make(numbers)
+            there = torch.unique(torch.cat([batch.item_seq.flatten(), batch.target]))
+            # Pretended to be new, in the sessions as among what is ranked: so it is when an item comes.
+            items = there[(there > 0) & (torch.rand(there.shape) < config.new_share)]
+            real = teacher.table[items]
             made = generator(teacher.content[items], real)
-            other = warm[torch.randint(len(warm), (len(rows),))]
+            table = teacher.table.index_copy(0, items, made)
+            ranked = ranker(batch.item_seq, batch.rows, table[batch.item_seq])
+            bias = known_bias.index_fill(0, items, float(new_bias))
+            logits = functional.linear(ranked.vector / ranker.config.temperature, table, bias)
+            own = batch.item_seq[batch.rows[:, 0]]
+            ranking = functional.cross_entropy(logits.scatter_add(1, own, ranked.repeat), batch.target)
+
+            new = torch.isin(batch.target, items)
+            where, asked = torch.searchsorted(items, batch.target[new]), ranked.vector[new].detach()
+            other = warm[torch.randint(len(warm), where.shape)]
             of_real = discriminator(asked, real[where])
             apart = functional.softplus(discriminator(asked, made.detach()[where]) - of_real)
-            ranked = functional.softplus(discriminator(asked, teacher.table[other]) - of_real)
+            above = functional.softplus(discriminator(asked, teacher.table[other]) - of_real)
             discriminates.zero_grad()
-            (apart + ranked).mean().backward()
+            (apart + above).mean().backward()
             discriminates.step()
             deceived = functional.softplus(of_real.detach() - discriminator(asked, made[where])).mean()
             trust = teacher.count[items] / (teacher.count[items] + 2.0)  # a vector of few interactions says little
             close = ((made - real).abs().sum(1) * trust).sum() / trust.sum()
-            among_known = functional.linear(asked / temperature, teacher.table, known_bias)
-            among_known.scatter_(1, target[rows][:, None], NEVER)
-            among_made = asked @ made.T / temperature + new_bias
-            ranking = functional.cross_entropy(torch.cat([among_made, among_known], dim=1), where)
             generates.zero_grad()
             (config.closeness * close + config.adversarial * deceived + config.ranking * ranking).backward()
             generates.step()
@@ -269,3 +293,143 @@ def generated(
         if watch(epoch, vectors):
             break
     return generator.requires_grad_(False), vectors
+
+
+class Way(NamedTuple):
+    """A way to give vectors to new items, as the validation chose it."""
+
+    name: str
+    chosen: str  # in words
+    level: float
+    make: Callable[[Teacher], Tensor]
+
+
+def best_level(teacher: Teacher, vectors: Tensor, sessions: Sessions, least_warm: float) -> tuple[float, Judged]:
+    """Return the level of the best mixed figures at which known targets are hit as often as without new items."""
+    judged = [(level, judge(teacher, vectors, level, sessions)) for level in LEVELS]
+    allowed = [(level, each) for level, each in judged if each.warm[0] >= least_warm] or judged[:1]
+    return max(allowed, key=lambda each: sum(each[1].mixed))
+
+
+def choose(
+    teacher: Teacher, fitted: Sessions, validation: Sessions, config: ColdConfig
+) -> tuple[list[Way], int, float]:
+    """Return the simple ways with what the validation chose for each, and the generator's epochs and level."""
+    least_warm = judge(teacher, at_random(teacher, config.seed), NEVER, validation).warm[0]
+    level, _ = best_level(teacher, at_random(teacher, config.seed), validation, least_warm)
+    ways = [Way("random", "", level, lambda t: at_random(t, config.seed))]
+    level, _ = best_level(teacher, relatives_mean(teacher), validation, least_warm)
+    ways.append(Way("mean of content neighbours", f"{RELATIVES} neighbours", level, relatives_mean))
+    tried = [(s, *best_level(teacher, ridge(teacher, s), validation, least_warm)) for s in RIDGES]
+    strength, level, _ = max(tried, key=lambda each: sum(each[2].cold + each[2].mixed))
+    ways.append(Way("ridge regression", f"strength {strength:g}", level, lambda t: ridge(t, strength)))
+    epochs: list[tuple[int, float, Judged]] = []
+
+    def watch(epoch: int, vectors: Tensor) -> bool:
+        epochs.append((epoch, *best_level(teacher, vectors, validation, least_warm)))
+        best = max(epochs, key=lambda each: sum(each[2].cold + each[2].mixed))
+        return epoch - best[0] >= PATIENCE
+
+    generated(teacher, fitted, config, watch)
+    epoch, level, _ = max(epochs, key=lambda each: sum(each[2].cold + each[2].mixed))
+    return ways, epoch, level
+
+
+def compare(
+    split: Split, runs: Path, device: torch.device, config: ColdConfig
+) -> tuple[dict[str, Any], Generator, Tensor]:
+    """Return the figures of each way on the test sessions, chosen on the validation, with one teacher for all.
+
+    Also returns the generator, and the content (V+1, F) that it was trained on.
+    """
+    model_config = sized(MODELS["graph"], split.item_count)
+    folder = runs / f"graph-{split.name}-{config.seed}"
+    before, after = train(split, model_config, TrainingConfig(seed=config.seed), folder, device)
+    fitted, validation = split.cut()
+    ways, epochs, level = choose(Teacher.of(before.model, fitted, split.content), fitted, validation, config)
+    teacher = Teacher.of(after.model, split.train, split.content)
+    generator, vectors = generated(teacher, split.train, replace(config, epoch_count=epochs), lambda *_: False)
+    ways.append(Way("generator", f"{epochs} epochs", level, lambda _: vectors))
+    none = judge(teacher, at_random(teacher, config.seed), NEVER, split.test)
+    told: list[dict[str, Any]] = [{"way": "none: new items are never ranked", "warm": none.warm}]
+    for way in ways:
+        found = judge(teacher, way.make(teacher), way.level, split.test)
+        told.append(
+            {"way": way.name, "chosen": way.chosen, "level": way.level, "mixed": found.mixed, "cold": found.cold}
+            | {"warm": found.warm}
+        )
+    examples = examples_of(teacher, split.test, teacher.table)
+    found = judge_scores(content_neighbours(teacher, examples), examples, teacher.warm)
+    told.append({"way": "content kNN", "mixed": found.mixed, "cold": found.cold, "warm": found.warm})
+    new_items = int((~teacher.warm[1:]).sum())
+    figures = {"cutoff": CUTOFF, "new_targets": found.new_count, "new_items": new_items, "ways": told}
+    return figures, generator, teacher.content
+
+
+def export_generator(generator: Generator, content: Tensor, path: Path) -> None:
+    """Write the generator as ONNX, content (N, F) int64 to item_vectors (N, D), and check it against torch.
+
+    Raises:
+        ParityError: both answer differently.
+    """
+    generator = generator.eval()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            generator,
+            (content[1:3],),
+            path,
+            input_names=["content"],
+            output_names=["item_vectors"],
+            opset_version=OPSET,
+            dynamic_shapes={"content": {0: torch.export.Dim("N", min=1)}},
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    for N in (1, 2, 7, 64):
+        told = content[1 : N + 1]
+        (found,) = session.run(None, {"content": told.numpy()})
+        difference = float((generator(told) - torch.from_numpy(found)).abs().max())
+        if difference > TOLERANCE:
+            msg = f"{path}: {N} items: vectors differ by {difference:.2e} (allowed {TOLERANCE})"
+            raise ParityError(msg)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="export.cold_start", description=__doc__)
+    parser.add_argument("--data-dir", type=Path, required=True, help="folder of JData's files")
+    parser.add_argument(
+        "--out", type=Path, default=Path(".local/models/cold-start-jdata"), help="folder of the generator"
+    )
+    parser.add_argument("--runs", type=Path, default=Path(".local/runs"), help="folder of checkpoints")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    console = Console(stderr=options.json)
+    try:
+        split, _ = jdata_views(options.data_dir)
+    except DatasetError as error:
+        console.print(f"[red]{error}")
+        return 1
+    told, generator, content = compare(split, options.runs, torch.device(options.device), ColdConfig(seed=options.seed))
+    options.out.mkdir(parents=True, exist_ok=True)
+    export_generator(generator, content, options.out / "generator.onnx")
+    (options.out / "figures.json").write_text(json.dumps(told, indent=1) + "\n")
+    title = f"{split.name}: {told['new_targets']} new targets, {told['new_items']:,} new items; HR@20 / NDCG@20, %"
+    table = Table("way", "among all", "among new", "known targets", title=title)
+    for way in told["ways"]:
+        figures = [way.get(name) for name in ("mixed", "cold", "warm")]
+        table.add_row(way["way"], *("" if f is None else f"{100 * f[0]:.2f} / {100 * f[1]:.2f}" for f in figures))
+    console.print(table)
+    console.print(f"the generator -> {options.out / 'generator.onnx'}")
+    if options.json:
+        sys.stdout.write(json.dumps(told) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

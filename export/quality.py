@@ -8,7 +8,7 @@ know is a miss. An example is scored by itself: what else is in its batch change
 import math
 import time
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 import numpy as np
@@ -16,7 +16,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from rich.progress import Progress
 
-from export.sessions import Sessions
+from export.sessions import Orders, Sessions
 from onnx_models.artifact import GRAPH, Manifest, read_manifest
 
 BATCH = 32
@@ -56,11 +56,62 @@ class Served:
         self._new_items = np.zeros((1, self.manifest.hidden_dim), dtype=np.float32)
 
     def __call__(self, item_seq: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        seq_len = np.full(len(item_seq), item_seq.shape[1], dtype=np.int64)
-        items, logits, _ = self._session.run(
-            None, {"item_seq": item_seq, "seq_len": seq_len, "new_items": self._new_items}
-        )
+        items, logits = self._run(["top_items", "top_logits"], item_seq)
         return items, logits
+
+    @property
+    def tells_purchase(self) -> bool:
+        return any(each.name == "top_purchase" for each in self._session.get_outputs())
+
+    def purchases(self, item_seq: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Return top_items (B, K), and how likely the rest of each session buys them."""
+        items, purchase = self._run(["top_items", "top_purchase"], item_seq)
+        return items, purchase
+
+    def _run(self, names: list[str], item_seq: NDArray[np.int64]) -> list[Any]:
+        seq_len = np.full(len(item_seq), item_seq.shape[1], dtype=np.int64)
+        told = {"item_seq": item_seq, "seq_len": seq_len, "new_items": self._new_items}
+        answer: list[Any] = self._session.run(names, told)
+        return answer
+
+
+class OrderFigures(msgspec.Struct, frozen=True):
+    """Of the orders of sessions in which something was clicked before."""
+
+    hit_rate_at_20: float = msgspec.field(name="order_hit_rate@20")  # among what was recommended just before them
+    orders: int
+
+
+def evaluate_orders(score: Scorer, test: Sessions, orders: Orders) -> OrderFigures:
+    sessions = list(test)
+    hits = []
+    for session, place, item in zip(orders.session.tolist(), orders.place.tolist(), orders.item.tolist(), strict=True):
+        known = sessions[session][:place]
+        known = known[known > 0][-score.max_length :]
+        if not len(known):
+            hits.append(False)
+            continue
+        items, logits = score(known[None])
+        hits.append(bool(ranks(items, logits, np.array([item]))[0] <= CUTOFF))
+    return OrderFigures(sum(hits) / max(len(hits), 1), len(hits))
+
+
+def purchase_outcomes(
+    served: Served, test: Sessions, orders: Orders
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return (N, K): how likely a purchase of each candidate of each example was said to be, and whether it came."""
+    bought: dict[int, list[tuple[int, int]]] = {}
+    for session, place, item in zip(orders.session.tolist(), orders.place.tolist(), orders.item.tolist(), strict=True):
+        bought.setdefault(session, []).append((place, item))
+    said, came = [], []
+    for n, session in enumerate(test):
+        for end in range(1, len(session)):
+            known = session[:end][session[:end] > 0][-served.max_length :]
+            if len(known):
+                items, purchase = served.purchases(known[None])
+                said.append(purchase[0])
+                came.append(np.isin(items[0], [item for at, item in bought.get(n, []) if at >= end]))
+    return np.stack(said), np.stack(came).astype(np.float32)
 
 
 def evaluate(score: Scorer, test: Sessions) -> Figures:

@@ -21,7 +21,7 @@ from torch.nn import functional
 class GeneratorConfig:
     unit_count: int = 128
     dropout: float = 0.3
-    shrinkage: float = 1.0  # as many relatives in a value's own direction are added to its mean
+    shrinkage: float = 1.0  # as many relatives without a vector are added to a mean
 
 
 class Generator(nn.Module):
@@ -33,8 +33,6 @@ class Generator(nn.Module):
         for f, (total, count) in enumerate(zip(sums, counts, strict=True)):
             self.register_buffer(f"sum_{f}", total.index_fill(0, torch.tensor([0]), 0.0))
             self.register_buffer(f"count_{f}", count.float().index_fill(0, torch.tensor([0]), 0.0))
-            direction = functional.normalize(torch.randn(total.shape), dim=1)
-            self.register_buffer(f"direction_{f}", direction.index_fill(0, torch.tensor([0]), 0.0))
         self.field_count = F
         self.trust = nn.Sequential(nn.Linear(F, 32), nn.GELU(), nn.Linear(32, F))
         self.change = nn.Sequential(
@@ -61,9 +59,7 @@ class Generator(nn.Module):
             if own is not None:
                 known = (content[:, f] > 0).float()
                 total, count = total - own * known[:, None], count - known
-            # A value that no known item has is a direction of its own: what shares it is alike.
-            prior = self.config.shrinkage * self.get_buffer(f"direction_{f}")[content[:, f]]
-            means.append((total + prior) / (count + self.config.shrinkage)[:, None])
+            means.append(total / (count + self.config.shrinkage)[:, None])
             sizes.append(torch.log1p(count.clamp(min=0.0)))
         mean, size = torch.stack(means, dim=1), torch.stack(sizes, dim=1)  # (N, F, D), (N, F)
         trusted = torch.softmax(self.trust(size), dim=1)
