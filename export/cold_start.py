@@ -158,29 +158,20 @@ def judge(teacher: Teacher, vectors: Tensor, level: float, sessions: Sessions) -
     return judge_scores(score, examples, teacher.warm)
 
 
-def content_matrix(teacher: Teacher, field_count: int) -> Tensor:
-    """Return (V+1, n) sparse: 1 for each value of the first `field_count` fields that an item has."""
-    rows, columns, at = [], [], 0
-    for f in range(field_count):
-        there = torch.nonzero(teacher.content[:, f])[:, 0]
-        rows.append(there)
-        columns.append(teacher.content[there, f] + at)
-        at += int(teacher.content[:, f].max()) + 1
-    index = torch.stack([torch.cat(rows), torch.cat(columns)])
-    size = (len(teacher.content), at)
-    return torch.sparse_coo_tensor(index, torch.ones(index.shape[1]), size, check_invariants=True).coalesce()
-
-
 class Likeness:
     """How alike the content of items is: the cosine of their values, rare ones counting more."""
 
     def __init__(self, teacher: Teacher) -> None:
-        matrix = content_matrix(teacher, teacher.content.shape[1])
-        row, column = matrix.indices()
-        rarity = torch.log(matrix.shape[0] / torch.bincount(column, minlength=matrix.shape[1]).clamp(min=1))
-        length = torch.zeros(matrix.shape[0]).scatter_add(0, row, rarity[column] ** 2).sqrt().clamp(min=1e-6)
-        values = rarity[column] / length[row]
-        self._matrix = torch.sparse_coo_tensor(matrix.indices(), values, matrix.shape, check_invariants=True).coalesce()
+        sizes = teacher.content.amax(0) + 1
+        row, field = torch.nonzero(teacher.content, as_tuple=True)
+        column, shape = (
+            (teacher.content + sizes.cumsum(0) - sizes)[row, field],
+            (len(teacher.content), int(sizes.sum())),
+        )
+        rarity = torch.log(shape[0] / torch.bincount(column, minlength=shape[1]).clamp(min=1))
+        length = torch.zeros(shape[0]).scatter_add(0, row, rarity[column] ** 2).sqrt().clamp(min=1e-6)
+        values, index = rarity[column] / length[row], torch.stack([row, column])
+        self._matrix = torch.sparse_coo_tensor(index, values, shape, check_invariants=True).coalesce()
 
     def __call__(self, numbers: Tensor) -> Tensor:
         """Return (n, V+1), of the items `numbers` with all."""
@@ -202,14 +193,18 @@ def relatives_mean(teacher: Teacher) -> Tensor:
 
 
 def ridge(teacher: Teacher, strength: float) -> Tensor:
-    """Return vectors by ridge regression of the known items' vectors on the values of their fields, one by one."""
-    matrix = content_matrix(teacher, teacher.field_count)
-    known = matrix.index_select(0, torch.nonzero(teacher.warm)[:, 0])
-    product = torch.sparse.mm(known.t(), known).to_dense()
-    product.diagonal().add_(strength)
-    answer = torch.sparse.mm(known.t(), teacher.table[teacher.warm])
+    """Return vectors by ridge regression of the known items' vectors on their fields, one-hot, unknown among them."""
+    fields = teacher.content[:, : teacher.field_count]
+    sizes = fields.amax(0) + 1
+    values, n = fields + sizes.cumsum(0) - sizes, int(sizes.sum())  # (V+1, F) numbers of all fields' values
+    known, vectors = values[teacher.warm], teacher.table[teacher.warm]
+    together = (known[:, :, None] * n + known[:, None, :]).flatten()
+    product = torch.bincount(together, minlength=n * n).reshape(n, n).float() + strength * torch.eye(n)
+    answer = torch.zeros(n, vectors.shape[1])
+    for f in range(teacher.field_count):
+        answer.index_add_(0, known[:, f], vectors)
     coefficients = torch.cholesky_solve(answer, torch.linalg.cholesky(product))
-    return functional.normalize(torch.sparse.mm(matrix, coefficients), dim=1)
+    return functional.normalize(coefficients[values].sum(1), dim=1)
 
 
 def content_neighbours(teacher: Teacher, examples: Examples) -> Callable[[Tensor], Tensor]:

@@ -9,11 +9,11 @@ from rich.console import Console
 
 from export.quality import Served, evaluate
 from export.splits import test_sessions
-from onnx_models.artifact import read_items
+from onnx_models.artifact import GRAPH, ArtifactError, read_items
 
 ROOT = Path(__file__).parents[2]
 PYTHON = ROOT / ".venv-train" / "bin" / "python"
-MODELS = Path(".local/models")
+MODELS = ROOT / ".local" / "models"
 
 
 class TrainingError(Exception):
@@ -35,14 +35,26 @@ def folder_of(model: str, data: Path, may_train: bool) -> Path:
     if not may_train:
         msg = f"no model in {named} or {folder}; name the folder of an artifact, or train one with --train"
         raise TrainingError(msg)
-    if not PYTHON.is_file():
-        msg = f"{PYTHON.relative_to(ROOT)} is missing; make it with `make train`, or name a folder of an artifact"
-        raise TrainingError(msg)
-    command = [str(PYTHON), "-m", "export", model, "--data", "srgnn", "--data-dir", str(data), "--out", str(folder)]
-    if subprocess.run(command, check=False).returncode:
-        msg = f"the training of {model} on {data} failed; what it said stands above"
-        raise TrainingError(msg)
+    _run("export", model, "--data", "srgnn", "--data-dir", str(data), "--out", str(folder))
     return folder
+
+
+def cold_start(data: Path, as_json: bool) -> None:
+    """Print the comparison of ways to rank new items.
+
+    Raises:
+        TrainingError: it could not be made.
+    """
+    _run("export.cold_start", "--data-dir", str(data), *(["--json"] if as_json else []))
+
+
+def _run(module: str, *arguments: str) -> None:
+    if not PYTHON.is_file():
+        msg = f"{PYTHON.relative_to(ROOT)} is missing; make it with `make {PYTHON.parents[1].name}/.installed`"
+        raise TrainingError(msg)
+    if subprocess.run([str(PYTHON), "-m", module, *arguments], check=False, cwd=ROOT).returncode:
+        msg = f"{module} {' '.join(arguments)} failed; what it said stands above"
+        raise TrainingError(msg)
 
 
 def measure(model: str, data: Path, may_train: bool, console: Console) -> dict[str, Any]:
@@ -52,7 +64,13 @@ def measure(model: str, data: Path, may_train: bool, console: Console) -> dict[s
         TrainingError, DatasetError, ArtifactError: each says what to do.
     """
     folder = folder_of(model, data, may_train)
-    served = Served(folder)
+    try:
+        served = Served(folder)
+    except ArtifactError:
+        raise
+    except Exception as error:  # onnxruntime's errors have no base of their own
+        msg = f"{folder / GRAPH}: {error}; make it anew with `make train`"
+        raise ArtifactError(msg) from error
     ids = read_items(folder, served.manifest).ids
     figures = evaluate(served, test_sessions(data, ids))
     console.print(

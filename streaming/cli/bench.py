@@ -97,7 +97,7 @@ def bench_shop(
 @bench.command("quality")
 def bench_quality(
     data: Annotated[Path, typer.Option(exists=True, file_okay=False, help="Folder of a split in SR-GNN's layout.")],
-    model: Annotated[str, typer.Option(help="Folder of an artifact, or a model: graph, transformer, neighbours.")],
+    model: Annotated[str, typer.Option(help="Folder of an artifact, or a model's name, as `make train` knows it.")],
     train: Annotated[bool, typer.Option("--train", help="Train the model where there is no artifact of it.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -113,3 +113,22 @@ def bench_quality(
     with errors(DatasetError, ArtifactError, TrainingError):
         figures = measure(model, data.resolve(), train, Console(stderr=as_json))
     print_json(figures, as_json)
+
+
+@bench.command("cold-start")
+def bench_cold_start(
+    data: Annotated[Path, typer.Option(exists=True, file_okay=False, help="Folder of the JData sample.")],
+    as_json: AsJson = False,
+) -> None:
+    """Compare ways to rank items that training never saw: the cold-start generator, and simpler ones.
+
+    Trains the teacher where there is none yet, chooses on the last tenth of the training sessions, and measures on the
+    test sessions: among all items, among the new ones, and what becomes of the known ones.
+
+    Example: rheostat bench cold-start --data data/jdata_micro --json
+    """
+    assert_checkout()
+    from infra.bench.quality import TrainingError, cold_start
+
+    with errors(TrainingError):
+        cold_start(data.resolve(), as_json)
