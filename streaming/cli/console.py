@@ -18,6 +18,7 @@ import typer
 from rich.console import Console
 
 from streaming.cli.running import HOME, running
+from streaming.config import MODEL_VARIABLE
 
 MODEL = Path("onnx_models/artifacts/generator")
 DATA = HOME / "feast" / "data"
@@ -41,7 +42,9 @@ Bootstrap = Annotated[
         show_default="of `rheostat up`",
     ),
 ]
-Model = Annotated[Path, typer.Option(exists=True, file_okay=False, help="Folder of a model artifact.")]
+Model = Annotated[
+    Path, typer.Option(exists=True, file_okay=False, envvar=MODEL_VARIABLE, help="Folder of a model artifact.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object as the last line of stdout.")]
 
 

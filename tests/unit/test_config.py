@@ -32,6 +32,15 @@ def test_defaults_and_groups(common: list[str], tmp_path: Path) -> None:
     assert recommend.job.group_id != features.job.group_id
 
 
+def test_the_model_is_that_of_the_environment_unless_one_is_given(
+    common: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "other").mkdir()
+    monkeypatch.setenv("RHEOSTAT_MODEL", str(tmp_path))
+    assert recommend_config(common).model_folder == tmp_path
+    assert recommend_config([*common, "--model", str(tmp_path / "other")]).model_folder == tmp_path / "other"
+
+
 @pytest.mark.parametrize(("option", "word"), [("--model", "not a folder"), ("--jars", "not a file")])
 def test_missing_path_is_named(
     common: list[str], tmp_path: Path, option: str, word: str, capsys: pytest.CaptureFixture[str]
