@@ -5,7 +5,7 @@ The models it fuses were made without the validation; the same weights and netwo
 
 import copy
 import itertools
-from collections.abc import Iterator
+import math
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -18,7 +18,7 @@ from torch.nn import functional
 from export.calibration import calibration_error, platt
 from export.counted import Example, batch_of, examples_of
 from export.sessions import Orders, Sessions, Split
-from export.training import CUTOFF, Quality, quality
+from export.training import CUTOFF, Quality, TrainingConfig, quality, schedule
 from onnx_models.fusion import Fusion, FusionConfig, Reranker, weighed, weights_of
 from onnx_models.session_neighbours import SessionNeighbours
 from onnx_models.session_ranker import ServedRanker
@@ -31,9 +31,9 @@ NEIGHBOURS_WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.45, 0.7, 1.0)
 RULES_WEIGHTS = (0.0, 0.05, 0.1, 0.2, 0.35)
 NEWEST_SHARE = 0.1  # of the sessions, whose interactions are counted beside those of all
 ORDERS_BEFORE = 20.0  # interactions at the shop's rate of orders that are added to those of each item
-HELD_OUT_SHARE = 0.2  # of the lists, the last ones, on which the number of epochs is chosen
-EPOCHS_MOST, PATIENCE = 40, 5
-ROWS_PER_BATCH, LEARNING_RATE, WEIGHT_DECAY = 256, 5e-3, 1e-3
+HELD_OUT_SHARE = 0.2  # of the lists, the last ones, on which the network must be better than the weighted sum
+EPOCHS, ROWS_PER_BATCH = 15, 256
+SCHEDULE = TrainingConfig(learning_rate=3e-3, weight_decay=1e-3)
 
 
 @dataclass(frozen=True)
@@ -124,48 +124,48 @@ def _lists(fusion: Fusion, examples: list[Example]) -> Lists:
 
 
 def _fit(lists: Lists, config: FusionConfig) -> tuple[Reranker, dict[str, Any]]:
-    """Return the network, trained on all lists for as many epochs as the held-out ones ask for, calibrated there."""
+    """Return the network, trained on all lists, and calibrated by one that has not seen the held-out lists.
+
+    Where that one is no better there than the weighted sum, the network is left as that sum.
+    """
     cut = int(len(lists.place) * (1 - HELD_OUT_SHARE))
     early, late = Lists(*(each[:cut] for each in lists)), Lists(*(each[cut:] for each in lists))
     features = lists.features.flatten(0, 1)
     weights = weights_of(config)
-    initial = Reranker(config.unit_count, weights, features.mean(0), features.std(0).clamp(min=1e-3))
-    trial, best_epoch, best = copy.deepcopy(initial), 0, _judge(late.features @ weights, late.place)
-    told: dict[str, Any] = {"weighted": (best.recall, best.mrr)}
-    calibration = torch.tensor([1.0, 0.0])
-    for epoch, _ in enumerate(_epochs(trial, early, EPOCHS_MOST), start=1):
-        with torch.no_grad():
-            clicks, purchases = trial(late.features)
-        now = _judge(clicks, late.place)
-        if now.recall + now.mrr > best.recall + best.mrr:
-            best_epoch, best = epoch, now
-            if late.bought.any():
-                calibration = platt(purchases, late.bought)
-                told["ece"] = calibration_error(torch.sigmoid(purchases * calibration[0] + calibration[1]), late.bought)
-        if epoch - best_epoch >= PATIENCE:
-            break
-    for _ in _epochs(initial, lists, best_epoch):
-        pass
-    initial.get_buffer("calibration").copy_(calibration)
-    told |= {"epochs": best_epoch, "reranked": (best.recall, best.mrr), "calibration": calibration.tolist()}
-    return initial.eval().requires_grad_(False), told
+    reranker = Reranker(config.unit_count, weights, features.mean(0), features.std(0).clamp(min=1e-3))
+    trial = copy.deepcopy(reranker)
+    _train(trial, early)
+    with torch.no_grad():
+        clicks, purchases = trial(late.features)
+    before, after = _judge(late.features @ weights, late.place), _judge(clicks, late.place)
+    told: dict[str, Any] = {"weighted": (before.recall, before.mrr), "reranked": (after.recall, after.mrr)}
+    if late.bought.any():
+        calibration = platt(purchases, late.bought)
+        reranker.get_buffer("calibration").copy_(calibration)
+        told["calibration"] = calibration.tolist()
+        told["ece"] = calibration_error(torch.sigmoid(purchases * calibration[0] + calibration[1]), late.bought)
+    _train(reranker, lists)
+    if before.recall + before.mrr > after.recall + after.mrr:
+        reranker.forget_clicks(weights)
+    return reranker.eval().requires_grad_(False), told
 
 
-def _epochs(reranker: Reranker, lists: Lists, count: int) -> Iterator[None]:
-    """Train for `count` epochs; yields after each."""
-    optimizer = torch.optim.AdamW(reranker.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
-    C = lists.features.shape[1]
-    for _ in range(count):
-        for rows in torch.randperm(len(lists.place)).split(ROWS_PER_BATCH):
-            clicks, purchases = reranker(lists.features[rows])
-            # Of a list without its target nothing is learnt about clicks: what lies outside is not ranked.
-            loss = functional.cross_entropy(clicks, torch.where(lists.place[rows] < C, lists.place[rows], -100))
-            if lists.bought.any():
-                loss = loss + functional.binary_cross_entropy_with_logits(purchases, lists.bought[rows])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-        yield
+def _train(reranker: Reranker, lists: Lists) -> None:
+    optimizer = torch.optim.AdamW(reranker.parameters(), lr=SCHEDULE.learning_rate, weight_decay=SCHEDULE.weight_decay)
+    C, N = lists.features.shape[1], len(lists.place)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, schedule(SCHEDULE, EPOCHS * math.ceil(N / ROWS_PER_BATCH)))
+    with Progress() as progress:
+        for _ in progress.track(range(EPOCHS), description="reranking"):
+            for rows in torch.randperm(N).split(ROWS_PER_BATCH):
+                clicks, purchases = reranker(lists.features[rows])
+                # Of a list without its target nothing is learnt about clicks: what lies outside is not ranked.
+                loss = functional.cross_entropy(clicks, torch.where(lists.place[rows] < C, lists.place[rows], -100))
+                if lists.bought.any():
+                    loss = loss + functional.binary_cross_entropy_with_logits(purchases, lists.bought[rows])
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                scheduler.step()
 
 
 def _judge(scores: Tensor, place: Tensor) -> Quality:

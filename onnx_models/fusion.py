@@ -81,12 +81,17 @@ class Reranker(nn.Module):
         self.click, self.click_straight = nn.Linear(unit_count, 1, bias=False), nn.Linear(F, 1, bias=False)
         self.purchase, self.purchase_straight = nn.Linear(unit_count, 1, bias=False), nn.Linear(F, 1)
         self.register_buffer("calibration", torch.tensor([1.0, 0.0]))  # of the purchase logit: times, plus
+        self.forget_clicks(weights)
         with torch.no_grad():
-            self.click_straight.weight.copy_(weights * deviation)
-            self.click.weight.zero_()
             self.purchase.weight.zero_()
             self.purchase_straight.weight.zero_()
             self.purchase_straight.bias.fill_(RARE)
+
+    @torch.no_grad()  # type: ignore[untyped-decorator, unused-ignore]
+    def forget_clicks(self, weights: Tensor) -> None:
+        """Make the click scores the sum of the features by `weights` (F,), but for a constant."""
+        self.click_straight.weight.copy_(weights * self.get_buffer("deviation"))
+        self.click.weight.zero_()
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Return click scores and purchase logits (B, C) for features (B, C, F)."""
@@ -140,9 +145,13 @@ class Fusion(nn.Module):
         newest = newest_of_its_item(item_seq)[torch.arange(B), seq_len - 1]
         same = (column[:, :, None] == (item_seq + is_new)[:, None, :]) * newest[:, None, :]  # (B, C, T)
         padded = functional.pad(known, (0, 0, 0, M + 1))
-        rows = torch.cat([table, new_items])
+
+        def vectors(numbers: Tensor) -> Tensor:  # the table and the new items joined would be a copy of the table
+            new = numbers > V
+            return table[torch.where(new, 0, numbers)] + new_items[torch.where(new, numbers - V - 1, 0)]
+
         last = (item_seq + is_new).gather(1, seq_len[:, None] - 1)  # (B, 1)
-        near = (rows[column] @ rows[last[:, 0]][:, :, None])[:, :, 0]
+        near = (vectors(column) @ vectors(last).transpose(1, 2))[:, :, 0]
         length = torch.log(seq_len.float())[:, None].expand_as(near)
         told = [
             probable.gather(1, column),
