@@ -14,7 +14,7 @@ from export.models import MODELS, joined, sized
 from export.sessions import Split
 from export.training import Trained, TrainingConfig, train
 
-TOWERS = {"twin": "graph", "fusion": "graph"}  # models of two trainings of another, of which only the seed differs
+TOWERS = {"twin": ("gnn", 2), "fusion": ("gnn", 1)}  # models of so many trainings of another, with seeds of their own
 NAMES = (*MODELS, *TOWERS, "neighbours", "rules")
 
 
@@ -50,17 +50,16 @@ def build(name: str, split: Split, options: Options) -> Built:
         made = counted[name](split)
         shape = Shape(0, made.config.max_length, made.config.candidate_count)
         return Built(made.model, shape, {"model": asdict(made.config), "choices": made.choices})
-    base = TOWERS.get(name, name)
+    base, tower_count = TOWERS.get(name, (name, 1))
     config = sized(MODELS[base], split.item_count)
-    seeds = (2 * options.seed, 2 * options.seed + 1) if name in TOWERS else (options.seed,)
     both = []
-    for seed in seeds:
+    for seed in range(options.seed * tower_count, (options.seed + 1) * tower_count):
         folder = options.runs / f"{base}-{split.name}-{seed}"
         both.append(train(split, config, TrainingConfig(seed=seed), folder, options.device))
     fitted, whole = zip(*both, strict=True)
     candidate_count = min(config.candidate_count, split.item_count)
     served = joined([each.model for each in whole], candidate_count)
-    shape = Shape(config.ranker.hidden_dim * len(seeds), config.ranker.max_length, candidate_count)
+    shape = Shape(config.ranker.hidden_dim * tower_count, config.ranker.max_length, candidate_count)
     told = {"model": asdict(config), "towers": [_course(each) for each in whole]}
     if name != "fusion":
         return Built(served, shape, told, whole)

@@ -55,16 +55,16 @@ def test_a_counted_model_chooses_is_served_and_ranks(
 
 def test_the_fusion_is_fitted_and_served(split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     quick = replace(SessionRankerConfig(), hidden_dim=16, head_count=2, max_length=10)
-    monkeypatch.setitem(MODELS, "graph", replace(MODELS["graph"], ranker=quick))
+    monkeypatch.setitem(MODELS, "gnn", replace(MODELS["gnn"], ranker=quick))
     monkeypatch.setattr(builds, "sized", lambda config, _: config)
     monkeypatch.setattr(builds, "TrainingConfig", partial(TrainingConfig, step_count=40))
     built = build("fusion", split, Options(tmp_path / "runs", torch.device("cpu"), seed=0))
-    assert built.shape == Shape(32, 10, 60)
+    assert built.shape == Shape(16, 10, 60)
     _write(tmp_path, "fusion-ring", split, built, _popular())
     assert evaluate(Served(tmp_path), split.test).recall_at_10 > 0.8
     items, _, vector = SessionModel(tmp_path).next_items([7, 8])
     assert items[0] == 9
-    assert vector.shape == (32,)
+    assert vector.shape == (16,)
 
 
 def test_a_ranker_is_served(split: Split, tmp_path: Path) -> None:
