@@ -16,7 +16,7 @@ from export.builds import Built, Options, Shape, build
 from export.counted import Counted, neighbours_model, rules_model
 from export.models import MODELS
 from export.quality import Served, evaluate
-from export.sessions import Sessions, Split
+from export.sessions import Orders, Sessions, Split
 from export.training import TrainingConfig
 from onnx_models.session_ranker import ServedRanker, SessionRanker, SessionRankerConfig
 from streaming.scoring.model import SessionModel
@@ -58,6 +58,9 @@ def test_the_fusion_is_fitted_and_served(split: Split, tmp_path: Path, monkeypat
     monkeypatch.setitem(MODELS, "gnn", replace(MODELS["gnn"], ranker=quick))
     monkeypatch.setattr(builds, "sized", lambda config, _: config)
     monkeypatch.setattr(builds, "TrainingConfig", partial(TrainingConfig, step_count=40))
+    # Every other session buys its last item at its end.
+    orders = [(n, len(items), int(items[-1])) for n, items in enumerate(split.train) if n % 2]
+    split = replace(split, orders=Orders.of(orders))
     built = build("fusion", split, Options(tmp_path / "runs", torch.device("cpu"), seed=0))
     assert built.shape == Shape(16, 10, 60)
     _write(tmp_path, "fusion-ring", split, built, _popular())
@@ -65,6 +68,13 @@ def test_the_fusion_is_fitted_and_served(split: Split, tmp_path: Path, monkeypat
     items, _, vector = SessionModel(tmp_path).next_items([7, 8])
     assert items[0] == 9
     assert vector.shape == (16,)
+    served = Served(tmp_path)
+    assert served.tells_purchase
+    candidates, purchase = served.purchases(np.array([[7, 8]]))
+    assert 0 <= purchase.min() < purchase.max() <= 1
+    last = purchase[candidates == 8]
+    assert last > np.median(purchase)  # the last item may be bought, most others never are
+    assert 0 < built.told["fusion"]["ece"] < 0.02
 
 
 def test_a_ranker_is_served(split: Split, tmp_path: Path) -> None:
