@@ -31,8 +31,8 @@ NEIGHBOURS_WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.45, 0.7, 1.0)
 RULES_WEIGHTS = (0.0, 0.05, 0.1, 0.2, 0.35)
 NEWEST_SHARE = 0.1  # of the sessions, whose interactions are counted beside those of all
 ORDERS_BEFORE = 20.0  # interactions at the shop's rate of orders that are added to those of each item
-HELD_OUT_SHARE = 0.2  # of the lists, the last ones, on which the network must be better than the weighted sum
-EPOCHS, ROWS_PER_BATCH = 15, 256
+FOLDS = 4  # of the lists, in time: each is judged by a network trained on the others
+EPOCHS, STEPS, ROWS_PER_BATCH = 15, 600, 256  # as many epochs as give so many steps, and no fewer than so many
 SCHEDULE = TrainingConfig(learning_rate=3e-3, weight_decay=1e-3)
 
 
@@ -124,38 +124,41 @@ def _lists(fusion: Fusion, examples: list[Example]) -> Lists:
 
 
 def _fit(lists: Lists, config: FusionConfig) -> tuple[Reranker, dict[str, Any]]:
-    """Return the network, trained on all lists, and calibrated by one that has not seen the held-out lists.
+    """Return the network, trained on all lists, and calibrated by networks that had not seen what they are judged on.
 
-    Where that one is no better there than the weighted sum, the network is left as that sum.
+    Where those rank no better than the weighted sum, the network ranks as that sum.
     """
-    cut = int(len(lists.place) * (1 - HELD_OUT_SHARE))
-    early, late = Lists(*(each[:cut] for each in lists)), Lists(*(each[cut:] for each in lists))
     features = lists.features.flatten(0, 1)
     weights = weights_of(config)
-    reranker = Reranker(config.unit_count, weights, features.mean(0), features.std(0).clamp(min=1e-3))
-    trial = copy.deepcopy(reranker)
-    _train(trial, early)
-    with torch.no_grad():
-        clicks, purchases = trial(late.features)
-    before, after = _judge(late.features @ weights, late.place), _judge(clicks, late.place)
+    untrained = Reranker(config.unit_count, weights, features.mean(0), features.std(0).clamp(min=1e-3))
+    fold = torch.arange(len(lists.place)) * FOLDS // len(lists.place)
+    clicks, purchases = torch.empty(lists.bought.shape), torch.empty(lists.bought.shape)
+    for n in range(FOLDS):
+        others = _trained(untrained, Lists(*(each[fold != n] for each in lists)))
+        with torch.no_grad():
+            clicks[fold == n], purchases[fold == n] = others(lists.features[fold == n])
+    before, after = _judge(lists.features @ weights, lists.place), _judge(clicks, lists.place)
     told: dict[str, Any] = {"weighted": (before.recall, before.mrr), "reranked": (after.recall, after.mrr)}
-    if late.bought.any():
-        calibration = platt(purchases, late.bought)
-        reranker.get_buffer("calibration").copy_(calibration)
-        told["calibration"] = calibration.tolist()
-        told["ece"] = calibration_error(torch.sigmoid(purchases * calibration[0] + calibration[1]), late.bought)
-    _train(reranker, lists)
+    reranker = _trained(untrained, lists)
     if before.recall + before.mrr > after.recall + after.mrr:
         reranker.forget_clicks(weights)
+    if lists.bought.any():
+        calibration = platt(purchases, lists.bought)
+        reranker.get_buffer("calibration").copy_(calibration)
+        told["calibration"] = calibration.tolist()
+        told["ece"] = calibration_error(torch.sigmoid(purchases * calibration[0] + calibration[1]), lists.bought)
     return reranker.eval().requires_grad_(False), told
 
 
-def _train(reranker: Reranker, lists: Lists) -> None:
+def _trained(untrained: Reranker, lists: Lists) -> Reranker:
+    reranker = copy.deepcopy(untrained)
     optimizer = torch.optim.AdamW(reranker.parameters(), lr=SCHEDULE.learning_rate, weight_decay=SCHEDULE.weight_decay)
     C, N = lists.features.shape[1], len(lists.place)
-    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, schedule(SCHEDULE, EPOCHS * math.ceil(N / ROWS_PER_BATCH)))
+    steps = math.ceil(N / ROWS_PER_BATCH)
+    epochs = max(EPOCHS, math.ceil(STEPS / steps))
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, schedule(SCHEDULE, epochs * steps))
     with Progress() as progress:
-        for _ in progress.track(range(EPOCHS), description="reranking"):
+        for _ in progress.track(range(epochs), description="reranking"):
             for rows in torch.randperm(N).split(ROWS_PER_BATCH):
                 clicks, purchases = reranker(lists.features[rows])
                 # Of a list without its target nothing is learnt about clicks: what lies outside is not ranked.
@@ -166,6 +169,7 @@ def _train(reranker: Reranker, lists: Lists) -> None:
                 loss.backward()
                 optimizer.step()
                 scheduler.step()
+    return reranker
 
 
 def _judge(scores: Tensor, place: Tensor) -> Quality:
