@@ -268,6 +268,8 @@ def generated(
             ranking = functional.cross_entropy(logits.scatter_add(1, own, ranked.repeat), batch.target)
 
             new = torch.isin(batch.target, items)
+            if not new.any():  # of a small batch: there is nothing to discriminate
+                continue
             where, asked = torch.searchsorted(items, batch.target[new]), ranked.vector[new].detach()
             other = warm[torch.randint(len(warm), where.shape)]
             of_real = discriminator(asked, real[where])
