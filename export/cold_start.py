@@ -28,14 +28,13 @@ from torch.nn import functional
 from export.models import MODELS, Model, sized
 from export.sessions import Sessions, Split
 from export.splits import jdata_views
-from export.to_onnx import ParityError
+from export.to_onnx import OPSET, ParityError
 from export.training import Batches, TrainingConfig, train
 from features.datasets.files import DatasetError
 from onnx_models.cold_start import Discriminator, Generator, GeneratorConfig
 from onnx_models.session_ranker import NEVER
 
 CUTOFF = 20
-OPSET = 18
 TOLERANCE = 1e-4
 RELATIVES = 10  # items whose mean is the vector of a new one
 RIDGES = (0.3, 1.0, 3.0, 10.0, 30.0)
@@ -302,7 +301,10 @@ class Way(NamedTuple):
 
 
 def best_level(teacher: Teacher, vectors: Tensor, sessions: Sessions, least_warm: float) -> tuple[float, Judged]:
-    """Return the level of the best mixed figures at which known targets are hit as often as without new items."""
+    """Return the level of the best mixed figures at which known targets are hit as often as without new items.
+
+    Where there is none, it is the lowest level.
+    """
     judged = [(level, judge(teacher, vectors, level, sessions)) for level in LEVELS]
     allowed = [(level, each) for level, each in judged if each.warm[0] >= least_warm] or judged[:1]
     return max(allowed, key=lambda each: sum(each[1].mixed))

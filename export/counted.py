@@ -10,7 +10,7 @@ from rich.progress import Progress
 from torch import nn
 
 from export.cooccurrence import item_graph
-from export.quality import MISS, ranks
+from export.quality import CUTOFF, MISS, ranks
 from export.session_index import session_index
 from export.sessions import NO_ORDERS, Orders, Sessions, Split
 from onnx_models.session_neighbours import SessionNeighbours, SessionNeighboursConfig
@@ -104,11 +104,8 @@ def _choose(
 
 def examples_of(sessions: Sessions, count: int, orders: Orders = NO_ORDERS) -> list[Example]:
     """Return about `count` prefixes, what came next and what was bought, spread over the sessions."""
-    bought: dict[int, list[tuple[int, int]]] = {}
-    for session, place, item in zip(orders.session.tolist(), orders.place.tolist(), orders.item.tolist(), strict=True):
-        bought.setdefault(session, []).append((place, item))
     every = [
-        Example(session[:end].tolist(), int(session[end]), {item for at, item in bought.get(n, []) if at >= end})
+        Example(session[:end].tolist(), int(session[end]), orders.bought(n, end))
         for n, session in enumerate(sessions)
         for end in range(1, len(session))
     ]
@@ -131,5 +128,5 @@ def _judge(model: Any, examples: list[Example]) -> float:
         items, scores, _ = model(item_seq, seq_len, torch.zeros(1, 0))
         rank.append(ranks(items.numpy(), scores.numpy(), target.numpy()))
     every = np.concatenate(rank)
-    hit = every <= 20
+    hit = every <= CUTOFF
     return float(hit.mean() + (hit / np.where(every == MISS, 1, every)).mean())

@@ -140,7 +140,8 @@ def _fit(lists: Lists, config: FusionConfig) -> tuple[Reranker, dict[str, Any]]:
     before, after = _judge(lists.features @ weights, lists.place), _judge(clicks, lists.place)
     told: dict[str, Any] = {"weighted": (before.recall, before.mrr), "reranked": (after.recall, after.mrr)}
     reranker = _trained(untrained, lists)
-    if before.recall + before.mrr > after.recall + after.mrr:
+    told["ranked_by"] = "network" if after.recall + after.mrr >= before.recall + before.mrr else "weighted sum"
+    if told["ranked_by"] == "weighted sum":
         reranker.forget_clicks(weights)
     if lists.bought.any():
         calibration = platt(purchases, lists.bought)

@@ -44,6 +44,13 @@ class Scorer(Protocol):
         """Return top_items and top_logits (B, K) for item_seq (B, T)."""
 
 
+class PurchaseScorer(Protocol):
+    max_length: int
+
+    def purchases(self, item_seq: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Return top_items (B, K), and how likely the rest of each session buys them."""
+
+
 class Served:
     """A model as the job runs it: onnxruntime, one thread, on the exported artifact."""
 
@@ -85,7 +92,7 @@ class OrderFigures(msgspec.Struct, frozen=True):
 def evaluate_orders(score: Scorer, test: Sessions, orders: Orders) -> OrderFigures:
     sessions = list(test)
     hits = []
-    for session, place, item in zip(orders.session.tolist(), orders.place.tolist(), orders.item.tolist(), strict=True):
+    for session, place, item in orders:
         known = sessions[session][:place]
         known = known[known > 0][-score.max_length :]
         if not len(known):
@@ -97,12 +104,9 @@ def evaluate_orders(score: Scorer, test: Sessions, orders: Orders) -> OrderFigur
 
 
 def purchase_outcomes(
-    served: Served, test: Sessions, orders: Orders
+    served: PurchaseScorer, test: Sessions, orders: Orders
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return (N, K): how likely a purchase of each candidate of each example was said to be, and whether it came."""
-    bought: dict[int, list[tuple[int, int]]] = {}
-    for session, place, item in zip(orders.session.tolist(), orders.place.tolist(), orders.item.tolist(), strict=True):
-        bought.setdefault(session, []).append((place, item))
     said, came = [], []
     for n, session in enumerate(test):
         for end in range(1, len(session)):
@@ -110,7 +114,7 @@ def purchase_outcomes(
             if len(known):
                 items, purchase = served.purchases(known[None])
                 said.append(purchase[0])
-                came.append(np.isin(items[0], [item for at, item in bought.get(n, []) if at >= end]))
+                came.append(np.isin(items[0], list(orders.bought(n, end))))
     return np.stack(said), np.stack(came).astype(np.float32)
 
 

@@ -1,7 +1,9 @@
 """Sessions as arrays of item numbers: what models are trained and judged on."""
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +35,10 @@ class Sessions:
     def __iter__(self) -> Iterator[NDArray[np.int64]]:
         return iter(np.split(self.items, self.starts[1:-1]))
 
+    def fingerprint(self) -> str:
+        """Return what tells these sessions from others."""
+        return hashlib.sha256(self.items.tobytes() + self.starts.tobytes()).hexdigest()
+
     @property
     def lengths(self) -> NDArray[np.int64]:
         return np.diff(self.starts)
@@ -57,6 +63,21 @@ class Orders:
 
     def __len__(self) -> int:
         return len(self.item)
+
+    def bought(self, session: int, place: int) -> set[int]:
+        """Return what `session` buys after its first `place` interactions."""
+        return {item for at, item in self._by_session.get(session, []) if at >= place}
+
+    @cached_property
+    def _by_session(self) -> dict[int, list[tuple[int, int]]]:
+        found: dict[int, list[tuple[int, int]]] = {}
+        for session, place, item in self:
+            found.setdefault(session, []).append((place, item))
+        return found
+
+    def __iter__(self) -> Iterator[tuple[int, int, int]]:
+        """Yield session, place and item of each."""
+        return zip(self.session.tolist(), self.place.tolist(), self.item.tolist(), strict=True)
 
     def within(self, first: int, end: int) -> "Orders":
         """Return those of sessions `first` … `end` - 1, numbered from 0."""

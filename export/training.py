@@ -241,7 +241,7 @@ def _fit(
     optimizer = optimizer_of(model, config)
     # An epoch's last batches differ a little in number; the schedule ends within a step or two of its end.
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, schedule(config, steps * epochs))
-    course = Course({"model": repr(model_config), "training": repr(config), "sessions": len(sessions)})
+    course = Course({"model": repr(model_config), "training": repr(config), "sessions": sessions.fingerprint()})
     if checkpoint.is_file():
         saved = torch.load(checkpoint, weights_only=False, map_location=device)
         if saved["course"].config == course.config:
@@ -285,7 +285,7 @@ def _fit(
         model.load_state_dict(course.best)
         chosen = Trained(model, config, course.best_epoch, course.best_offset, course.steps, course.validation)
     with torch.no_grad():
-        model.ranker.repeat_bias += chosen.offset
+        model.ranker.repeat.bias += chosen.offset
     return Trained(model.cpu().eval(), config, chosen.epochs, chosen.offset, chosen.losses, chosen.validation)
 
 

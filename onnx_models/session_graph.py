@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from onnx_models.session_ranker import NEVER, Ranked, SessionRankerConfig, newest_of_its_item
+from onnx_models.session_ranker import NEVER, Ranked, RepeatChannel, SessionRankerConfig, newest_of_its_item
 
 
 class SessionGraph(nn.Module):
@@ -34,10 +34,7 @@ class SessionGraph(nn.Module):
         self.pool_query, self.pool_key, self.pool = nn.Linear(D, D), nn.Linear(D, D, bias=False), nn.Linear(D, 1)
         self.pool_bias = nn.Parameter(-0.3 * torch.arange(config.distance_count, dtype=torch.float32))
         self.newest = nn.Linear(D, D)
-        self.repeat_query = nn.Linear(D, config.repeat_dim, bias=False)
-        self.repeat_key = nn.Linear(D, config.repeat_dim, bias=False)
-        self.repeat_level = nn.Linear(D, 1, bias=False)
-        self.repeat_bias = nn.Parameter(torch.zeros(config.distance_count))
+        self.repeat = RepeatChannel(config)
 
     def forward(self, item_seq: Tensor, rows: Tensor, item_vectors: Tensor) -> Ranked:
         """Return what rows of sessions ask for; see `SessionRanker.forward`."""
@@ -62,9 +59,8 @@ class SessionGraph(nn.Module):
         scores = scores + self.pool_bias[far] + torch.where(there, 0.0, NEVER)
         pooled = (torch.softmax(scores, dim=1)[:, None, :] @ items)[:, 0]
         vector = functional.normalize(pooled + self.newest(last), dim=1)
-        repeat = (self.repeat_key(hidden) @ self.repeat_query(last)[:, :, None])[:, :, 0]
-        repeat = repeat / math.sqrt(self.config.repeat_dim) + self.repeat_level(last) + self.repeat_bias[far]
-        return Ranked(vector, repeat * newest_of_its_item(item_seq)[session, place])
+        newest = newest_of_its_item(item_seq)[session, place]
+        return Ranked(vector, self.repeat(last, self.repeat.key(hidden), far, newest))
 
 
 def first_of_its_item(item_seq: Tensor) -> Tensor:

@@ -68,6 +68,25 @@ class Block(nn.Module):
         return z
 
 
+class RepeatChannel(nn.Module):
+    """Lifts the items of the session itself."""
+
+    def __init__(self, config: SessionRankerConfig) -> None:
+        super().__init__()
+        D = config.hidden_dim
+        self.query, self.key = (nn.Linear(D, config.repeat_dim, bias=False) for _ in range(2))
+        self.level = nn.Linear(D, 1, bias=False)
+        self.bias = nn.Parameter(torch.zeros(config.distance_count))
+
+    def forward(self, row: Tensor, keys: Tensor, far: Tensor, newest: Tensor) -> Tensor:
+        """Return (P, T) what is added to the logit of the item at t, 0 where it is not the newest of its item.
+
+        `row` (P, D) asks, `keys` (P, T, repeat_dim) answer, `far` (P, T) says how far t lies back, clipped.
+        """
+        asked = (keys @ self.query(row)[:, :, None])[:, :, 0] / math.sqrt(keys.shape[2])
+        return (asked + self.level(row) + self.bias[far]) * newest
+
+
 class SessionRanker(nn.Module):
     def __init__(self, config: SessionRankerConfig) -> None:
         super().__init__()
@@ -79,10 +98,7 @@ class SessionRanker(nn.Module):
         self.pool_query, self.pool_key = nn.Linear(D, D, bias=False), nn.Linear(D, D, bias=False)
         self.pool_bias = nn.Parameter(-0.3 * torch.arange(config.distance_count, dtype=torch.float32))
         self.newest = nn.Linear(D, D)
-        self.repeat_query = nn.Linear(D, config.repeat_dim, bias=False)
-        self.repeat_key = nn.Linear(D, config.repeat_dim, bias=False)
-        self.repeat_level = nn.Linear(D, 1, bias=False)
-        self.repeat_bias = nn.Parameter(torch.zeros(config.distance_count))
+        self.repeat = RepeatChannel(config)
 
     def forward(self, item_seq: Tensor, rows: Tensor, item_vectors: Tensor) -> Ranked:
         """Return what rows of sessions ask for.
@@ -109,9 +125,8 @@ class SessionRanker(nn.Module):
         scores = scores + self.pool_bias[far] + torch.where(unseen, NEVER, 0.0)
         pooled = (torch.softmax(scores, dim=-1)[:, None, :] @ items[session])[:, 0]
         vector = functional.normalize(pooled + self.newest(row), dim=-1)
-        repeat = (self.repeat_key(hidden)[session] @ self.repeat_query(row)[:, :, None])[:, :, 0]
-        repeat = repeat / math.sqrt(self.config.repeat_dim) + self.repeat_level(row) + self.repeat_bias[far]
-        return Ranked(vector, repeat * newest_of_its_item(item_seq)[session, place])
+        newest = newest_of_its_item(item_seq)[session, place]
+        return Ranked(vector, self.repeat(row, self.repeat.key(hidden)[session], far, newest))
 
 
 class ServedRanker(nn.Module):

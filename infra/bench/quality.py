@@ -8,8 +8,8 @@ import msgspec
 from rich.console import Console
 
 from export.quality import Served, evaluate
-from export.splits import test_sessions
-from onnx_models.artifact import GRAPH, ArtifactError, read_items
+from export.splits import srgnn, test_sessions
+from onnx_models.artifact import GRAPH, ArtifactError, read_items, read_manifest, vocabulary_hash
 
 ROOT = Path(__file__).parents[2]
 PYTHON = ROOT / ".venv-train" / "bin" / "python"
@@ -30,10 +30,12 @@ def folder_of(model: str, data: Path, may_train: bool) -> Path:
     if named.is_dir():
         return named
     folder = MODELS / f"{model}-{data.name}"
-    if folder.is_dir():
+    # Another split's folder may have the same name.
+    if folder.is_dir() and read_manifest(folder).vocabulary_hash == vocabulary_hash(srgnn(data).ids):
         return folder
     if not may_train:
-        msg = f"no model in {named} or {folder}; name the folder of an artifact, or train one with --train"
+        found = f"that in {folder} is of another split" if folder.is_dir() else f"there is none in {folder}"
+        msg = f"no model of {data}: {found}; name the folder of an artifact, or train one with --train"
         raise TrainingError(msg)
     _run("export", model, "--data", "srgnn", "--data-dir", str(data), "--out", str(folder))
     return folder

@@ -8,11 +8,12 @@ import polars as pl
 import pytest
 from numpy.typing import NDArray
 
-from export.quality import MISS, Figures, Served, evaluate, ranks
-from export.sessions import Sessions
+from export.quality import MISS, Figures, Served, evaluate, evaluate_orders, purchase_outcomes, ranks
+from export.sessions import Orders, Sessions
 from export.splits import TEST, TRAIN, srgnn
 from features.datasets.files import DatasetError
-from onnx_models.artifact import ArtifactError
+from infra.bench import quality as bench
+from onnx_models.artifact import ArtifactError, read_manifest, vocabulary_hash, write_manifest
 
 ARTIFACT = Path(__file__).parents[2] / "onnx_models" / "artifacts" / "generator"
 
@@ -36,6 +37,44 @@ class Fixed:
     def __call__(self, item_seq: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         shape = (len(item_seq), 30)
         return np.broadcast_to(np.arange(1, 31), shape), np.broadcast_to(-np.arange(30, dtype=np.float32), shape)
+
+
+def test_an_order_is_a_hit_where_its_item_was_among_twenty_before_it() -> None:
+    sessions = Sessions.of([[9, 2, 15], [3, 0], [0, 4]])
+    # Of rank 2, 25, 3 after an unknown item, and after nothing that is known.
+    orders = Orders.of([(0, 1, 2), (0, 3, 25), (1, 2, 3), (2, 1, 4)])
+    figures = evaluate_orders(Fixed(), sessions, orders)
+    assert (figures.hit_rate_at_20, figures.orders) == (0.5, 4)
+
+
+def test_a_purchase_comes_true_in_what_is_left_of_its_own_session() -> None:
+    class Said:
+        max_length = 5
+
+        def purchases(self, item_seq: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+            return np.array([[1, 2, 3]]), np.array([[0.1, 0.2, 0.3]], dtype=np.float32)
+
+    said, came = purchase_outcomes(Said(), Sessions.of([[5, 6, 7], [8, 9]]), Orders.of([(0, 1, 2), (1, 2, 3)]))
+    assert said.shape == (3, 3)
+    assert came.tolist() == [[0, 1, 0], [0, 0, 0], [0, 0, 1]]
+
+
+def test_a_model_of_another_split_of_the_same_name_is_not_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench, "MODELS", tmp_path / "models")
+    for place, item in (("a", 1), ("b", 2)):
+        (tmp_path / place / "split").mkdir(parents=True)
+        told = pl.DataFrame({"session_idx": [1, 1], "pos": [0, 1], "item_id": [item, 3]})
+        told.write_parquet(tmp_path / place / "split" / TRAIN)
+        told.write_parquet(tmp_path / place / "split" / TEST)
+    folder = tmp_path / "models" / "graph-split"
+    folder.mkdir(parents=True)
+    manifest = msgspec.structs.replace(read_manifest(ARTIFACT), vocabulary_hash=vocabulary_hash(["", "1", "3"]))
+    write_manifest(folder, manifest)
+    assert bench.folder_of("graph", tmp_path / "a" / "split", may_train=False) == folder
+    with pytest.raises(bench.TrainingError, match="of another split"):
+        bench.folder_of("graph", tmp_path / "b" / "split", may_train=False)
 
 
 def test_figures_are_those_of_all_prefixes_and_what_is_unknown_is_a_miss() -> None:
