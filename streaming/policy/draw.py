@@ -1,0 +1,178 @@
+"""How a slate is drawn: slot by slot, each pick with an exact probability. Pure numpy.
+
+At a slot, every candidate i that is left has
+
+    u(i) = score(i) - diversity * max over the picks j so far of cos(i, j)
+
+(Carbonell & Goldstein 1998, "The use of MMR, diversity-based reranking for reordering documents", with a weight beside
+the score in place of a mixture). The greedy pick g has the highest u. One that explores is drawn from
+
+    q(i) = (1 - epsilon) * softmax((u + bonus) / temperature)(i) + epsilon / number left
+
+so that with the rate x of exploration the pick's propensity, given the picks before it, is
+
+    p(i) = (1 - x) * [i = g] + x * q(i)
+
+until `allowance` picks that are not the greedy one have been made; from there on p(g) = 1. The propensity of a slate is
+the product over its slots.
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import floor
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+Choose = Callable[[int, int, Floats | None, Floats], int]  # slot, greedy, weights (K,) if it may explore, left (K,)
+
+BONUS_AT_MOST = 5.0
+TEMPERATURE_AT_LEAST = 0.01  # above 0: BONUS_AT_MOST over it is an exponent that a double still has
+
+
+@dataclass(frozen=True, slots=True)
+class Exploration:
+    """How far a slate may leave the greedy one."""
+
+    rate: float = 0.0  # chance that a slot explores, in [0, 1]
+    temperature: float = 0.1  # 0, or from TEMPERATURE_AT_LEAST; in the unit of the scores
+    epsilon: float = 0.0  # share of what explores that is drawn evenly, in [0, 1]
+    allowance: int = 0  # picks of the slate that may differ from the greedy one
+
+
+class Draw(NamedTuple):
+    picks: list[int]  # positions among the candidates, slot by slot
+    propensities: list[float]  # of each pick, given those before it
+    explored: list[bool]  # whether it is another than the greedy pick
+
+
+def uniforms(seed: str, count: int) -> Floats:
+    """Return `count` numbers in [0, 1) that depend on `seed` alone, on every machine and for ever."""
+    raw = hashlib.shake_256(seed.encode()).digest(8 * count)
+    return (np.frombuffer(raw, "<u8") >> np.uint64(11)) * 2.0**-53
+
+
+def allowance(budget: float, size: int, before: int) -> int:
+    """Return how many picks of a slate of `size` may explore, after `before` slates of the same shopper.
+
+    Those of all slates together are never more than `budget` times all picks, after however many slates.
+    """
+    return floor(budget * size * (before + 1)) - floor(budget * size * before)
+
+
+def draw(
+    scores: Floats,
+    content: Floats,
+    size: int,
+    diversity: float,
+    exploration: Exploration,
+    bonus: Floats | None,
+    random: Floats,
+) -> Draw:
+    """Return a slate of up to `size` candidates.
+
+    Args:
+        scores: (K,) finite.
+        content: (K, D), rows of length 1, or 0 for a candidate that is like no other.
+        size: number of slots.
+        diversity: what a candidate that is the same as a pick loses of its score.
+        exploration: how far the slate may leave the greedy one.
+        bonus: (K,) in [0, BONUS_AT_MOST], for what is not known well; None for none.
+        random: (2 * size,) in [0, 1): two for each slot.
+    """
+    coins = random.tolist()
+
+    def choose(slot: int, greedy: int, weights: Floats | None, left: Floats) -> int:
+        if weights is None or coins[2 * slot] >= exploration.rate:
+            return greedy
+        return _weighted(weights, left, exploration.epsilon, coins[2 * slot + 1])
+
+    return _slots(scores, content, min(size, len(scores)), diversity, exploration, bonus, choose)
+
+
+def propensities(
+    picks: Sequence[int],
+    scores: Floats,
+    content: Floats,
+    diversity: float,
+    exploration: Exploration,
+    bonus: Floats | None,
+) -> list[float]:
+    """Return how likely `draw` makes each of `picks`, given those before it."""
+    return _slots(scores, content, len(picks), diversity, exploration, bonus, lambda slot, *_: picks[slot]).propensities
+
+
+def _slots(
+    scores: Floats,
+    content: Floats,
+    size: int,
+    diversity: float,
+    exploration: Exploration,
+    bonus: Floats | None,
+    choose: Choose,
+) -> Draw:
+    rate, temperature, epsilon = exploration.rate, exploration.temperature, exploration.epsilon
+    explores = rate > 0 and exploration.allowance > 0
+    highest_bonus = 0.0 if bonus is None or not len(bonus) else float(bonus.max())
+    alone = scores.copy()  # what a candidate is worth beside nothing; minus infinity once it is picked
+    hoped = alone.copy() if bonus is None else alone + bonus
+    utility, wished = alone, hoped
+    likeness = np.zeros(len(scores))
+    left = np.ones(len(scores))
+    picks: list[int] = []
+    chances: list[float] = []
+    explored: list[bool] = []
+    spent = 0
+    for slot in range(size):
+        greedy = int(utility.argmax())
+        if explores and spent < exploration.allowance:
+            # `wished` exceeds the greedy utility by the highest bonus at most, so no exponent is above 0.
+            weights = _softmax_weights(wished, float(utility[greedy]) + highest_bonus, temperature)
+            pick = choose(slot, greedy, weights, left)
+            even = epsilon / (len(scores) - slot)
+            chance = rate * ((1 - epsilon) * float(weights[pick]) / float(weights.sum()) + even)
+            chance += (1 - rate) * (pick == greedy)
+        else:
+            pick = choose(slot, greedy, None, left)
+            chance = float(pick == greedy)
+        picks.append(pick)
+        chances.append(chance)
+        explored.append(pick != greedy)
+        spent += pick != greedy
+        left[pick] = 0.0
+        alone[pick] = hoped[pick] = -np.inf
+        if diversity and slot < size - 1:
+            np.maximum(likeness, content @ content[pick], out=likeness)
+            loss = diversity * likeness
+            utility = alone - loss
+            if explores:
+                wished = hoped - loss
+    return Draw(picks, chances, explored)
+
+
+def _softmax_weights(wished: Floats, top: float, temperature: float) -> Floats:
+    """Return (K,) what softmax(wished / temperature) is proportional to; at temperature 0 all on the highest."""
+    if temperature == 0:
+        weights = np.zeros(len(wished))
+        weights[int(wished.argmax())] = 1.0
+        return weights
+    exponents = wished - top
+    exponents *= 1.0 / temperature
+    made: Floats = np.exp(exponents, out=exponents)
+    return made
+
+
+def _weighted(weights: Floats, left: Floats, epsilon: float, coin: float) -> int:
+    """Return the candidate that the `coin` in [0, 1) falls on: epsilon of it evenly, the rest by weight."""
+    if coin < epsilon:
+        of, share = left, coin / epsilon
+    else:
+        of, share = weights, (coin - epsilon) / (1 - epsilon)
+    sums = of.cumsum()
+    drawn = int(sums.searchsorted(share * sums[-1], side="right"))
+    # Rounding may leave the last sum short of the whole; what lies there is the last that has any weight.
+    return drawn if drawn < len(of) and of[drawn] > 0 else int(np.flatnonzero(of)[-1])

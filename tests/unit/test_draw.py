@@ -1,0 +1,110 @@
+"""Slates as they are drawn: exact propensities, a budget that holds, and a seed that gives the same slate again."""
+
+from collections import Counter
+from itertools import permutations
+from math import prod
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streaming.policy.draw import Draw, Exploration, allowance, draw, propensities, uniforms
+
+DRAWS = 100_000
+
+
+def candidates(seed: int, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    content = rng.normal(size=(count, 3))
+    content /= np.linalg.norm(content, axis=1, keepdims=True)
+    return rng.uniform(size=count), content, rng.uniform(size=count)
+
+
+explorations = st.builds(
+    Exploration,
+    rate=st.floats(0, 1),
+    temperature=st.sampled_from([0.0, 0.01, 0.2, 3.0]),
+    epsilon=st.sampled_from([0.0, 0.1, 1.0]),
+    allowance=st.integers(0, 3),
+)
+
+
+@pytest.mark.parametrize(
+    ("diversity", "exploration"),
+    [
+        (0.0, Exploration(1.0, 0.3, 0.0, 3)),
+        (0.4, Exploration(0.7, 0.3, 0.1, 3)),
+        (0.4, Exploration(0.7, 0.3, 0.1, 1)),
+        (0.4, Exploration(0.5, 0.0, 0.3, 2)),
+    ],
+)
+def test_frequencies_of_many_draws_are_the_propensities(diversity: float, exploration: Exploration) -> None:
+    scores, content, bonus = candidates(3, 5)
+    random = np.random.default_rng(1).random((DRAWS, 6))
+    found = Counter(tuple(draw(scores, content, 3, diversity, exploration, bonus, each).picks) for each in random)
+    total = 0.0
+    for slate in permutations(range(5), 3):
+        chance = prod(propensities(slate, scores, content, diversity, exploration, bonus))
+        total += chance
+        # Five standard deviations of a binomial share: one slate of all these tests in 30,000 would miss it.
+        assert found[slate] / DRAWS == pytest.approx(chance, abs=5 * np.sqrt(chance * (1 - chance) / DRAWS) + 1e-12)
+    assert total == pytest.approx(1.0)
+
+
+@given(st.integers(0, 1000), st.integers(1, 30), st.integers(1, 25), st.sampled_from([0.0, 0.5]), explorations)
+def test_emitted_propensities_are_those_of_the_picks_and_the_allowance_holds(
+    seed: int, count: int, size: int, diversity: float, exploration: Exploration
+) -> None:
+    scores, content, bonus = candidates(seed, count)
+    made = draw(scores, content, size, diversity, exploration, bonus, uniforms(f"{seed}", 2 * size))
+    assert len(set(made.picks)) == len(made.picks) == min(size, count)
+    assert made.propensities == propensities(made.picks, scores, content, diversity, exploration, bonus)
+    assert all(0 < each <= 1 + 1e-12 for each in made.propensities)
+    assert sum(made.explored) <= exploration.allowance
+
+
+def test_without_exploration_a_slate_is_the_best_by_the_score_then_by_what_it_adds() -> None:
+    scores = np.array([1.0, 0.9, 0.8, 0.1])
+    content = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 0.0]])
+    plain = draw(scores, content, 3, 0.0, Exploration(), None, uniforms("a", 6))
+    assert plain == Draw([0, 1, 2], [1.0, 1.0, 1.0], [False, False, False])
+    diverse = draw(scores, content, 4, 0.5, Exploration(), None, uniforms("a", 8))
+    assert diverse.picks == [0, 2, 1, 3]
+
+
+def test_bonus_brings_what_is_not_known_well_forward_only_where_the_slate_explores() -> None:
+    scores, content, bonus = np.array([1.0, 0.0]), np.zeros((2, 1)), np.array([0.0, 5.0])
+    kept = draw(scores, content, 1, 0.0, Exploration(), bonus, np.array([0.25, 0.5]))
+    tried = draw(
+        scores, content, 1, 0.0, Exploration(rate=0.5, temperature=0.01, allowance=1), bonus, np.array([0.25, 0.5])
+    )
+    assert (kept.picks, tried.picks) == ([0], [1])
+    assert tried.propensities == [pytest.approx(0.5)]
+
+
+def test_steep_scores_and_a_low_temperature_stay_finite() -> None:
+    scores = np.array([400.0, 0.0, -400.0, -400.0])
+    how = Exploration(rate=1.0, temperature=0.01, allowance=4)
+    made = draw(scores, np.zeros((4, 1)), 4, 0.0, how, np.array([0.0, 5.0, 0.0, 0.0]), uniforms("b", 8))
+    assert all(np.isfinite(made.propensities))
+    assert made.picks[:2] == [0, 1]
+
+
+def test_seed_gives_the_same_numbers_everywhere() -> None:
+    first = uniforms("rec", 3)
+    assert first.tolist() == uniforms("rec", 3).tolist() != uniforms("other", 3).tolist()
+    # SHAKE-256 of "rec", 8 bytes each, little-endian, the upper 53 bits.
+    assert first[0] == 0.010711916854181824
+    many = uniforms("many", 20_000)
+    assert many.min() >= 0
+    assert many.max() < 1
+    assert many.mean() == pytest.approx(0.5, abs=0.01)
+
+
+@given(st.floats(0, 1), st.integers(1, 20), st.integers(1, 200))
+def test_budget_is_never_exceeded_after_any_number_of_slates(budget: float, size: int, slates: int) -> None:
+    spent = sum(allowance(budget, size, before) for before in range(slates))
+    assert spent <= budget * size * slates
+    assert spent > budget * size * slates - 1
+    assert all(0 <= allowance(budget, size, before) <= size for before in range(slates))
