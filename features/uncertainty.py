@@ -4,6 +4,18 @@ from math import log2
 
 from features.interest import Strongest
 
+EVIDENCE_HALF = 10  # interactions after which half of what there is to learn of a shopper counts as learnt
+
+
+def uncertainty(evidence_count: int, interest_drift: float | None) -> float:
+    """Return how little is known of a shopper, in [0, 1]: 1 for a new one, and more again when the interests change.
+
+    1 - known * (1 - drift^2) with known = evidence / (evidence + EVIDENCE_HALF). The square lets the everyday
+    difference of an hour from the rest count little, and one with nothing in common wholly.
+    """
+    known = evidence_count / (evidence_count + EVIDENCE_HALF)
+    return 1.0 - known * (1.0 - (interest_drift or 0.0) ** 2)
+
 
 def entropy(interest: Strongest) -> float | None:
     """Return the Shannon entropy of the kept weights, bits: 0 for one key, 3 for eight equal ones; None without any."""

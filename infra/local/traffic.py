@@ -41,7 +41,7 @@ class Traffic(Protocol):
 class ShopTraffic:
     """Shoppers of the simulated shop, who react to their slates; a tenth of them is shown popular items instead."""
 
-    turned = Policy(version=2, author="demo", relevance=0.3, price=1.0)
+    turned = Policy(version=2, author="demo", weights={"relevance": 0.3, "revenue": 1.0})
 
     def __init__(self, model: Path, seed: int) -> None:
         """Raises ArtifactError where the model was not trained on the shop."""
@@ -88,7 +88,7 @@ class ShopTraffic:
 class LogTraffic:
     """The last interactions of the JData log, as if it ended now. Nobody reacts: what they did is known."""
 
-    turned = Policy(version=2, author="demo", relevance=0.3, popularity=1.0)  # the log has no prices
+    turned = Policy(version=2, author="demo", weights={"relevance": 0.3, "popularity": 1.0})  # the log has no prices
 
     def __init__(self, folder: Path | None, count: int) -> None:
         opened = jdata.open_log(folder)

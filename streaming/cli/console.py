@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -100,3 +101,7 @@ def say(words: str, console: Console) -> None:
 def print_json(figures: Any, as_json: bool) -> None:
     if as_json:
         sys.stdout.write(msgspec.json.encode(figures).decode() + "\n")
+
+
+def when(time_ms: int) -> str:
+    return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -7,7 +7,8 @@ from streaming.cli.bench import bench
 from streaming.cli.console import group
 from streaming.cli.local import demo, doctor, down, status, traffic, up
 from streaming.cli.log import log, parity, replay, train_set
-from streaming.cli.operate import dead_letters, features, policy, watch
+from streaming.cli.operate import dead_letters, features, watch
+from streaming.cli.policy import policy
 
 # What a sub-command needs is imported when it runs: Feast alone takes seconds.
 app = group(__doc__)

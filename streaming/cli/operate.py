@@ -1,10 +1,8 @@
-"""Commands for whoever runs the jobs: watch them, turn the policy, look at a shopper, look after dead letters."""
+"""Commands for whoever runs the jobs: watch them, look at a shopper, look after dead letters."""
 
-import getpass
 import itertools
 import time
 from collections import Counter
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,17 +12,15 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from streaming.cli.console import AsJson, Bootstrap, errors, fail, group, print_json, say, stopping
+from streaming.cli.console import AsJson, Bootstrap, errors, fail, group, print_json, say, stopping, when
 from streaming.cli.running import HOME, running
 from streaming.io.scrape import OURS, PREFIX, Snapshot
 
-policy = group("The weights of the objectives, now and before.")
 features = group("What the online store holds.")
 dead_letters = group("Records that could not be used.")
 
 SHOWN_AT_MOST = 20
 NOTHING = "-"
-Weight = Annotated[float | None, typer.Option(min=0, max=100, help="In [0, 100]; left out: as it is.")]
 Recommend = Annotated[str | None, typer.Option("--recommend", help="URL of the job's metrics.", show_default="of `up`")]
 Features = Annotated[str | None, typer.Option("--features", help="URL of the job's metrics.", show_default="of `up`")]
 
@@ -58,63 +54,6 @@ def watch(
                 if once:
                     print_json(figures, as_json)
                     return
-
-
-@policy.command("get")
-def policy_get(bootstrap_servers: Bootstrap, as_json: AsJson = False) -> None:
-    """Print the policy that is in force.
-
-    Example: rheostat policy get --json
-    """
-    console = Console(stderr=as_json)
-    newest = _policies(bootstrap_servers)[-1]
-    _print_policies([newest], console)
-    print_json(newest, as_json)
-
-
-@policy.command("history")
-def policy_history(bootstrap_servers: Bootstrap, as_json: AsJson = False) -> None:
-    """Print all policies that the topic still has, oldest first; it keeps each for 30 days, and the newest for ever.
-
-    Example: rheostat policy history
-    """
-    console = Console(stderr=as_json)
-    found = _policies(bootstrap_servers)
-    _print_policies(found, console)
-    print_json(found, as_json)
-
-
-@policy.command("set")
-def policy_set(
-    bootstrap_servers: Bootstrap,
-    relevance: Weight = None,
-    popularity: Weight = None,
-    price: Weight = None,
-    author: Annotated[str | None, typer.Option(help="Who turns it.", show_default="you")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Turn the weights, while the stream runs: the next slates are weighed by them.
-
-    Example: rheostat policy set --relevance 0.3 --price 1
-    """
-    from streaming.io.feed import Feed
-    from streaming.schemas import Policy, now_ms
-
-    console = Console(stderr=as_json)
-    newest = _policies(bootstrap_servers)[-1]
-    wanted = {"relevance": relevance, "popularity": popularity, "price": price}
-    weights = {name: newest[name] if value is None else value for name, value in wanted.items()}
-    if all(value is None for value in wanted.values()):
-        fail("no weight is given; expected one of --relevance, --popularity, --price")
-    if not any(weights.values()):
-        fail("all weights would be 0, which orders nothing; give one of them another value")
-    who = author or getpass.getuser()
-    what = {"version": newest["version"] + 1, "author": who, "time_ms": now_ms(), **weights}
-    made = msgspec.convert(what, Policy)
-    with errors(TimeoutError), Feed(bootstrap_servers) as feed:
-        feed.policy(made)
-    _print_policies([newest, what], console)
-    print_json(made, as_json)
 
 
 @features.command("get")
@@ -170,7 +109,7 @@ def dead_letters_list(
     table = Table("from", "when", "reason", "error", "raw")
     for each in letters[-limit:]:
         raw = each.raw.decode(errors="replace")
-        table.add_row(str(each.origin), _when(each.time_ms), each.reason.value, each.error, raw[:60])
+        table.add_row(str(each.origin), when(each.time_ms), each.reason.value, each.error, raw[:60])
     if letters:
         console.print(table, markup=False)
     counts = Counter(f"{each.origin.topic} {each.reason.value}" for each in letters)
@@ -266,33 +205,6 @@ def _table(figures: dict[str, Any]) -> Table:
     return table
 
 
-def _policies(bootstrap_servers: str) -> list[dict[str, Any]]:
-    """Return all policies on the topic, oldest first; the default one where there is none."""
-    from confluent_kafka import KafkaException
-
-    from streaming.io.topics import TopicError, read_compacted
-    from streaming.schemas import DEFAULT_POLICY, DeadLetter, Policy, Topic, decode
-
-    found = [msgspec.to_builtins(DEFAULT_POLICY)]
-    with errors(TopicError, KafkaException):
-        for origin, key, raw in read_compacted(bootstrap_servers, [Topic.POLICIES]):
-            message = decode(key.decode(errors="replace"), raw, origin)
-            if isinstance(message, Policy):
-                found.append(msgspec.to_builtins(message))
-            elif not isinstance(message, DeadLetter):
-                found.append(found[0])
-    return found if len(found) == 1 else found[1:]
-
-
-def _print_policies(policies: list[dict[str, Any]], console: Console) -> None:
-    names = ("version", "author", "relevance", "popularity", "price")
-    table = Table("when", *names)
-    for each in policies:
-        when = NOTHING if each["time_ms"] is None else _when(each["time_ms"])
-        table.add_row(when, *[f"{each[name]}" for name in names])
-    console.print(table, markup=False)
-
-
 def _letters(bootstrap_servers: str, topic: str | None, reason: str | None) -> list[Any]:
     """Return the dead letters that are wanted, oldest first."""
     from confluent_kafka import KafkaException
@@ -315,14 +227,10 @@ def _in_words(name: str, value: Any) -> str:
     if value is None or value == []:
         return NOTHING
     if name == "event_time_ms":
-        return _when(int(value))
+        return when(int(value))
     if isinstance(value, bytes):
         return f"{len(value):,} bytes"
     if isinstance(value, list):
         shown = ", ".join(_in_words("", each) for each in itertools.islice(value, 8))
         return f"{shown}, … ({len(value)})" if len(value) > 8 else shown
     return f"{value:,.4g}" if isinstance(value, float) else f"{value}"
-
-
-def _when(time_ms: int) -> str:
-    return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

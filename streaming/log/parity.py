@@ -17,11 +17,11 @@ from features.row import columns
 from features.shopper import ShopperState
 from streaming.io.topics import read_topic
 from streaming.schemas import Click, DeadLetter, FeatureRecord, Item, Origin, Purchase, StoredProfile, Topic, decode
-from streaming.scoring.advance import advance
+from streaming.scoring.advance import Advanced, advance
+from streaming.scoring.candidates import known_session
 from streaming.scoring.catalogue import Catalogue
 from streaming.scoring.model import SessionModel
 from streaming.scoring.recommender import adopt
-from streaming.scoring.slate import known_session
 
 REPLAY_DEPTH = 512  # states kept of a shopper: a recovery goes back by no more than a checkpoint's interactions
 _STATE_ENCODER = msgspec.msgpack.Encoder()
@@ -167,7 +167,7 @@ def _replay(
     advanced = advance(before, message, catalogue)
     held[advanced.state.sequence] = _STATE_ENCODER.encode(advanced.state)
     held.pop(advanced.state.sequence - REPLAY_DEPTH, None)
-    difference = _difference(record, advanced.row)
+    difference = _difference(record, advanced)
     if difference:
         report.differs(f"{where}: {difference}")
         return
@@ -176,20 +176,20 @@ def _replay(
         report.vectors_of_another_model += 1
         return
     session = known_session(advanced.present.session, model)
-    vector = model.next_items(session)[2].astype("<f4").tobytes() if session else b""
+    vector = model.next_items(session).vector.astype("<f4").tobytes() if session else b""
     if vector == record.session_vector:
         report.vectors_equal += 1
     else:
         report.vectors_different += 1
 
 
-def _difference(record: FeatureRecord, row: object) -> str | None:
-    """Return in which column the logged row differs from `row`, None if it does in none."""
-    if row is None:
+def _difference(record: FeatureRecord, advanced: Advanced) -> str | None:
+    """Return in which column the logged row differs from the one that is made again, None if it does in none."""
+    if advanced.is_repeat:
         return "the interaction had counted before, so there should be no row"
-    if _ENCODER.encode(row) == _ENCODER.encode(record.row):
+    if _ENCODER.encode(advanced.row) == _ENCODER.encode(record.row):
         return None
-    logged, again = columns(record.row), columns(row)  # type: ignore[arg-type]
+    logged, again = columns(record.row), columns(advanced.row)
     name = next((name for name in logged if logged[name] != again[name]), "shopper_id")
     return f"{name} is {logged.get(name)!r} in the log and {again.get(name)!r} made again"
 

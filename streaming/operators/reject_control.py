@@ -1,25 +1,39 @@
-"""Items and policies that cannot be decoded -> dead letters."""
+"""Items and policies that cannot be used -> dead letters; the policy that stays in force -> the topic again."""
 
 from collections.abc import Iterator
 
 from pyflink.common import Row
 from pyflink.datastream.functions import ProcessFunction, RuntimeContext
 
+from streaming.config import RecommendConfig
 from streaming.operators.metrics import dead_letters, group
 from streaming.operators.thread_mode import assert_thread_mode
-from streaming.schemas import DeadLetter, Origin, Outgoing, dead_letter_record, decode
+from streaming.schemas import Origin, Outgoing, Topic, dead_letter_record, encode
+from streaming.scoring.live_shop import LiveShop, shared_shop
+from streaming.scoring.model import shared_model
 
 
 class RejectControl(ProcessFunction):
-    """No state. Beside the broadcast and not behind it, where every slot would send a letter of its own."""
+    """No state. Beside the broadcast and not behind it, where every slot would send a letter of its own.
+
+    Compaction keeps a key's newest record, refused or not: so what stays in force is written behind a refused one.
+    """
+
+    def __init__(self, cfg: RecommendConfig) -> None:
+        self._cfg = cfg
 
     def open(self, runtime_context: RuntimeContext) -> None:
         assert_thread_mode(runtime_context)
+        self._shop: LiveShop = shared_shop(self._cfg.job.bootstrap_servers, shared_model(self._cfg.model_folder))
         self._dead_letters = dead_letters(group(runtime_context))
 
     def process_element(self, value: Row, ctx: ProcessFunction.Context) -> Iterator[Outgoing]:
         topic, partition, offset, key, raw = value[1]
-        message = decode(key, raw, Origin(topic, partition, offset))
-        if isinstance(message, DeadLetter):
-            self._dead_letters[message.reason].inc()
-            yield dead_letter_record(message)
+        letter = self._shop.apply(key, raw, Origin(topic, partition, offset))
+        if letter is None:
+            return
+        self._dead_letters[letter.reason].inc()
+        yield dead_letter_record(letter)
+        stays = self._shop.table.written(key)
+        if topic == Topic.POLICIES and stays is not None:
+            yield Topic.POLICIES.value, key, encode(stays)

@@ -17,9 +17,10 @@ class Advanced(NamedTuple):
     interaction: Interaction
     state: ShopperState
     present: Present
-    row: FeatureRow | None  # None for an interaction that came again: it changes nothing
+    row: FeatureRow
     items_offset: int  # up to which the catalogue was known
     late: bool  # it came after the allowed lateness
+    is_repeat: bool  # it has come before, and changes nothing
 
 
 def advance(state: ShopperState, message: Click | Purchase, catalogue: Catalogue) -> Advanced:
@@ -28,9 +29,9 @@ def advance(state: ShopperState, message: Click | Purchase, catalogue: Catalogue
         did = interaction(message, catalogue)
         after = shopper.update(state, did)
         present = shopper.present(after)
-        features = None if after is state else row(message.shopper_id, present, catalogue)
+        features = row(message.shopper_id, present, catalogue)
     late = after.settled.profile.late > state.settled.profile.late
-    return Advanced(did, after, present, features, items_offset, late)
+    return Advanced(did, after, present, features, items_offset, late, after is state)
 
 
 def interaction(message: Click | Purchase, catalogue: Catalogue) -> Interaction:

@@ -3,11 +3,11 @@
 import threading
 
 from streaming.io.topics import read_compacted
-from streaming.schemas import CONTROL, DEFAULT_POLICY, DeadLetter, Item, Origin, Policy, Topic, decode
+from streaming.policy.check import refusal
+from streaming.policy.table import PolicyTable
+from streaming.schemas import CONTROL, DeadLetter, Item, Origin, Policy, Topic, decode, invalid
 from streaming.scoring.catalogue import Catalogue
 from streaming.scoring.model import SessionModel
-
-GLOBAL = "global"
 
 
 class LiveShop:
@@ -19,22 +19,37 @@ class LiveShop:
 
     def __init__(self, catalogue: Catalogue) -> None:
         self.catalogue = catalogue
-        self.policy = DEFAULT_POLICY  # of the scope `global`; held here, so that a slate does not look it up
+        self.table = PolicyTable()
         self._policy_offset = -1
+        self._refused: dict[int, DeadLetter] = {}  # by offset
         self._lock = threading.Lock()
 
-    def apply(self, key: str, raw: bytes | None, origin: Origin) -> None:
-        """Take over a control record; a bad one changes nothing here (the job dead-letters it)."""
+    def apply(self, key: str, raw: bytes | None, origin: Origin) -> DeadLetter | None:
+        """Take over a control record; return its dead letter if it is refused, however often it comes."""
         message = decode(key, raw, origin)
-        if isinstance(message, DeadLetter):
-            return
         if origin.topic == Topic.ITEMS:
+            if isinstance(message, DeadLetter):
+                return message
             self.catalogue.put(key, message if isinstance(message, Item) else None, origin.offset)
-        elif key == GLOBAL:
-            with self._lock:
-                if origin.offset > self._policy_offset:
-                    self._policy_offset = origin.offset
-                    self.policy = message if isinstance(message, Policy) else DEFAULT_POLICY
+            return None
+        with self._lock:
+            if origin.offset > self._policy_offset:
+                self._policy_offset = origin.offset
+                if letter := self._turn(key, message, raw, origin):
+                    self._refused[origin.offset] = letter
+            return self._refused.get(origin.offset)
+
+    def _turn(self, key: str, message: object, raw: bytes | None, origin: Origin) -> DeadLetter | None:
+        if isinstance(message, DeadLetter):
+            return message
+        if not isinstance(message, Policy):
+            self.table = self.table.remove(key)
+        elif message != self.table.policies.get(key):
+            why = refusal(message, self.table.version, self.catalogue.merchants)
+            if why is not None:
+                return invalid(origin, why, raw or b"")
+            self.table = self.table.put(message)
+        return None
 
 
 _shops: dict[str, LiveShop] = {}

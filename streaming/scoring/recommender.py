@@ -12,6 +12,7 @@ import msgspec
 
 from features import profile, shopper
 from features.profile import Profile
+from features.row import row
 from features.shopper import ShopperState
 from features.spec import SPEC_VERSION
 from streaming.schemas import (
@@ -36,7 +37,7 @@ from streaming.schemas import (
 from streaming.scoring.advance import Advanced, advance
 from streaming.scoring.live_shop import LiveShop
 from streaming.scoring.model import SessionModel
-from streaming.scoring.slate import Slate, make_slate
+from streaming.scoring.slate import Asker, Slate, make_slate
 
 WARM_UP_COUNT = 500
 AHEAD_AT_MOST_MS = 300_000  # of this clock; one event from next year would make all others of its shopper late
@@ -89,18 +90,23 @@ class Recommender:
         to_slates, to_log = _PROBE_TOPICS if origin.topic == Topic.PROBES else _TOPICS
         key = message.shopper_id
         if not message.consent:
-            slate = make_slate(_NOBODY, self._model, self._shop.catalogue, self._shop.policy)
+            slate = self._slate(message, Asker(_NOBODY, row("", _NOBODY, self._shop.catalogue), 0, self._surface))
             return Answer([(to_slates, key, self._recommendation(message, origin, slate, late=False))], slate=slate)
         state = shopper.new() if held is None else _STATE_DECODER.decode(held)
         advanced = advance(state, message, self._shop.catalogue)
-        slate = make_slate(advanced.present, self._model, self._shop.catalogue, self._shop.policy)
+        slates_before = max(advanced.state.sequence - 1, 0)
+        slate = self._slate(message, Asker(advanced.present, advanced.row, slates_before, self._surface))
         records = [(to_slates, key, self._recommendation(message, origin, slate, advanced.late))]
-        if advanced.row is None:
+        if advanced.is_repeat:
             return Answer(records, slate=slate, is_repeat=True)
         records.append((to_log, key, self._features(message, origin, slate, advanced)))
         if held is None and origin.topic != Topic.PROBES:
             records.append((Topic.PROFILE_REQUESTS.value, key, encode(ProfileRequest(shopper_id=key))))
         return Answer(records, _ENCODER.encode(advanced.state), advanced.late, slate=slate)
+
+    def _slate(self, message: Click | Purchase, asker: Asker) -> Slate:
+        drawn_by = rec_id(message.event_id, self._surface)
+        return make_slate(asker, drawn_by, self._model, self._shop.catalogue, self._shop.table)
 
     def _recommendation(self, message: Click | Purchase, origin: Origin, slate: Slate, late: bool) -> bytes:
         return encode(
@@ -116,12 +122,15 @@ class Recommender:
                 fallback=slate.fallback,
                 late=late,
                 policy_version=slate.policy_version,
+                policy_scope=slate.policy_scope,
+                propensity=slate.propensity,
+                exploration_rate=slate.exploration_rate,
+                uncertainty=slate.uncertainty,
                 model_version=self._model.manifest.model_version,
             )
         )
 
     def _features(self, message: Click | Purchase, origin: Origin, slate: Slate, advanced: Advanced) -> bytes:
-        assert advanced.row is not None
         return encode(
             FeatureRecord(
                 rec_id=rec_id(message.event_id, self._surface),

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -48,13 +49,11 @@ def rheostat(*arguments: str) -> tuple[int, str, str]:
     return result.exit_code, result.stdout, result.stderr
 
 
-def said(*arguments: str) -> dict[str, object]:
+def said(*arguments: str) -> Any:
     """Return the JSON that a command ends with."""
     code, out, err = rheostat(*arguments, "--json")
     assert code == 0, err
-    found = json.loads(out.splitlines()[-1])
-    assert isinstance(found, dict)
-    return found
+    return json.loads(out.splitlines()[-1])
 
 
 def eventually(is_so: Callable[[], bool], what: str) -> None:
@@ -124,23 +123,45 @@ def test_watch_reads_the_jobs(metrics: dict[str, str]) -> None:
     assert isinstance(figures["rows_written_per_second"], float)
 
 
-def test_policy_is_turned_and_remembered(stack: Stack, metrics: dict[str, str]) -> None:
+def test_policy_is_turned_and_remembered(stack: Stack, metrics: dict[str, str], tmp_path: Path) -> None:
     broker = ["--bootstrap-servers", stack.bootstrap_servers]
-    assert said("policy", "get", *broker)["author"] == "default"
-    made = said("policy", "set", "--price", "0.5", "--author", "operator", *broker)
-    assert (made["version"], made["relevance"], made["price"]) == (2, 1.0, 0.5)
+    assert [each["author"] for each in said("policy", "get", *broker)] == ["default"]
+    made = said("policy", "set", "--weight", "revenue=0.5", "--author", "operator", *broker)
+    assert (made["version"], made["weights"]) == (2, {"relevance": 1.0, "revenue": 0.5})
     assert isinstance(made["time_ms"], int)
-    said("policy", "set", "--relevance", "0.25", *broker)
-    newest = said("policy", "get", *broker)
-    assert (newest["version"], newest["relevance"], newest["price"]) == (3, 0.25, 0.5)
-    code, out, _ = rheostat("policy", "history", *broker, "--json")
-    assert code == 0
-    assert [each["version"] for each in json.loads(out.splitlines()[-1])] == [2, 3]
-    eventually(lambda: scrape(metrics["recommend"]).largest(f"{OURS}policy_version") == 3, "the policy is not in force")
-    for wrong in (["--relevance", "0", "--price", "0"], []):
+    said("policy", "set", "--weight", "relevance=0.25", "--budget", "0.1", *broker)
+    (newest,) = said("policy", "get", *broker)
+    assert (newest["version"], newest["weights"]) == (3, {"relevance": 0.25, "revenue": 0.5})
+    assert newest["exploration"]["budget"] == 0.1
+    file = tmp_path / "policy.yaml"
+    file.write_text("scope: segment:new\nwhen: session.evidence < 5\nweights: {relevance: 1, popularity: 0.5}\n")
+    assert said("policy", "set", str(file), *broker)["version"] == 4
+    mine = said("policy", "set", "--weight", "mine=0.1", "--objective", "mine=item.margin * 2", *broker)
+    average = sum(2 * (each.margin or 0.0) for each in shop.items()) / len(shop.items())
+    assert mine["objectives"]["mine"]["scale"] == pytest.approx(average)
+    assert said("policy", "roll-back", "2", *broker)["weights"] == {"relevance": 1.0, "revenue": 0.5}
+    assert [each["version"] for each in said("policy", "history", *broker)] == [2, 3, 4, 5, 6]
+    eventually(lambda: scrape(metrics["recommend"]).largest(f"{OURS}policy_version") == 6, "the policy is not in force")
+    for wrong, words in (
+        (["--weight", "relevance=0", "--weight", "revenue=0"], "all weights are 0"),
+        ([], "nothing is turned"),
+        (["--weight", "fame=1"], "no objective is called fame"),
+        (["--weight", "relevance=nan"], "Expected `float`"),
+        (["--weight", "relevance"], "NAME=VALUE"),
+        (["--temperature", "-1"], "temperature"),
+        (["--scope", "merchant:nobody", "--weight", "revenue=2"], "nobody"),
+        (["--scope", "everywhere", "--weight", "revenue=2"], "scope"),
+        (["--objective", "mine=item.colour"], "item.colour"),
+    ):
         code, _, err = rheostat("policy", "set", *wrong, *broker)
-        assert code == 2
-        assert "rheostat: " in err
+        assert code == 2, wrong
+        assert words in " ".join(err.split()), err
+    file.write_text("weights: [1]")
+    assert rheostat("policy", "set", str(file), *broker)[0] == 2
+    assert rheostat("policy", "roll-back", "99", *broker)[0] == 2
+    assert said("policy", "remove", "segment:new", *broker)["version"] == 4
+    assert [each["scope"] for each in said("policy", "get", *broker)] == ["global"]
+    assert rheostat("policy", "remove", "segment:new", *broker)[0] == 2
 
 
 def test_features_of_a_shopper_in_words(stack: Stack) -> None:

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -14,8 +15,9 @@ from features.simulator import shop
 from features.spec import ALLOWED_LATENESS_MS, DAY_MS, SPEC_VERSION
 from streaming.config import JobConfig, RecommendConfig
 from streaming.io.feed import to_message
-from streaming.operators import recommend
+from streaming.operators import recommend, reject_control
 from streaming.operators.recommend import Recommend
+from streaming.operators.reject_control import RejectControl
 from streaming.schemas import (
     DeadLetter,
     Fallback,
@@ -34,7 +36,7 @@ from streaming.schemas import (
 )
 from streaming.scoring.catalogue import Catalogue
 from streaming.scoring.live_shop import LiveShop
-from streaming.scoring.model import SessionModel
+from streaming.scoring.model import SessionModel, shared_model
 
 ARTIFACT = Path(__file__).parents[2] / "onnx_models" / "artifacts" / "generator"
 STRUCTS = {
@@ -138,7 +140,7 @@ def test_purchase_leaves_the_next_slates(harness: KeyedHarness) -> None:
 
 
 def test_newest_policy_record_counts_and_an_older_one_that_comes_again_does_not(harness: KeyedHarness) -> None:
-    dear = Policy(version=2, author="test", relevance=0.2, price=1.0)
+    dear = Policy(version=2, author="test", weights={"relevance": 0.2, "revenue": 1.0})
     default = send(harness, view(0))[Topic.RECOMMENDATIONS]
     harness.broadcast(Topic.POLICIES, "global", encode(dear))
     turned = send(harness, view(1))[Topic.RECOMMENDATIONS]
@@ -155,6 +157,42 @@ def test_bad_control_record_changes_nothing(harness: KeyedHarness) -> None:
     assert harness.broadcast(Topic.POLICIES, "global", b'{"version": "two"}') == []
     slate = send(harness, view(0))[Topic.RECOMMENDATIONS]
     assert slate.policy_version == 1  # type: ignore[attr-defined]
+
+
+def test_refused_control_record_becomes_a_dead_letter_once_and_what_stays_in_force_is_written_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shop_now = LiveShop(Catalogue(shared_model(ARTIFACT).items))
+    monkeypatch.setattr(reject_control, "shared_shop", lambda *_: shop_now)
+    harness = KeyedHarness(
+        RejectControl(RecommendConfig(JobConfig("nowhere:1", (), Path("nowhere"), "group"), ARTIFACT))
+    )
+    good = Policy(version=2, author="test", weights={"revenue": 1.0})
+
+    def send_control(raw: bytes | None, topic: Topic = Topic.POLICIES, key: str = "global") -> list[Outgoing]:
+        return list(harness._function.process_element(harness._row(topic, key, raw), SimpleNamespace()))
+
+    assert send_control(encode(good)) == []
+    older = send_control(encode(msgspec.structs.replace(good, version=1)))
+    assert [topic for topic, _, _ in older] == [Topic.DEAD_LETTERS, Topic.POLICIES]
+    letter = msgspec.json.decode(older[0][2], type=DeadLetter)
+    assert (letter.reason, str(letter.origin)) == (Reason.INVALID, "policies[0]@1")
+    assert "version 1 is not newer than 2" in letter.error
+    assert older[1] == (Topic.POLICIES, "global", encode(good))
+    assert send_control(encode(good)) == []  # as it comes back from the topic
+    for raw, words in (
+        (b'{"version":3,"author":"a","weights":{"relevance":NaN}}', "malformed"),
+        (b'{"version":3,"author":"a","exploration":{"temperature":-0.1}}', "temperature"),
+        (b'{"version":3,"author":"a","weights":{"fame":1.0}}', "no objective is called fame"),
+        (b'{"version":3,"author":"a","weights":{"relevance":0.0}}', "all weights are 0"),
+    ):
+        assert words in msgspec.json.decode(send_control(raw)[0][2], type=DeadLetter).error
+    missing = b'{"version":3,"author":"a","scope":"merchant:nobody","weights":{"revenue":1}}'
+    assert "nobody" in msgspec.json.decode(send_control(missing, key="merchant:nobody")[0][2], type=DeadLetter).error
+    (of_item,) = send_control(b"{", Topic.ITEMS, "i1")
+    assert of_item[0] == Topic.DEAD_LETTERS
+    assert shop_now.table.policies == {"global": good}
+    assert harness.counts == {"dead_letters_total{reason=invalid}": 5, "dead_letters_total{reason=undecodable}": 2}
 
 
 def old_profile() -> FeatureRecord:
@@ -226,7 +264,7 @@ def test_everything_is_counted(harness: KeyedHarness) -> None:
     }
     assert harness.gauges["policy_version"] == 1
     assert harness.gauges.keys() == {"policy_version", "model_time_us", "weigh_time_us", "answer_time_us"}
-    policy = Policy(version=7, author="test", price=1.0)
+    policy = Policy(version=7, author="test", weights={"revenue": 1.0})
     harness.broadcast(Topic.POLICIES, "global", encode(policy))
     assert harness.gauges["policy_version"] == 7
 

@@ -45,7 +45,7 @@ def test_a_counted_model_chooses_is_served_and_ranks(
     shape = Shape(0, made.config.max_length, made.config.candidate_count)
     _write(tmp_path, "counted-ring", split, Built(made.model, shape, {}), _popular())
     assert evaluate(Served(tmp_path), split.test).recall_at_10 > 0.8  # at random: 0.17
-    items, scores, vector = SessionModel(tmp_path).next_items([7, 8])
+    items, scores, vector, *_ = SessionModel(tmp_path).next_items([7, 8])
     with torch.no_grad():
         _, expected, _ = made.model(torch.tensor([[7, 8]]), torch.tensor([2]), torch.zeros(1, 0))
     np.testing.assert_allclose(scores, expected[0].numpy(), rtol=1e-4)
@@ -65,7 +65,7 @@ def test_the_fusion_is_fitted_and_served(split: Split, tmp_path: Path, monkeypat
     assert built.shape == Shape(16, 10, 60)
     _write(tmp_path, "fusion-ring", split, built, _popular())
     assert evaluate(Served(tmp_path), split.test).recall_at_10 > 0.8
-    items, _, vector = SessionModel(tmp_path).next_items([7, 8])
+    items, _, vector, *_ = SessionModel(tmp_path).next_items([7, 8])
     assert items[0] == 9
     assert vector.shape == (16,)
     served = Served(tmp_path)
@@ -82,7 +82,7 @@ def test_a_ranker_is_served(split: Split, tmp_path: Path) -> None:
     table = torch.nn.functional.normalize(torch.randn(61, 16), dim=1)
     served = ServedRanker([ranker], table, torch.zeros(61), 30)
     _write(tmp_path, "graph-ring", split, Built(served, Shape(16, 10, 30), {}), _popular())
-    items, logits, vector = SessionModel(tmp_path).next_items(list(range(1, 15)))  # longer than it takes
+    items, logits, vector, *_ = SessionModel(tmp_path).next_items(list(range(1, 15)))  # longer than it takes
     assert items.shape == logits.shape == (30,)
     assert np.linalg.norm(vector) == pytest.approx(1.0, abs=1e-5)
 

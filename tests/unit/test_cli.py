@@ -23,7 +23,8 @@ def run(*arguments: str) -> tuple[int, str, str]:
 
 COMMANDS = (
     *("up", "down", "status", "doctor", "demo", "traffic", "replay", "watch", "parity", "train-set", "log sink"),
-    *("policy get", "policy set", "policy history", "features get", "dead-letters list", "dead-letters replay"),
+    *("policy get", "policy set", "policy history", "policy roll-back", "policy remove"),
+    *("features get", "dead-letters list", "dead-letters replay"),
     *("bench latency", "bench features", "bench feast", "bench shop", "bench quality", "bench cold-start"),
 )
 

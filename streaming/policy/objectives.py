@@ -1,0 +1,59 @@
+"""What a candidate is worth, objective by objective, in one unit for all shoppers. Pure numpy.
+
+Each objective f is an expectation divided by what an item of an average slate has, so that f = 1 is an average item
+for every objective, and a weight buys the same of it for every shopper:
+
+    relevance   P(clicked | looked at) = sigmoid(intercept + slope * logit)         / average
+    conversion  P(bought): the model's purchase head, else P(clicked) * buy rate     / average
+    revenue     P(bought) * price * margin                                           / average
+    novelty     1 - popularity; 0 for what the shopper has touched lately            / average
+    popularity  share of the log's interactions, as a rank in [0, 1]                 / average
+    others      as an operator writes them (`streaming.policy.expression`)           / the policy's `scale`
+
+A shopper's relevance stretched to [0, 1] would make a weight mean more for one with whom the model is unsure; a sum of
+expectations in fixed units is also what has no better trade-off over all shoppers together (Boyd & Vandenberghe 2004,
+"Convex optimization", 4.7.4: a point that maximises a weighted sum is Pareto optimal).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+BUILT_IN = ("relevance", "conversion", "revenue", "novelty", "popularity")
+PRIOR_CLICK_RATE = 0.1  # of an average item that is looked at, until outcomes are known
+PRIOR_BUY_RATE = 0.05  # purchases per click, until outcomes are known
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """From a model's logits to probabilities, and what an item of an average slate has of each."""
+
+    intercept: float
+    slope: float = 1.0
+    click_rate: float = PRIOR_CLICK_RATE
+    buy_rate: float = PRIOR_CLICK_RATE * PRIOR_BUY_RATE  # purchases per look
+
+    def clicked(self, logits: NDArray[np.float32]) -> Floats:
+        """Return P(clicked | looked at) (K,) of `logits` (K,)."""
+        exponents = logits.astype(np.float64)
+        exponents *= -self.slope
+        exponents -= self.intercept
+        np.exp(exponents, out=exponents)
+        exponents += 1.0
+        return 1.0 / exponents
+
+
+def intercept_of(logits: NDArray[np.float32], click_rate: float) -> float:
+    """Return the intercept with which the mean of sigmoid(intercept + logit) over `logits` is `click_rate`."""
+    low, high = -1e3, 1e3
+    for _ in range(100):
+        middle = (low + high) / 2
+        exponents = np.clip(-middle - logits.astype(np.float64), None, 700)
+        if float((1.0 / (1.0 + np.exp(exponents))).mean()) < click_rate:
+            low = middle
+        else:
+            high = middle
+    return (low + high) / 2

@@ -1,0 +1,76 @@
+"""All policies that are in force, made ready for the slates."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streaming.policy.expression import Expression, Fields
+from streaming.schemas import DEFAULT_POLICY, GLOBAL, Policy
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Weighing:
+    """How the items of a slate are weighed: one row of weights for the slate's policy, one for each merchant's."""
+
+    policy: Policy
+    names: tuple[str, ...]  # of the objectives that weigh anything
+    weights: Floats  # (1 + merchants, O)
+    merchants: dict[str, int]  # which have a row of their own, and which
+    expressions: dict[str, tuple[Expression, float]]  # of those of `names` that are an operator's, with their scales
+
+
+class PolicyTable:
+    """The policies by scope. Never changed: a turn makes a new table."""
+
+    def __init__(self, policies: dict[str, Policy] | None = None) -> None:
+        self.policies = {GLOBAL: DEFAULT_POLICY} | (policies or {})
+        self.version = max(each.version for each in self.policies.values())
+        self._segments = [
+            (Expression(each.when), scope)
+            for scope, each in sorted(self.policies.items())
+            if scope.startswith("segment:") and each.when is not None
+        ]
+        self._merchants = {
+            scope.removeprefix("merchant:"): each
+            for scope, each in sorted(self.policies.items())
+            if scope.startswith("merchant:")
+        }
+        self._weighings = {
+            scope: self._weighing(each) for scope, each in self.policies.items() if not scope.startswith("merchant:")
+        }
+
+    def put(self, policy: Policy) -> "PolicyTable":
+        return PolicyTable(self.policies | {policy.scope: policy})
+
+    def remove(self, scope: str) -> "PolicyTable":
+        """Return the table without the scope's policy; the global one becomes the default."""
+        return PolicyTable({name: each for name, each in self.policies.items() if name != scope})
+
+    def written(self, scope: str) -> Policy | None:
+        """Return the scope's policy if somebody wrote it; None for the default one, and for none."""
+        policy = self.policies.get(scope)
+        return None if policy is DEFAULT_POLICY else policy
+
+    def of(self, surface: str, session: Fields) -> Weighing:
+        """Return what a slate is weighed by: the most specific policy that applies; of segments the first by name."""
+        for condition, scope in self._segments:
+            if condition({}, session) > 0:
+                return self._weighings[scope]
+        found = self._weighings.get(f"surface:{surface}")
+        return self._weighings[GLOBAL] if found is None else found
+
+    def _weighing(self, policy: Policy) -> Weighing:
+        all_of = [policy, *self._merchants.values()]
+        names = tuple(sorted({name for each in all_of for name, weight in each.weights.items() if weight > 0}))
+        return Weighing(
+            policy=policy,
+            names=names,
+            weights=np.array([[each.weights.get(name, 0.0) for name in names] for each in all_of]),
+            merchants={name: row for row, name in enumerate(self._merchants, start=1)},
+            expressions={
+                name: (Expression(of.expression), of.scale) for name, of in policy.objectives.items() if name in names
+            },
+        )

@@ -1,0 +1,84 @@
+"""From a shopper to the items that a slate may hold. Pure but for the model call."""
+
+import time
+from itertools import islice
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.interaction import KIND_NUMBER, Kind
+from features.session import Session
+from features.shopper import Present
+from streaming.schemas import Fallback
+from streaming.scoring.catalogue import Catalogue
+from streaming.scoring.model import SessionModel
+
+SLATE_SIZE = 20
+POPULAR_COUNT = 100  # candidates where the model has none
+
+_PURCHASE = KIND_NUMBER[Kind.PURCHASE]
+
+
+class Candidates(NamedTuple):
+    """Items that can be bought now and have not been bought by the shopper, the model's likeliest first."""
+
+    numbers: NDArray[np.int64]  # (K,) in the model's item order
+    clicked: NDArray[np.float64]  # (K,) P(clicked | looked at)
+    bought: NDArray[np.float64] | None  # (K,) P(bought in the rest of the session), if the model says so
+    fallback: Fallback
+    session_vector: bytes  # (D,) float32, little-endian; empty without the model
+    model_ns: int  # in the model; 0 without it
+
+
+def clicked_items(session: Session) -> list[str]:
+    """Return what was clicked in this session, oldest first, as the models are trained on it: without purchases."""
+    of_session = slice(-session.length, None)
+    return [
+        item
+        for item, kind in zip(session.recent_items[of_session], session.recent_kinds[of_session], strict=True)
+        if kind != _PURCHASE
+    ]
+
+
+def known_session(session: Session, model: SessionModel) -> list[int]:
+    """Return the numbers of the clicked items that the model knows, oldest first: what it is asked with."""
+    return [model.number[item] for item in clicked_items(session) if item in model.number]
+
+
+def find(shopper: Present, model: SessionModel, catalogue: Catalogue) -> Candidates:
+    """Return the model's candidates; where they are too few, popular items too.
+
+    What stands in for the model's is as likely to be clicked as an average item at the most, and the less so the less
+    popular it is.
+    """
+    session = known_session(shopper.session, model)
+    bought = {model.number[item] for item in shopper.bought if item in model.number}
+    if not session:
+        numbers = _popular(bought, catalogue, POPULAR_COUNT)
+        clicked = model.calibration.click_rate * catalogue.popularity[numbers]
+        is_known = clicked_items(shopper.session)
+        fallback = Fallback.UNKNOWN_TO_MODEL if is_known else Fallback.EMPTY_SESSION
+        return Candidates(numbers, clicked, None, fallback, b"", 0)
+    asked = time.perf_counter_ns()
+    answer = model.next_items(session)
+    model_ns = time.perf_counter_ns() - asked
+    allowed = catalogue.available[answer.items]
+    if bought:
+        allowed &= [number not in bought for number in answer.items.tolist()]
+    numbers, clicked = answer.items[allowed], model.calibration.clicked(answer.logits[allowed])
+    buys = None if answer.purchase is None else answer.purchase[allowed].astype(np.float64)
+    missing = SLATE_SIZE - len(numbers)
+    if missing > 0:
+        more = _popular(bought.union(numbers.tolist()), catalogue, missing)
+        least = min(model.calibration.click_rate, *clicked.tolist()) if len(clicked) else model.calibration.click_rate
+        numbers = np.concatenate([numbers, more])
+        clicked = np.concatenate([clicked, least * catalogue.popularity[more]])
+        buys = None if buys is None else np.concatenate([buys, np.zeros(len(more))])
+    vector = answer.vector.astype("<f4", copy=False).tobytes()
+    return Candidates(numbers, clicked, buys, Fallback.NONE, vector, model_ns)
+
+
+def _popular(without: set[int], catalogue: Catalogue, count: int) -> NDArray[np.int64]:
+    found = islice((number for number in catalogue.popular if number not in without), count)
+    return np.array(list(found), dtype=np.int64)

@@ -1,0 +1,92 @@
+"""Which policies are taken, and which of them weighs a slate."""
+
+import re
+
+import msgspec
+import numpy as np
+import pytest
+
+from streaming.policy.check import refusal
+from streaming.policy.objectives import Calibration, intercept_of
+from streaming.policy.table import PolicyTable
+from streaming.schemas import DEFAULT_POLICY, Policy
+
+
+def policy(**fields: object) -> Policy:
+    return msgspec.convert({"version": 2, "author": "test"} | fields, Policy)
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"version": 1}, "version 1 is not newer than 1"),
+        ({"weights": {"fame": 1.0, "relevance": 1.0}}, "no objective is called fame; there are conversion, novelty"),
+        ({"weights": {"relevance": 0.0}}, "all weights are 0"),
+        ({"weights": {}}, "all weights are 0"),
+        ({"exploration": {"temperature": 0.001}}, r"temperature is 0.001; expected 0, or from 0\.01 on"),
+        ({"objectives": {"relevance": {"expression": "1"}}}, "the objective relevance is there already"),
+        ({"objectives": {"mine": {"expression": "item.colour"}}}, "`item.colour` cannot be used"),
+        ({"scope": "merchant:nobody"}, "no item on sale has the merchant 'nobody'"),
+        ({"scope": "merchant:m", "diversity": 0.1}, "weights alone"),
+        ({"scope": "merchant:m", "exploration": {"budget": 0.1}}, "weights alone"),
+        ({"scope": "segment:new"}, "`when` is what makes a segment"),
+        ({"when": "session.length < 2"}, "`when` is what makes a segment"),
+        ({"scope": "segment:new", "when": "item.price > 2"}, "asks for an item"),
+        ({"scope": "segment:new", "when": "session.length <"}, "cannot be used"),
+    ],
+)
+def test_policy_that_cannot_be_used_is_refused_in_one_message(fields: dict[str, object], words: str) -> None:
+    assert re.search(words, refusal(policy(**fields), 1, {"m"}) or "taken")
+
+
+@pytest.mark.parametrize("fields", [{}, {"scope": "merchant:m"}, {"scope": "segment:a", "when": "session.drift > 0.5"}])
+def test_policy_that_can_be_used_is_not_refused(fields: dict[str, object]) -> None:
+    assert refusal(policy(**fields), 1, {"m"}) is None
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"weights": {"relevance": float("nan")}},
+        {"weights": {"relevance": -1.0}},
+        {"diversity": float("nan")},
+        {"exploration": {"temperature": -0.1}},
+        {"exploration": {"budget": 1.5}},
+        {"objectives": {"mine": {"expression": "1", "scale": 0.0}}},
+    ],
+)
+def test_number_that_is_none_does_not_decode(fields: dict[str, object]) -> None:
+    with pytest.raises(msgspec.ValidationError, match="Expected `float`"):
+        policy(**fields)
+
+
+@pytest.mark.parametrize("scope", ["everywhere", "surface:", "Global", "segment"])
+def test_scope_that_is_none_does_not_decode(scope: str) -> None:
+    with pytest.raises(msgspec.ValidationError, match="scope"):
+        policy(scope=scope)
+
+
+def test_table_names_all_policies_by_the_highest_version_and_gives_the_default_back() -> None:
+    table = PolicyTable().put(policy(version=4)).put(policy(scope="surface:cart", version=7))
+    assert (PolicyTable().version, table.version) == (1, 7)
+    assert table.of("cart", {}).policy.version == 7
+    assert table.of("home", {}).policy.version == 4
+    assert table.remove("surface:cart").version == 4
+    assert table.remove("global").of("home", {}).policy is DEFAULT_POLICY
+    assert table.written("global") is not None
+    assert PolicyTable().written("global") is None
+
+
+def test_first_segment_by_name_counts_whose_condition_holds() -> None:
+    table = PolicyTable()
+    for scope, when in (("segment:b", "1"), ("segment:a", "session.length > 3")):
+        table = table.put(policy(scope=scope, when=when))
+    assert table.of("home", {"length": 2}).policy.scope == "segment:b"
+    assert table.of("home", {"length": 4}).policy.scope == "segment:a"
+
+
+def test_intercept_gives_the_click_rate_that_is_asked_for() -> None:
+    logits = np.random.default_rng(0).normal(scale=4.0, size=500).astype(np.float32)
+    calibration = Calibration(intercept_of(logits, 0.1))
+    assert calibration.clicked(logits).mean() == pytest.approx(0.1)
+    assert np.all(np.diff(calibration.clicked(np.sort(logits))) >= 0)
