@@ -38,6 +38,26 @@ def bench_latency(
     print_json(figures, as_json)
 
 
+@bench.command("slate")
+def bench_slate(
+    candidates: Annotated[int, typer.Option(min=20, max=1_000, help="To draw the slate from.")] = 200,
+    slates: Annotated[int, typer.Option(min=100, help="Under each policy.")] = 5_000,
+    model: Model = MODEL,
+    as_json: AsJson = False,
+) -> None:
+    """Measure the weighing and the draw of a slate on one core, without the model, under plain and rich policies.
+
+    Example: rheostat bench slate --json
+    """
+    assert_checkout()
+    from infra.bench.slate import measure
+    from onnx_models.artifact import ArtifactError
+
+    with errors(ArtifactError):
+        figures = measure(model, candidates, slates, Console(stderr=as_json))
+    print_json(figures, as_json)
+
+
 @bench.command("features")
 def bench_features(
     data_dir: Annotated[Path | None, typer.Option(help="Folder of the JData sample, measured too.")] = None,

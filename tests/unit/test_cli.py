@@ -25,7 +25,15 @@ COMMANDS = (
     *("up", "down", "status", "doctor", "demo", "traffic", "replay", "watch", "parity", "train-set", "log sink"),
     *("policy get", "policy set", "policy history", "policy roll-back", "policy remove"),
     *("features get", "dead-letters list", "dead-letters replay"),
-    *("bench latency", "bench features", "bench feast", "bench shop", "bench quality", "bench cold-start"),
+    *(
+        "bench latency",
+        "bench slate",
+        "bench features",
+        "bench feast",
+        "bench shop",
+        "bench quality",
+        "bench cold-start",
+    ),
 )
 
 

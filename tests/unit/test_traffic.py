@@ -25,6 +25,10 @@ def slate(shopper_id: str, rec_id: str, items: list[str]) -> Recommendation:
         slate=tuple(SlateItem(item, 1.0, {}, ReasonCode.RELEVANT, 1.0) for item in items),
         fallback=Fallback.NONE,
         policy_version=3,
+        policy_scope="global",
+        propensity=1.0,
+        exploration_rate=0.0,
+        uncertainty=0.0,
         model_version="m",
     )
 
