@@ -28,7 +28,8 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-Choose = Callable[[int, int, Floats | None, Floats], int]  # slot, greedy, weights (K,) if it may explore, left (K,)
+# Of a slot: its number, the greedy pick, where it may explore what is wished (K,), what no wish exceeds, what is left.
+Choose = Callable[[int, int, Floats | None, float, Floats], int]
 
 BONUS_AT_MOST = 5.0
 TEMPERATURE_AT_LEAST = 0.01  # above 0: BONUS_AT_MOST over it is an exponent that a double still has
@@ -86,9 +87,10 @@ def draw(
     """
     coins = random.tolist()
 
-    def choose(slot: int, greedy: int, weights: Floats | None, left: Floats) -> int:
-        if weights is None or coins[2 * slot] >= exploration.rate:
+    def choose(slot: int, greedy: int, wished: Floats | None, top: float, left: Floats) -> int:
+        if wished is None or coins[2 * slot] >= exploration.rate:
             return greedy
+        weights = _softmax_weights(wished, top, exploration.temperature)
         return _weighted(weights, left, exploration.epsilon, coins[2 * slot + 1])
 
     return _slots(scores, content, min(size, len(scores)), diversity, exploration, bonus, choose)
@@ -103,7 +105,8 @@ def propensities(
     bonus: Floats | None,
 ) -> list[float]:
     """Return how likely `draw` makes each of `picks`, given those before it."""
-    return _slots(scores, content, len(picks), diversity, exploration, bonus, lambda slot, *_: picks[slot]).propensities
+    made = _slots(scores, content, len(picks), diversity, exploration, bonus, lambda slot, *_: picks[slot])
+    return made.propensities
 
 
 def _slots(
@@ -115,51 +118,63 @@ def _slots(
     bonus: Floats | None,
     choose: Choose,
 ) -> Draw:
-    rate, temperature, epsilon = exploration.rate, exploration.temperature, exploration.epsilon
-    explores = rate > 0 and exploration.allowance > 0
+    explores = exploration.rate > 0 and exploration.allowance > 0
     highest_bonus = 0.0 if bonus is None or not len(bonus) else float(bonus.max())
     alone = scores.copy()  # what a candidate is worth beside nothing; minus infinity once it is picked
     hoped = alone.copy() if bonus is None else alone + bonus
-    utility, wished = alone, hoped
-    likeness = np.zeros(len(scores))
+    utility, wished = (alone, hoped) if not diversity else (alone.copy(), hoped.copy())
+    scaled, loss = diversity * content, np.zeros(len(scores))
     left = np.ones(len(scores))
+    seen = np.empty((size if explores else 0, len(scores)))  # what was wished at each slot that could explore
+    tops: list[float] = []
     picks: list[int] = []
-    chances: list[float] = []
     explored: list[bool] = []
     spent = 0
     for slot in range(size):
         greedy = int(utility.argmax())
-        if explores and spent < exploration.allowance:
-            # `wished` exceeds the greedy utility by the highest bonus at most, so no exponent is above 0.
-            weights = _softmax_weights(wished, float(utility[greedy]) + highest_bonus, temperature)
-            pick = choose(slot, greedy, weights, left)
-            even = epsilon / (len(scores) - slot)
-            chance = rate * ((1 - epsilon) * float(weights[pick]) / float(weights.sum()) + even)
-            chance += (1 - rate) * (pick == greedy)
-        else:
-            pick = choose(slot, greedy, None, left)
-            chance = float(pick == greedy)
+        may_explore = explores and spent < exploration.allowance
+        # No wish exceeds the greedy utility by more than the highest bonus, so no exponent will be above 0.
+        top = float(utility[greedy]) + highest_bonus
+        if may_explore:
+            seen[slot] = wished
+            tops.append(top)
+        pick = choose(slot, greedy, wished if may_explore else None, top, left)
         picks.append(pick)
-        chances.append(chance)
         explored.append(pick != greedy)
         spent += pick != greedy
         left[pick] = 0.0
         alone[pick] = hoped[pick] = -np.inf
         if diversity and slot < size - 1:
-            np.maximum(likeness, content @ content[pick], out=likeness)
-            loss = diversity * likeness
-            utility = alone - loss
+            np.maximum(loss, scaled @ content[pick], out=loss)
+            np.subtract(alone, loss, out=utility)
             if explores:
-                wished = hoped - loss
-    return Draw(picks, chances, explored)
+                np.subtract(hoped, loss, out=wished)
+    return Draw(picks, _chances(picks, explored, seen[: len(tops)], np.array(tops), exploration), explored)
 
 
-def _softmax_weights(wished: Floats, top: float, temperature: float) -> Floats:
-    """Return (K,) what softmax(wished / temperature) is proportional to; at temperature 0 all on the highest."""
+def _chances(
+    picks: list[int], explored: list[bool], wished: Floats, tops: Floats, exploration: Exploration
+) -> list[float]:
+    """Return the propensities of `picks`: by `wished` (S, K) in the slots that could explore, which come first."""
+    count = len(tops)
+    rate, epsilon = exploration.rate, exploration.epsilon
+    greedy = [float(not each) for each in explored]
+    if not count:
+        return greedy
+    weights = _softmax_weights(wished, tops[:, None], exploration.temperature)
+    chosen = weights[np.arange(count), picks[:count]] / weights.sum(axis=1)
+    even = epsilon / (wished.shape[1] - np.arange(count))
+    tried = rate * ((1 - epsilon) * chosen + even)
+    return [
+        *[(1 - rate) * at_best + by_chance for at_best, by_chance in zip(greedy, tried.tolist(), strict=False)],
+        *greedy[count:],
+    ]
+
+
+def _softmax_weights(wished: Floats, top: Floats | float, temperature: float) -> Floats:
+    """Return (…, K) what softmax(wished / temperature) is proportional to; at temperature 0 all on the highest."""
     if temperature == 0:
-        weights = np.zeros(len(wished))
-        weights[int(wished.argmax())] = 1.0
-        return weights
+        return np.asarray(np.arange(wished.shape[-1]) == wished.argmax(axis=-1)[..., None], dtype=np.float64)
     exponents = wished - top
     exponents *= 1.0 / temperature
     made: Floats = np.exp(exponents, out=exponents)

@@ -129,7 +129,8 @@ class Expression:
                 value = np.asarray(self._evaluator.eval(self._text, self._parsed), dtype=np.float64)
         except (InvalidExpression, ArithmeticError, TypeError, ValueError) as error:
             raise self._error(error) from error
-        return np.nan_to_num(value, nan=0.0, posinf=0.0, neginf=0.0)
+        is_finite = np.isfinite(value)
+        return value if is_finite.all() else np.where(is_finite, value, 0.0)
 
     def _error(self, error: Exception) -> ExpressionError:
         return ExpressionError(

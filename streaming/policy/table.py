@@ -1,6 +1,7 @@
 """All policies that are in force, made ready for the slates."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from streaming.schemas import DEFAULT_POLICY, GLOBAL, Policy
 Floats = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Weighing:
     """How the items of a slate are weighed: one row of weights for the slate's policy, one for each merchant's."""
 
@@ -20,6 +21,15 @@ class Weighing:
     weights: Floats  # (1 + merchants, O)
     merchants: dict[str, int]  # which have a row of their own, and which
     expressions: dict[str, tuple[Expression, float]]  # of those of `names` that are an operator's, with their scales
+
+    def rows(self, merchants: Sequence[str]) -> NDArray[np.int64]:
+        """Return (M,) the row of `weights` of each of `merchants` (M,), a list that is only ever added to."""
+        known = self._rows.get(len(merchants))
+        if known is None:
+            known = self._rows[len(merchants)] = np.array([self.merchants.get(each, 0) for each in merchants])
+        return known
+
+    _rows: dict[int, NDArray[np.int64]] = field(default_factory=dict, init=False)  # by number of merchants
 
 
 class PolicyTable:
