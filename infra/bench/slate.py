@@ -14,6 +14,7 @@ from features.row import row
 from features.simulator import shop
 from infra.bench.features import START_MS
 from streaming.io.feed import to_item, to_message
+from streaming.policy.objectives import Calibration
 from streaming.policy.table import PolicyTable
 from streaming.schemas import Exploration, Fallback, Objective, Policy
 from streaming.scoring.advance import interaction
@@ -55,6 +56,8 @@ def measure(model_folder: Path, candidates: int, slates: int, console: Console) 
     catalogue = Catalogue(model.items)
     for offset, item in enumerate(shop.items()):
         catalogue.put(item.item_id, to_item(item), offset)
+    catalogue.lift_spread[:] = 0.3
+    catalogue.calibration = Calibration(-0.2, 0.9)
     state = shopper.new()
     for number, did in zip(range(INTERACTIONS), shop.interactions(SEED, START_MS, 1.0), strict=False):
         of_one = replace(did, shopper_id="bench", session_id=f"{number // 10}")
@@ -65,8 +68,8 @@ def measure(model_folder: Path, candidates: int, slates: int, console: Console) 
     found = []
     for _ in range(64):  # in turns, so that no cache is warmer than in the job
         numbers = rng.choice(np.flatnonzero(catalogue.available), candidates, replace=False)
-        clicked = np.sort(1.0 / (1.0 + np.exp(2.0 - rng.normal(scale=SPREAD, size=candidates))))[::-1]
-        found.append(Candidates(numbers, clicked, None, Fallback.NONE, b"", 0))
+        predicted = np.sort(1.0 / (1.0 + np.exp(2.0 - rng.normal(scale=SPREAD, size=candidates))))[::-1]
+        found.append(Candidates(numbers, predicted, None, Fallback.NONE, b"", 0))
     tables = {name: PolicyTable({each.scope: each for each in of}) for name, of in POLICIES.items()}
     times_us: dict[str, list[float]] = {name: [] for name in tables}
     for n in range(slates):

@@ -3,7 +3,7 @@
 Each objective f is an expectation divided by what an item of an average slate has, so that f = 1 is an average item
 for every objective, and a weight buys the same of it for every shopper:
 
-    relevance   P(clicked | looked at) = sigmoid(intercept + slope * logit)         / average
+    relevance   P(clicked | looked at), calibrated on outcomes                        / average
     conversion  P(bought): the model's purchase head, else P(clicked) * buy rate     / average
     revenue     P(bought) * price * margin                                           / average
     novelty     1 - popularity; 0 for what the shopper has touched lately            / average
@@ -25,25 +25,38 @@ Floats = NDArray[np.float64]
 BUILT_IN = ("relevance", "conversion", "revenue", "novelty", "popularity")
 PRIOR_CLICK_RATE = 0.1  # of an average item that is looked at, until outcomes are known
 PRIOR_BUY_RATE = 0.05  # purchases per click, until outcomes are known
+LIKELY_AT_MOST = 1 - 1e-6  # of a prediction, so that its log odds are finite; and 1e-6 at least
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """From a model's logits to probabilities, and what an item of an average slate has of each."""
+    """From what the model predicts to what outcomes say, and what an item of an average slate has of it.
 
-    intercept: float
+    P(clicked | looked at) = sigmoid(intercept + slope * logit(predicted)) (Platt 1999, "Probabilistic outputs for
+    support vector machines"), times what is learnt of the item.
+    """
+
+    intercept: float = 0.0
     slope: float = 1.0
     click_rate: float = PRIOR_CLICK_RATE
-    buy_rate: float = PRIOR_CLICK_RATE * PRIOR_BUY_RATE  # purchases per look
+    buy_rate: float = PRIOR_BUY_RATE  # purchases per click
 
-    def clicked(self, logits: NDArray[np.float32]) -> Floats:
-        """Return P(clicked | looked at) (K,) of `logits` (K,)."""
-        exponents = logits.astype(np.float64)
-        exponents *= -self.slope
-        exponents -= self.intercept
-        np.exp(exponents, out=exponents)
-        exponents += 1.0
-        return 1.0 / exponents
+    def clicked(self, predicted: Floats) -> Floats:
+        """Return P(clicked | looked at) (K,) of `predicted` (K,), inside (0, 1)."""
+        if self.slope == 1.0 and self.intercept == 0.0:
+            return predicted
+        return sigmoid(self.intercept + self.slope * logit(predicted))
+
+
+def sigmoid(values: Floats) -> Floats:
+    with np.errstate(over="ignore"):
+        made: Floats = 1.0 / (1.0 + np.exp(-values))
+    return made
+
+
+def logit(chances: Floats) -> Floats:
+    made: Floats = np.log(chances / (1.0 - chances))
+    return made
 
 
 def intercept_of(logits: NDArray[np.float32], click_rate: float) -> float:
@@ -51,8 +64,7 @@ def intercept_of(logits: NDArray[np.float32], click_rate: float) -> float:
     low, high = -1e3, 1e3
     for _ in range(100):
         middle = (low + high) / 2
-        exponents = np.clip(-middle - logits.astype(np.float64), None, 700)
-        if float((1.0 / (1.0 + np.exp(exponents))).mean()) < click_rate:
+        if float(sigmoid(middle + logits.astype(np.float64)).mean()) < click_rate:
             low = middle
         else:
             high = middle

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from features.interaction import KIND_NUMBER, Kind
 from features.session import Session
 from features.shopper import Present
+from streaming.policy.objectives import LIKELY_AT_MOST, PRIOR_CLICK_RATE
 from streaming.schemas import Fallback
 from streaming.scoring.catalogue import Catalogue
 from streaming.scoring.model import SessionModel
@@ -24,7 +25,7 @@ class Candidates(NamedTuple):
     """Items that can be bought now and have not been bought by the shopper, the model's likeliest first."""
 
     numbers: NDArray[np.int64]  # (K,) in the model's item order
-    clicked: NDArray[np.float64]  # (K,) P(clicked | looked at)
+    predicted: NDArray[np.float64]  # (K,) P(clicked | looked at) as the model has it, before outcomes
     bought: NDArray[np.float64] | None  # (K,) P(bought in the rest of the session), if the model says so
     fallback: Fallback
     session_vector: bytes  # (D,) float32, little-endian; empty without the model
@@ -56,27 +57,31 @@ def find(shopper: Present, model: SessionModel, catalogue: Catalogue) -> Candida
     bought = {model.number[item] for item in shopper.bought if item in model.number}
     if not session:
         numbers = _popular(bought, catalogue, POPULAR_COUNT)
-        clicked = model.calibration.click_rate * catalogue.popularity[numbers]
+        predicted = _stand_in(PRIOR_CLICK_RATE, numbers, catalogue)
         is_known = clicked_items(shopper.session)
         fallback = Fallback.UNKNOWN_TO_MODEL if is_known else Fallback.EMPTY_SESSION
-        return Candidates(numbers, clicked, None, fallback, b"", 0)
+        return Candidates(numbers, predicted, None, fallback, b"", 0)
     asked = time.perf_counter_ns()
     answer = model.next_items(session)
     model_ns = time.perf_counter_ns() - asked
     allowed = catalogue.available[answer.items]
     if bought:
         allowed &= [number not in bought for number in answer.items.tolist()]
-    numbers, clicked = answer.items[allowed], model.calibration.clicked(answer.logits[allowed])
+    numbers, predicted = answer.items[allowed], model.predicted(answer.logits[allowed])
     buys = None if answer.purchase is None else answer.purchase[allowed].astype(np.float64)
     missing = SLATE_SIZE - len(numbers)
     if missing > 0:
         more = _popular(bought.union(numbers.tolist()), catalogue, missing)
-        least = min(model.calibration.click_rate, *clicked.tolist()) if len(clicked) else model.calibration.click_rate
+        least = min([PRIOR_CLICK_RATE, *predicted.tolist()])
         numbers = np.concatenate([numbers, more])
-        clicked = np.concatenate([clicked, least * catalogue.popularity[more]])
+        predicted = np.concatenate([predicted, _stand_in(least, more, catalogue)])
         buys = None if buys is None else np.concatenate([buys, np.zeros(len(more))])
     vector = answer.vector.astype("<f4", copy=False).tobytes()
-    return Candidates(numbers, clicked, buys, Fallback.NONE, vector, model_ns)
+    return Candidates(numbers, predicted, buys, Fallback.NONE, vector, model_ns)
+
+
+def _stand_in(at_most: float, numbers: NDArray[np.int64], catalogue: Catalogue) -> NDArray[np.float64]:
+    return np.maximum(at_most * catalogue.popularity[numbers], 1 - LIKELY_AT_MOST)
 
 
 def _popular(without: set[int], catalogue: Catalogue, count: int) -> NDArray[np.int64]:

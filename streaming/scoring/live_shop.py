@@ -5,7 +5,7 @@ import threading
 from streaming.io.topics import read_compacted
 from streaming.policy.check import refusal
 from streaming.policy.table import PolicyTable
-from streaming.schemas import CONTROL, DeadLetter, Item, Origin, Policy, Topic, decode, invalid
+from streaming.schemas import CONTROL, DeadLetter, Estimates, Item, Origin, Policy, Topic, decode, invalid
 from streaming.scoring.catalogue import Catalogue
 from streaming.scoring.model import SessionModel
 
@@ -17,8 +17,10 @@ class LiveShop:
     same. The broadcast stream brings again what was read at the start; an older offset changes nothing.
     """
 
-    def __init__(self, catalogue: Catalogue) -> None:
+    def __init__(self, catalogue: Catalogue, model_version: str) -> None:
         self.catalogue = catalogue
+        self._model_version = model_version  # estimates of what another one predicts say nothing here
+        self._estimates_offset = -1
         self.table = PolicyTable()
         self._policy_offset = -1
         self._refused: dict[int, DeadLetter] = {}  # by offset
@@ -32,12 +34,24 @@ class LiveShop:
                 return message
             self.catalogue.put(key, message if isinstance(message, Item) else None, origin.offset)
             return None
+        if origin.topic == Topic.ESTIMATES:
+            return self._learn(message, origin)
         with self._lock:
             if origin.offset > self._policy_offset:
                 self._policy_offset = origin.offset
                 if letter := self._turn(key, message, raw, origin):
                     self._refused[origin.offset] = letter
             return self._refused.get(origin.offset)
+
+    def _learn(self, message: object, origin: Origin) -> DeadLetter | None:
+        if isinstance(message, DeadLetter):
+            return message
+        with self._lock:
+            if origin.offset > self._estimates_offset and isinstance(message, Estimates):
+                self._estimates_offset = origin.offset
+                if message.model_version == self._model_version:
+                    self.catalogue.learn(message)
+        return None
 
     def _turn(self, key: str, message: object, raw: bytes | None, origin: Origin) -> DeadLetter | None:
         if isinstance(message, DeadLetter):
@@ -60,7 +74,7 @@ def shared_shop(bootstrap_servers: str, model: SessionModel) -> LiveShop:
     """Return the shop as the control topics have it now; the broadcast stream reads them too and keeps it fresh."""
     with _lock:
         if bootstrap_servers not in _shops:
-            shop = LiveShop(Catalogue(model.items))
+            shop = LiveShop(Catalogue(model.items), model.manifest.model_version)
             for origin, key, value in read_compacted(bootstrap_servers, CONTROL):
                 shop.apply(key.decode(errors="replace"), value, origin)
             _shops[bootstrap_servers] = shop

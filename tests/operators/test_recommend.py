@@ -52,7 +52,7 @@ STRUCTS = {
 @pytest.fixture
 def harness(monkeypatch: pytest.MonkeyPatch) -> KeyedHarness:
     def live_shop(bootstrap_servers: str, model: SessionModel) -> LiveShop:
-        return LiveShop(Catalogue(model.items))
+        return LiveShop(Catalogue(model.items), model.manifest.model_version)
 
     monkeypatch.setattr(recommend, "shared_shop", live_shop)  # the real one reads a broker
     job = JobConfig("nowhere:1", (), Path("nowhere"), "group")
@@ -162,7 +162,7 @@ def test_bad_control_record_changes_nothing(harness: KeyedHarness) -> None:
 def test_refused_control_record_becomes_a_dead_letter_once_and_what_stays_in_force_is_written_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    shop_now = LiveShop(Catalogue(shared_model(ARTIFACT).items))
+    shop_now = LiveShop(Catalogue(shared_model(ARTIFACT).items), "model")
     monkeypatch.setattr(reject_control, "shared_shop", lambda *_: shop_now)
     harness = KeyedHarness(
         RejectControl(RecommendConfig(JobConfig("nowhere:1", (), Path("nowhere"), "group"), ARTIFACT))

@@ -1,4 +1,4 @@
-"""Feature records without a job."""
+"""Records without a job."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,19 @@ from features import shopper
 from features.interaction import Interaction, Kind
 from features.row import row
 from features.spec import SPEC_VERSION
-from streaming.schemas import FeatureRecord, Origin, Topic
+from streaming.schemas import (
+    Click,
+    ClickKind,
+    Fallback,
+    FeatureRecord,
+    Impression,
+    Origin,
+    Purchase,
+    ReasonCode,
+    Recommendation,
+    SlateItem,
+    Topic,
+)
 
 
 def feature_record(
@@ -46,3 +58,62 @@ def views(shopper_id: str, *times_ms: int) -> list[Interaction]:
         Interaction(f"{shopper_id}-e{n}", shopper_id, "x", f"i{n % 9}", Kind.VIEW, time_ms, "tea")
         for n, time_ms in enumerate(times_ms)
     ]
+
+
+def recommendation(rec_id: str, items: Sequence[str], event_time_ms: int, predicted: float = 0.1) -> Recommendation:
+    """Return a slate that was made without exploration."""
+    slate = [SlateItem(item, 1.0, {"relevance": 1.0}, ReasonCode.RELEVANT, 1.0, predicted) for item in items]
+    return Recommendation(
+        rec_id=rec_id,
+        surface="home",
+        shopper_id="s",
+        event_id=f"event-of-{rec_id}",
+        origin=Origin(Topic.CLICKS, 0, 0),
+        event_time_ms=event_time_ms,
+        emitted_time_ms=event_time_ms,
+        slate=tuple(slate),
+        fallback=Fallback.NONE,
+        policy_version=3,
+        policy_scope="global",
+        propensity=1.0,
+        exploration_rate=0.0,
+        uncertainty=0.0,
+        model_version="model-1",
+    )
+
+
+def impression(rec_id: str, items: Sequence[str], event_time_ms: int) -> Impression:
+    return Impression(rec_id=rec_id, shopper_id="s", items=tuple(items), event_time_ms=event_time_ms)
+
+
+def click(event_id: str, item_id: str, event_time_ms: int, rec_id: str | None = None) -> Click:
+    return Click(
+        event_id=event_id,
+        shopper_id="s",
+        session_id="x",
+        item_id=item_id,
+        event_time_ms=event_time_ms,
+        kind=ClickKind.VIEW,
+        rec_id=rec_id,
+    )
+
+
+def purchase(
+    event_id: str,
+    item_id: str,
+    event_time_ms: int,
+    price: float | None = None,
+    quantity: int = 1,
+    rec_id: str | None = None,
+) -> Purchase:
+    return Purchase(
+        event_id=event_id,
+        shopper_id="s",
+        session_id="x",
+        item_id=item_id,
+        event_time_ms=event_time_ms,
+        order_id=f"order-{event_id}",
+        price=price,
+        quantity=quantity,
+        rec_id=rec_id,
+    )

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from streaming.policy.check import refusal
-from streaming.policy.objectives import Calibration, intercept_of
+from streaming.policy.objectives import Calibration, intercept_of, logit, sigmoid
 from streaming.policy.table import PolicyTable
 from streaming.schemas import DEFAULT_POLICY, Policy
 
@@ -87,6 +87,12 @@ def test_first_segment_by_name_counts_whose_condition_holds() -> None:
 
 def test_intercept_gives_the_click_rate_that_is_asked_for() -> None:
     logits = np.random.default_rng(0).normal(scale=4.0, size=500).astype(np.float32)
-    calibration = Calibration(intercept_of(logits, 0.1))
-    assert calibration.clicked(logits).mean() == pytest.approx(0.1)
-    assert np.all(np.diff(calibration.clicked(np.sort(logits))) >= 0)
+    assert sigmoid(intercept_of(logits, 0.1) + logits.astype(float)).mean() == pytest.approx(0.1)
+
+
+def test_calibration_keeps_what_needs_none_and_moves_the_rest_in_order() -> None:
+    predicted = np.linspace(0.01, 0.99, 50)
+    assert Calibration().clicked(predicted).tolist() == predicted.tolist()
+    moved = Calibration(-1.0, 0.5).clicked(predicted)
+    assert np.all(np.diff(moved) > 0)
+    np.testing.assert_allclose(logit(moved), -1.0 + 0.5 * logit(predicted))

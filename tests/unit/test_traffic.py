@@ -22,7 +22,7 @@ def slate(shopper_id: str, rec_id: str, items: list[str]) -> Recommendation:
         origin=Origin(Topic.CLICKS, 0, 0),
         event_time_ms=1,
         emitted_time_ms=1,
-        slate=tuple(SlateItem(item, 1.0, {}, ReasonCode.RELEVANT, 1.0) for item in items),
+        slate=tuple(SlateItem(item, 1.0, {}, ReasonCode.RELEVANT, 1.0, 0.1) for item in items),
         fallback=Fallback.NONE,
         policy_version=3,
         policy_scope="global",

@@ -1,0 +1,183 @@
+"""What became of each slate: impressions, clicks and purchases joined to it, in any order of arrival. No Flink.
+
+An interaction counts for a slate by its own time, not by that of its arrival: a click within CLICK_WINDOW_MS after the
+slate's event, a purchase within PURCHASE_WINDOW_MS. A click or purchase that names a slate (`rec_id`) is that slate's;
+a purchase that names none is the last slate's from which the shopper clicked the item before. What comes before what it
+belongs to waits for it; what comes twice counts once.
+"""
+
+from collections.abc import Iterator, MutableMapping
+from enum import StrEnum
+
+import msgspec
+
+from features.spec import DAY_MS, MINUTE_MS
+from streaming.schemas import (
+    Change,
+    Click,
+    Impression,
+    News,
+    Outcome,
+    OutcomeItem,
+    Purchase,
+    Recommendation,
+)
+
+CLICK_WINDOW_MS = 30 * MINUTE_MS
+PURCHASE_WINDOW_MS = DAY_MS
+EVENTS_KEPT = 64  # of a slate, by which one that comes again is known
+WAITING_AT_MOST = 32  # for one slate or item
+
+Feedback = Impression | Click | Purchase
+_FEEDBACK: dict[str, type[Feedback]] = {each.__name__: each for each in (Impression, Click, Purchase)}
+_ENCODER = msgspec.msgpack.Encoder()
+
+
+class Fate(StrEnum):
+    """What became of a piece of feedback."""
+
+    ATTRIBUTED = "attributed"
+    REPEATED = "repeated"
+    LATE = "late"  # outside of its window, by event time
+    WAITING = "waiting"  # its slate, or the click before it, is not known yet
+    ORGANIC = "organic"  # a click of no slate
+    FOREIGN = "foreign"  # the slate does not hold the item
+
+
+class Known(msgspec.Struct, frozen=True, array_like=True):
+    """A slate, what became of it so far, and the events that counted."""
+
+    outcome: Outcome
+    events: tuple[str, ...] = ()
+
+
+class Clicked(msgspec.Struct, frozen=True, array_like=True):
+    """From which slate an item was clicked last."""
+
+    rec_id: str
+    event_time_ms: int
+
+
+_KNOWN = msgspec.msgpack.Decoder(Known)
+_CLICKED = msgspec.msgpack.Decoder(Clicked)
+_WAITING = msgspec.msgpack.Decoder(list[tuple[str, msgspec.Raw]])  # the kind, the message
+
+
+class Attribution:
+    """The join of one shopper. `kept` is all its state: text to bytes, which may forget what is older than a window."""
+
+    def __init__(self, kept: MutableMapping[str, bytes]) -> None:
+        self._kept = kept
+
+    def slate(self, made: Recommendation) -> Iterator[tuple[Fate, Outcome | None]]:
+        """Take a slate in, and yield what became of the feedback that has waited for it."""
+        name = f"slate:{made.rec_id}"
+        if name in self._kept:  # made again after a recovery; the first one counts
+            yield Fate.REPEATED, None
+            return
+        places = [OutcomeItem(each.item_id, n, each.propensity, each.predicted) for n, each in enumerate(made.slate, 1)]
+        outcome = Outcome(
+            rec_id=made.rec_id,
+            shopper_id=made.shopper_id,
+            surface=made.surface,
+            event_time_ms=made.event_time_ms,
+            policy_version=made.policy_version,
+            policy_scope=made.policy_scope,
+            model_version=made.model_version,
+            fallback=made.fallback,
+            items=tuple(places),
+        )
+        self._kept[name] = _ENCODER.encode(Known(outcome))
+        yield from self._wake(f"wait:{name}")
+
+    def feedback(self, message: Feedback) -> Iterator[tuple[Fate, Outcome | None]]:
+        """Yield what became of `message`, and of what has waited for it; with the slate's outcome where it changed."""
+        rec_id = message.rec_id
+        if rec_id is None and isinstance(message, Purchase):
+            held = self._kept.get(f"click:{message.item_id}")
+            clicked = None if held is None else _CLICKED.decode(held)
+            if clicked is None or clicked.event_time_ms > message.event_time_ms:
+                yield self._wait(f"wait:click:{message.item_id}", message)
+                return
+            rec_id = clicked.rec_id
+        if rec_id is None:
+            yield Fate.ORGANIC, None
+            return
+        name = f"slate:{rec_id}"
+        held = self._kept.get(name)
+        if held is None:
+            yield self._wait(f"wait:{name}", message)
+            return
+        known = _KNOWN.decode(held)
+        event = f"impression of {message.event_time_ms}" if isinstance(message, Impression) else message.event_id
+        if event in known.events:
+            yield Fate.REPEATED, None
+            return
+        fate, changed = _change(known.outcome, message)
+        if changed is None:
+            yield fate, None
+            return
+        self._kept[name] = _ENCODER.encode(Known(changed, (*known.events[-EVENTS_KEPT + 1 :], event)))
+        yield fate, changed
+        if isinstance(message, Click):
+            before = self._kept.get(f"click:{message.item_id}")
+            if before is None or _CLICKED.decode(before).event_time_ms <= message.event_time_ms:
+                self._kept[f"click:{message.item_id}"] = _ENCODER.encode(Clicked(rec_id, message.event_time_ms))
+            yield from self._wake(f"wait:click:{message.item_id}")
+
+    def _wait(self, name: str, message: Feedback) -> tuple[Fate, None]:
+        held = self._kept.get(name)
+        waiting = [] if held is None else _WAITING.decode(held)
+        last = type(message).__name__, msgspec.Raw(_ENCODER.encode(message))
+        self._kept[name] = _ENCODER.encode([*waiting, last][-WAITING_AT_MOST:])
+        return Fate.WAITING, None
+
+    def _wake(self, name: str) -> Iterator[tuple[Fate, Outcome | None]]:
+        held = self._kept.get(name)
+        if held is not None:
+            del self._kept[name]
+            for kind, raw in _WAITING.decode(held):
+                yield from self.feedback(msgspec.msgpack.decode(raw, type=_FEEDBACK[kind]))
+
+
+def _change(outcome: Outcome, message: Feedback) -> tuple[Fate, Outcome | None]:
+    """Return the outcome with the feedback in it; None where it changes nothing, and why."""
+    delay_ms = message.event_time_ms - outcome.event_time_ms
+    window_ms = PURCHASE_WINDOW_MS if isinstance(message, Purchase) else CLICK_WINDOW_MS
+    if not 0 <= delay_ms <= window_ms:
+        return Fate.LATE, None
+    items = list(outcome.items)
+    news: list[News] = []
+    if isinstance(message, Impression):
+        shown = {n for n, each in enumerate(items) if each.item_id in message.items}
+        if not shown:
+            return Fate.FOREIGN, None
+        _show(items, shown, news)
+    else:
+        at = next((n for n, each in enumerate(items) if each.item_id == message.item_id), None)
+        if at is None:
+            return Fate.FOREIGN, None
+        _show(items, {at}, news)  # what was clicked was seen
+        if isinstance(message, Click) and items[at].clicked_after_ms is None:
+            items[at] = msgspec.structs.replace(items[at], clicked_after_ms=delay_ms)
+            news.append(News(Change.CLICKED, at + 1))
+        if isinstance(message, Purchase):
+            value = (message.price or 0.0) * message.quantity
+            bought, before = items[at].bought + message.quantity, items[at].value
+            after_ms = delay_ms if items[at].bought_after_ms is None else items[at].bought_after_ms
+            items[at] = msgspec.structs.replace(
+                items[at], bought=bought, value=before + value, bought_after_ms=after_ms
+            )
+            news.append(News(Change.BOUGHT, at + 1, message.quantity, value))
+    if not news:
+        return Fate.REPEATED, None
+    return Fate.ATTRIBUTED, msgspec.structs.replace(
+        outcome, items=tuple(items), news=tuple(news), revision=outcome.revision + 1
+    )
+
+
+def _show(items: list[OutcomeItem], places: set[int], news: list[News]) -> None:
+    for n in sorted(places):
+        if not items[n].shown:
+            items[n] = msgspec.structs.replace(items[n], shown=True)
+            news.append(News(Change.SHOWN, n + 1))

@@ -1,0 +1,150 @@
+"""Slates and what became of them, in every order of arrival."""
+
+from itertools import permutations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.records import click, impression, purchase, recommendation
+
+from streaming.policy.attribution import CLICK_WINDOW_MS, PURCHASE_WINDOW_MS, Attribution, Fate
+from streaming.schemas import Change, Click, Impression, Outcome, Purchase, Recommendation
+
+SLATE_MS = 1_000_000
+Message = Recommendation | Impression | Click | Purchase
+
+
+def run(messages: list[Message]) -> tuple[dict[str, Outcome], list[Fate]]:
+    """Return the newest outcome by slate, and what became of everything."""
+    attribution, outcomes, fates = Attribution({}), dict[str, Outcome](), list[Fate]()
+    for each in messages:
+        found = attribution.slate(each) if isinstance(each, Recommendation) else attribution.feedback(each)
+        for fate, outcome in found:
+            fates.append(fate)
+            if outcome is not None:
+                before = outcomes.get(outcome.rec_id)
+                assert outcome.revision == (1 if before is None else before.revision + 1)
+                outcomes[outcome.rec_id] = outcome
+    return outcomes, fates
+
+
+def facts(outcomes: dict[str, Outcome]) -> object:
+    """Return all that does not depend on the order of arrival."""
+    return {rec_id: (each.items, each.policy_version) for rec_id, each in outcomes.items()}
+
+
+def test_every_order_of_arrival_leads_to_the_same_outcome() -> None:
+    messages = [
+        recommendation("r", ["a", "b", "c"], SLATE_MS),
+        impression("r", ["a", "b"], SLATE_MS + 10),
+        click("e1", "b", SLATE_MS + 500, rec_id="r"),
+        purchase("e2", "b", SLATE_MS + 900, price=3.0, quantity=2),  # names no slate: b was clicked in r
+    ]
+    expected = facts(run(messages)[0])
+    (outcome,) = run(messages)[0].values()
+    a, b, c = outcome.items
+    assert (a.shown, a.clicked_after_ms, a.bought) == (True, None, 0)
+    assert (b.shown, b.clicked_after_ms, b.bought, b.value, b.bought_after_ms) == (True, 500, 2, 6.0, 900)
+    assert not c.shown
+    for order in permutations(messages):
+        assert facts(run(list(order))[0]) == expected
+
+
+def test_what_comes_twice_counts_once() -> None:
+    slate, shown = recommendation("r", ["a", "b"], SLATE_MS), impression("r", ["a"], SLATE_MS)
+    clicked, bought = click("e", "a", SLATE_MS + 1, rec_id="r"), purchase("p", "a", SLATE_MS + 2, rec_id="r")
+    once, _ = run([slate, shown, clicked, bought])
+    twice, fates = run([slate, slate, shown, shown, clicked, clicked, bought, bought])
+    assert once == twice
+    assert fates.count(Fate.REPEATED) == 4
+
+
+@pytest.mark.parametrize(
+    ("feedback", "counts"),
+    [
+        (click("e", "a", SLATE_MS + CLICK_WINDOW_MS, rec_id="r"), True),
+        (click("e", "a", SLATE_MS + CLICK_WINDOW_MS + 1, rec_id="r"), False),
+        (click("e", "a", SLATE_MS - 1, rec_id="r"), False),
+        (purchase("e", "a", SLATE_MS + PURCHASE_WINDOW_MS, rec_id="r"), True),
+        (purchase("e", "a", SLATE_MS + PURCHASE_WINDOW_MS + 1, rec_id="r"), False),
+        (impression("r", ["a"], SLATE_MS + CLICK_WINDOW_MS + 1), False),
+    ],
+)
+def test_window_is_of_event_time(feedback: Impression | Click | Purchase, counts: bool) -> None:
+    outcomes, fates = run([recommendation("r", ["a"], SLATE_MS), feedback])
+    assert (len(outcomes), fates) == ((1, [Fate.ATTRIBUTED]) if counts else (0, [Fate.LATE]))
+
+
+def test_purchase_belongs_to_the_slate_that_its_item_was_clicked_from_last() -> None:
+    messages = [
+        recommendation("old", ["a"], SLATE_MS),
+        recommendation("new", ["a"], SLATE_MS + 100),
+        click("e1", "a", SLATE_MS + 200, rec_id="new"),
+        click("e0", "a", SLATE_MS + 50, rec_id="old"),  # comes late
+        purchase("p", "a", SLATE_MS + 300, price=1.0),
+    ]
+    outcomes, _ = run(messages)
+    assert (outcomes["new"].items[0].bought, outcomes["old"].items[0].bought) == (1, 0)
+
+
+def test_what_belongs_to_no_slate_is_told_apart() -> None:
+    slate = recommendation("r", ["a"], SLATE_MS)
+    _, fates = run(
+        [
+            slate,
+            click("e0", "a", SLATE_MS + 1),
+            click("e1", "z", SLATE_MS + 1, rec_id="r"),
+            click("e2", "a", SLATE_MS + 1, rec_id="unknown"),
+            purchase("e3", "a", SLATE_MS + 1),
+            impression("r", ["z"], SLATE_MS + 1),
+        ]
+    )
+    assert fates == [Fate.ORGANIC, Fate.FOREIGN, Fate.WAITING, Fate.WAITING, Fate.FOREIGN]
+
+
+def test_news_of_all_revisions_together_are_the_outcome() -> None:
+    attribution = Attribution({})
+    list(attribution.slate(recommendation("r", ["a", "b"], SLATE_MS)))
+    news = []
+    for each in (
+        click("e1", "b", SLATE_MS + 1, rec_id="r"),
+        impression("r", ["a", "b"], SLATE_MS + 2),
+        purchase("p1", "b", SLATE_MS + 3, price=2.0, rec_id="r"),
+        purchase("p2", "b", SLATE_MS + 4, price=2.0, quantity=3, rec_id="r"),
+    ):
+        news += [new for _, outcome in attribution.feedback(each) if outcome for new in outcome.news]
+    assert [(each.change, each.place, each.quantity, each.value) for each in news] == [
+        (Change.SHOWN, 2, 0, 0.0),
+        (Change.CLICKED, 2, 0, 0.0),
+        (Change.SHOWN, 1, 0, 0.0),
+        (Change.BOUGHT, 2, 1, 2.0),
+        (Change.BOUGHT, 2, 3, 6.0),
+    ]
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.randoms(use_true_random=False), st.integers(1, 4))
+def test_traffic_in_any_order_gives_what_the_naive_join_gives(random, slates: int) -> None:  # type: ignore[no-untyped-def]
+    recommendations = [recommendation(f"r{n}", ["a", "b", "c", "d"], SLATE_MS + n * 1000) for n in range(slates)]
+    feedback: list[Impression | Click | Purchase] = []
+    for n in range(slates):
+        at = SLATE_MS + n * 1000
+        shown = random.sample("abcd", random.randint(1, 4))
+        feedback.append(impression(f"r{n}", shown, at + 1))
+        for k, item in enumerate(random.sample("abcd", random.randint(0, 2))):
+            feedback.append(click(f"c{n}-{k}", item, at + random.randint(2, 900), rec_id=f"r{n}"))
+            if random.random() < 0.5:
+                feedback.append(purchase(f"p{n}-{k}", item, at + 950, price=1.5, rec_id=f"r{n}"))
+    messages: list[Message] = [*recommendations, *feedback]
+    random.shuffle(messages)
+    outcomes, _ = run(messages)
+    assert outcomes.keys() == {each.rec_id for each in recommendations}
+    for made in recommendations:
+        mine = [each for each in feedback if each.rec_id == made.rec_id]
+        for found in outcomes[made.rec_id].items:
+            clicks = [each for each in mine if isinstance(each, Click) and each.item_id == found.item_id]
+            buys = [each for each in mine if isinstance(each, Purchase) and each.item_id == found.item_id]
+            was_shown = any(isinstance(each, Impression) and found.item_id in each.items for each in mine)
+            assert found.shown == (was_shown or bool(clicks) or bool(buys))
+            assert (found.clicked_after_ms is not None) == bool(clicks)
+            assert found.value == 1.5 * len(buys)
