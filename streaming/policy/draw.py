@@ -28,8 +28,8 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-# Of a slot: its number, the greedy pick, where it may explore what is wished (K,), what no wish exceeds, what is left.
-Choose = Callable[[int, int, Floats | None, float, Floats], int]
+# Of a slot: the picks before it, the greedy one, what no wish exceeds and, where it may explore, what is wished (K,).
+Choose = Callable[[list[int], int, float, Floats | None], int]
 
 BONUS_AT_MOST = 5.0
 TEMPERATURE_AT_LEAST = 0.01  # above 0: BONUS_AT_MOST over it is an exponent that a double still has
@@ -87,11 +87,16 @@ def draw(
     """
     coins = random.tolist()
 
-    def choose(slot: int, greedy: int, wished: Floats | None, top: float, left: Floats) -> int:
-        if wished is None or coins[2 * slot] >= exploration.rate:
+    def choose(before: list[int], greedy: int, top: float, wished: Floats | None) -> int:
+        coin, other = coins[2 * len(before)], coins[2 * len(before) + 1]
+        if wished is None or coin >= exploration.rate:
             return greedy
+        if other < exploration.epsilon:
+            left = np.ones(len(wished))
+            left[before] = 0.0
+            return _weighted(left, other / exploration.epsilon)
         weights = _softmax_weights(wished, top, exploration.temperature)
-        return _weighted(weights, left, exploration.epsilon, coins[2 * slot + 1])
+        return _weighted(weights, (other - exploration.epsilon) / (1 - exploration.epsilon))
 
     return _slots(scores, content, min(size, len(scores)), diversity, exploration, bonus, choose)
 
@@ -105,7 +110,7 @@ def propensities(
     bonus: Floats | None,
 ) -> list[float]:
     """Return how likely `draw` makes each of `picks`, given those before it."""
-    made = _slots(scores, content, len(picks), diversity, exploration, bonus, lambda slot, *_: picks[slot])
+    made = _slots(scores, content, len(picks), diversity, exploration, bonus, lambda before, *_: picks[len(before)])
     return made.propensities
 
 
@@ -124,7 +129,6 @@ def _slots(
     hoped = alone.copy() if bonus is None else alone + bonus
     utility, wished = (alone, hoped) if not diversity else (alone.copy(), hoped.copy())
     scaled, loss = diversity * content, np.zeros(len(scores))
-    left = np.ones(len(scores))
     seen = np.empty((size if explores else 0, len(scores)))  # what was wished at each slot that could explore
     tops: list[float] = []
     picks: list[int] = []
@@ -138,16 +142,15 @@ def _slots(
         if may_explore:
             seen[slot] = wished
             tops.append(top)
-        pick = choose(slot, greedy, wished if may_explore else None, top, left)
+        pick = choose(picks, greedy, top, wished if may_explore else None)
         picks.append(pick)
         explored.append(pick != greedy)
         spent += pick != greedy
-        left[pick] = 0.0
         alone[pick] = hoped[pick] = -np.inf
         if diversity and slot < size - 1:
             np.maximum(loss, scaled @ content[pick], out=loss)
             np.subtract(alone, loss, out=utility)
-            if explores:
+            if may_explore:
                 np.subtract(hoped, loss, out=wished)
     return Draw(picks, _chances(picks, explored, seen[: len(tops)], np.array(tops), exploration), explored)
 
@@ -181,13 +184,9 @@ def _softmax_weights(wished: Floats, top: Floats | float, temperature: float) ->
     return made
 
 
-def _weighted(weights: Floats, left: Floats, epsilon: float, coin: float) -> int:
-    """Return the candidate that the `coin` in [0, 1) falls on: epsilon of it evenly, the rest by weight."""
-    if coin < epsilon:
-        of, share = left, coin / epsilon
-    else:
-        of, share = weights, (coin - epsilon) / (1 - epsilon)
-    sums = of.cumsum()
-    drawn = int(sums.searchsorted(share * sums[-1], side="right"))
+def _weighted(weights: Floats, coin: float) -> int:
+    """Return the place among `weights` (K,) that the `coin` in [0, 1) falls on."""
+    sums = weights.cumsum()
+    drawn = int(sums.searchsorted(coin * sums[-1], side="right"))
     # Rounding may leave the last sum short of the whole; what lies there is the last that has any weight.
-    return drawn if drawn < len(of) and of[drawn] > 0 else int(np.flatnonzero(of)[-1])
+    return drawn if drawn < len(weights) and weights[drawn] > 0 else int(np.flatnonzero(weights)[-1])
