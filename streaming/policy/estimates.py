@@ -1,0 +1,191 @@
+"""What outcomes say: of each item, of the places of a slate, and of the model's probabilities. Pure.
+
+A place k of a slate is looked at with chance looked(k), relative to the first (the examination hypothesis: Craswell et
+al. 2008, "An experimental comparison of click position-bias models"); what is looked at is clicked as predicted, after
+a correction of all predictions (Platt 1999) and one of the item's:
+
+    clicks of item i ~ Poisson(lift(i) * E(i)),  E(i) = sum over its impressions of looked(k) * P(clicked | looked at)
+
+With the prior lift ~ Gamma(a, a), a = PRIOR_CLICKS, the posterior has the mean (a + clicks) / (a + E) and the standard
+deviation sqrt(a + clicks) / (a + E): an item without outcomes is as the model has it, and how uncertain that is is what
+exploration is optimistic about. Everything decays with HALF_LIFE_MS, so that what was learnt before interests or prices
+changed is forgotten (forward decay: Cormode et al. 2009, "Forward decay: a practical time decay model for streaming
+systems"): a fact at time t weighs 2^((t - start) / half-life), and what is read is divided by the weight of now.
+"""
+
+from collections.abc import Iterable
+from math import exp, log, log2, sqrt
+
+import msgspec
+import numpy as np
+
+from features.spec import HOUR_MS
+from streaming.policy.objectives import PRIOR_BUY_RATE, PRIOR_CLICK_RATE, sigmoid
+from streaming.schemas import Change, Estimates, ItemEstimate, Outcome, OutcomeItem
+
+HALF_LIFE_MS = 6 * HOUR_MS
+PRIOR_CLICKS = 5.0  # a, clicks that the prior of an item counts for
+PRIOR_BUYS = 2.0  # purchases that the prior of an item counts for
+PRIOR_PLACE_CLICKS = 20.0  # of a place
+PRIOR_ALL_CLICKS = 20.0  # of the correction of all predictions, and of the buy rate
+PLACES = 20
+BINS, BIN_WIDTH = 48, 0.5  # of log odds of what was predicted, around 0
+NEWTON_STEPS = 8
+STEP_AT_MOST = 1.0  # of one of Newton's
+INTERCEPT_SPREAD, SLOPE_SPREAD = 2.0, 0.5  # standard deviations of the prior
+SLOPE_AT_LEAST = 0.05  # what the model finds likelier stays so
+LOOKED_AT_LEAST = 0.01
+PRIOR_LOOKED = [1.0 / log2(k + 2) for k in range(PLACES)]  # as DCG discounts (Järvelin & Kekäläinen 2002)
+RESCALE_AFTER = 40  # half-lives: 2^40 still leaves a double its small summands
+FORGOTTEN_BELOW = 0.01  # clicks, expected ones and purchases
+DIGITS = 4
+
+
+class Counts(msgspec.Struct, array_like=True):
+    """Decayed sums of an item."""
+
+    expected: float = 0.0  # E, clicks
+    clicks: float = 0.0
+    buys: float = 0.0
+
+
+class Learner(msgspec.Struct):
+    """All that is remembered of outcomes. Changed in place; what is kept of it is msgpack."""
+
+    model_version: str = ""
+    version: int = 0
+    start_ms: int = 0  # of the decay
+    newest_ms: int = 0  # of the outcomes
+    items: dict[str, Counts] = {}
+    place_expected: list[float] = msgspec.field(default_factory=lambda: [0.0] * PLACES)
+    place_clicks: list[float] = msgspec.field(default_factory=lambda: [0.0] * PLACES)
+    bin_looks: list[float] = msgspec.field(default_factory=lambda: [0.0] * BINS)
+    bin_clicks: list[float] = msgspec.field(default_factory=lambda: [0.0] * BINS)
+    clicks: float = 0.0
+    buys: float = 0.0
+    shown: float = 0.0
+    shown_chance: float = 0.0  # sum of P(clicked | looked at) over what was shown
+    looked: list[float] = msgspec.field(default_factory=lambda: list(PRIOR_LOOKED))
+    intercept: float = 0.0
+    slope: float = 1.0
+
+    def take(self, outcomes: Iterable[Outcome]) -> None:
+        """Count the news of `outcomes`, each revision of which must come once. Another model's begin anew."""
+        for outcome in outcomes:
+            if outcome.model_version != self.model_version:
+                self._begin_anew(outcome)
+            weight = self._weight(outcome.event_time_ms)
+            for new in outcome.news:
+                self._count(outcome.items[new.place - 1], new.change, weight)
+
+    def estimates(self) -> Estimates:
+        """Return what is known now, the time of the newest outcome; what comes from here on is counted by it."""
+        scale = 1.0 / self._weight(self.newest_ms)
+        self._forget(scale)
+        self._fit_places(scale)
+        self._fit_predictions(scale)
+        self.version += 1
+        shown = PRIOR_ALL_CLICKS / PRIOR_CLICK_RATE + scale * self.shown
+        buy_rate = (PRIOR_ALL_CLICKS * PRIOR_BUY_RATE + scale * self.buys) / (PRIOR_ALL_CLICKS + scale * self.clicks)
+        return Estimates(
+            version=self.version,
+            time_ms=self.newest_ms,
+            model_version=self.model_version,
+            intercept=self.intercept,
+            slope=self.slope,
+            click_rate=(PRIOR_ALL_CLICKS + scale * self.shown_chance) / shown,
+            buy_rate=buy_rate,
+            looked=tuple(self.looked),
+            prior_spread=1.0 / sqrt(PRIOR_CLICKS),
+            items={item: _estimate(counts, scale, buy_rate) for item, counts in self.items.items()},
+        )
+
+    def chance(self, predicted: float) -> float:
+        """Return P(clicked | looked at) of an item without outcomes of its own."""
+        return 1.0 / (1.0 + exp(-self.intercept - self.slope * _log_odds(predicted)))
+
+    def _begin_anew(self, outcome: Outcome) -> None:
+        fresh = Learner(model_version=outcome.model_version, version=self.version, start_ms=outcome.event_time_ms)
+        for name in self.__struct_fields__:
+            setattr(self, name, getattr(fresh, name))
+
+    def _weight(self, time_ms: int) -> float:
+        self.newest_ms = max(self.newest_ms, time_ms)
+        if (self.newest_ms - self.start_ms) / HALF_LIFE_MS > RESCALE_AFTER:
+            self._scale(2.0 ** ((self.start_ms - self.newest_ms) / HALF_LIFE_MS))
+            self.start_ms = self.newest_ms
+        return float(2.0 ** ((time_ms - self.start_ms) / HALF_LIFE_MS))
+
+    def _scale(self, by: float) -> None:
+        self.items = {
+            item: Counts(each.expected * by, each.clicks * by, each.buys * by) for item, each in self.items.items()
+        }
+        for name in ("place_expected", "place_clicks", "bin_looks", "bin_clicks"):
+            setattr(self, name, [each * by for each in getattr(self, name)])
+        for name in ("clicks", "buys", "shown", "shown_chance"):
+            setattr(self, name, getattr(self, name) * by)
+
+    def _count(self, item: OutcomeItem, change: Change, weight: float) -> None:
+        place = min(item.place, PLACES) - 1
+        at = min(max(int(_log_odds(item.predicted) / BIN_WIDTH + BINS / 2), 0), BINS - 1)
+        counts = self.items.setdefault(item.item_id, Counts())
+        match change:
+            case Change.SHOWN:
+                chance = self.chance(item.predicted)
+                counts.expected += weight * self.looked[place] * chance
+                # Without the item's lift: both would explain the same clicks, and neither would come to its own.
+                self.place_expected[place] += weight * chance
+                self.bin_looks[at] += weight * self.looked[place]
+                self.shown += weight
+                self.shown_chance += weight * chance
+            case Change.CLICKED:
+                counts.clicks += weight
+                self.place_clicks[place] += weight
+                self.bin_clicks[at] += weight
+                self.clicks += weight
+            case Change.BOUGHT:
+                counts.buys += weight
+                self.buys += weight
+
+    def _forget(self, scale: float) -> None:
+        self.items = {
+            item: each
+            for item, each in self.items.items()
+            if scale * (each.expected + each.clicks + each.buys) >= FORGOTTEN_BELOW
+        }
+
+    def _fit_places(self, scale: float) -> None:
+        """Estimate looked(k) as clicks over what was expected of place k if it were looked at, beside its prior."""
+        found = [
+            (PRIOR_PLACE_CLICKS * prior + scale * clicks) / (PRIOR_PLACE_CLICKS + scale * expected)
+            for prior, clicks, expected in zip(PRIOR_LOOKED, self.place_clicks, self.place_expected, strict=True)
+        ]
+        self.looked = [min(max(each / found[0], LOOKED_AT_LEAST), 1.0) for each in found]
+
+    def _fit_predictions(self, scale: float) -> None:
+        """Fit intercept and slope by Newton's method on the bins, with a normal prior around 0 and 1."""
+        odds = (np.arange(BINS) + 0.5 - BINS / 2) * BIN_WIDTH
+        looks, clicks = scale * np.array(self.bin_looks), scale * np.array(self.bin_clicks)
+        inputs = np.column_stack([np.ones(BINS), odds])
+        precision = np.diag([1.0 / INTERCEPT_SPREAD**2, 1.0 / SLOPE_SPREAD**2])
+        fitted, prior = np.array([self.intercept, self.slope]), np.array([0.0, 1.0])
+        for _ in range(NEWTON_STEPS):
+            chances = sigmoid(inputs @ fitted)
+            gradient = inputs.T @ (clicks - looks * chances) - precision @ (fitted - prior)
+            curvature = (inputs * (looks * chances * (1.0 - chances))[:, None]).T @ inputs + precision
+            fitted = fitted + np.clip(np.linalg.solve(curvature, gradient), -STEP_AT_MOST, STEP_AT_MOST)
+        self.intercept, self.slope = float(fitted[0]), max(float(fitted[1]), SLOPE_AT_LEAST)
+
+
+def _log_odds(predicted: float) -> float:
+    return log(predicted / (1.0 - predicted))
+
+
+def _estimate(counts: Counts, scale: float, buy_rate: float) -> ItemEstimate:
+    clicks = scale * counts.clicks
+    strength = PRIOR_CLICKS + scale * counts.expected
+    return ItemEstimate(
+        lift=round((PRIOR_CLICKS + clicks) / strength, DIGITS),
+        spread=round(sqrt(PRIOR_CLICKS + clicks) / strength, DIGITS),
+        buy_lift=round((PRIOR_BUYS + scale * counts.buys) / (PRIOR_BUYS + clicks * buy_rate), DIGITS),
+    )

@@ -1,0 +1,165 @@
+"""What is learnt from outcomes of a world whose truth is known."""
+
+from dataclasses import dataclass
+from math import sqrt
+
+import msgspec
+import numpy as np
+import pytest
+from support.records import click, impression, purchase, recommendation
+
+from streaming.policy import estimates
+from streaming.policy.attribution import Attribution
+from streaming.policy.estimates import HALF_LIFE_MS, PRIOR_CLICKS, PRIOR_LOOKED, Learner
+from streaming.policy.objectives import logit, sigmoid
+from streaming.schemas import Estimates, Outcome
+
+START_MS = 1_700_000_000_000
+ITEMS = [f"i{n}" for n in range(30)]
+PLACES = 8
+
+
+@dataclass
+class World:
+    """Items of which the model predicts too much by a line in log odds, and some of which it is wrong about."""
+
+    rng: np.random.Generator
+    lift: np.ndarray
+    intercept: float = -0.7
+    slope: float = 0.6
+    look: float = 0.6  # place k is looked at with k to the minus this
+    buys: float = 0.2
+
+    def outcomes(self, count: int, start_ms: int = START_MS) -> list[Outcome]:
+        predicted = np.linspace(0.05, 0.6, len(ITEMS))
+        made: list[Outcome] = []
+        for n in range(count):
+            at = start_ms + n * 1000
+            shown = self.rng.choice(len(ITEMS), PLACES, replace=False)
+            slate = recommendation(f"r{at}", [ITEMS[k] for k in shown], at)
+            slate = msgspec.structs.replace(
+                slate,
+                slate=tuple(
+                    msgspec.structs.replace(each, predicted=float(predicted[k]))
+                    for each, k in zip(slate.slate, shown, strict=True)
+                ),
+            )
+            attribution = Attribution({})
+            list(attribution.slate(slate))
+            feedback: list[object] = [impression(slate.rec_id, [each.item_id for each in slate.slate], at)]
+            for place, k in enumerate(shown, 1):
+                chance = float(sigmoid(self.intercept + self.slope * logit(predicted[k]))) * self.lift[k]
+                if self.rng.random() < chance * place**-self.look:
+                    feedback.append(click(f"c{at}-{k}", ITEMS[k], at + 1, rec_id=slate.rec_id))
+                    if self.rng.random() < self.buys:
+                        feedback.append(purchase(f"p{at}-{k}", ITEMS[k], at + 2, price=1.0, rec_id=slate.rec_id))
+            for each in feedback:
+                made += [out for _, out in attribution.feedback(each) if out is not None]  # type: ignore[arg-type]
+        return made
+
+
+def learn(outcomes: list[Outcome], every: int = 500) -> tuple[Learner, Estimates]:
+    learner = Learner()
+    for n in range(0, len(outcomes), every):
+        learner.take(outcomes[n : n + every])
+        found = learner.estimates()
+    return learner, found
+
+
+def test_learner_finds_the_worlds_places_predictions_and_buy_rate() -> None:
+    world = World(np.random.default_rng(5), np.ones(len(ITEMS)))
+    _, found = learn(world.outcomes(12_000))
+    truth = np.arange(1, PLACES + 1) ** -world.look
+    np.testing.assert_allclose(found.looked[:PLACES], truth, atol=0.08)
+    for predicted in (0.1, 0.3, 0.5):
+        expected = 1 / (1 + np.exp(-world.intercept - world.slope * np.log(predicted / (1 - predicted))))
+        got = 1 / (1 + np.exp(-found.intercept - found.slope * np.log(predicted / (1 - predicted))))
+        assert got == pytest.approx(expected, rel=0.12)
+    assert np.mean([each.lift for each in found.items.values()]) == pytest.approx(1.0, abs=0.1)
+    assert found.buy_rate == pytest.approx(world.buys, abs=0.03)
+
+
+def test_learner_finds_the_items_that_the_model_is_wrong_about() -> None:
+    lift = np.ones(len(ITEMS))
+    lift[3], lift[20] = 2.5, 0.3
+    _, found = learn(World(np.random.default_rng(5), lift).outcomes(12_000))
+    ranked = sorted(ITEMS, key=lambda item: found.items[item].lift)
+    assert (ranked[0], ranked[-1]) == ("i20", "i3")
+    assert found.items["i3"].lift > 1.8
+    assert found.items["i20"].lift < 0.5
+
+
+def test_without_outcomes_everything_is_as_the_model_has_it() -> None:
+    learner = Learner(model_version="model-1")
+    found = learner.estimates()
+    assert (found.intercept, found.slope, found.items) == (0.0, 1.0, {})
+    assert found.click_rate == pytest.approx(0.1)
+    np.testing.assert_allclose(found.looked, PRIOR_LOOKED)
+    assert learner.chance(0.37) == pytest.approx(0.37)
+
+
+def test_spread_falls_with_evidence_and_an_item_that_is_not_shown_any_more_is_forgotten() -> None:
+    world = World(np.random.default_rng(6), np.ones(len(ITEMS)))
+    learner, few = learn(world.outcomes(100))
+    learner.take(world.outcomes(2_000, START_MS + 1_000_000))
+    many = learner.estimates()
+    assert few.prior_spread == 1 / sqrt(PRIOR_CLICKS)
+    assert np.mean([each.spread for each in few.items.values()]) < 0.9 * few.prior_spread
+    assert all(many.items[item].spread < few.items[item].spread for item in ITEMS)
+    learner.take(world.outcomes(1, START_MS + 60 * HALF_LIFE_MS))
+    later = learner.estimates()
+    assert len(later.items) == PLACES
+    assert later.version == few.version + 2
+
+
+def test_old_outcomes_weigh_half_after_a_half_life() -> None:
+    (shown,) = _shown("r", START_MS)
+    learner = Learner()
+    learner.take([shown])
+    once = learner.items["i1"].expected
+    (again,) = _shown("r2", START_MS + HALF_LIFE_MS)
+    learner.take([again])
+    assert learner.items["i1"].expected == pytest.approx(3 * once)  # in the weight of the beginning
+    strength = PRIOR_CLICKS + once * 1.5
+    assert learner.estimates().items["i1"].lift == pytest.approx(PRIOR_CLICKS / strength, abs=1e-4)
+
+
+def test_another_model_begins_anew_and_versions_go_on() -> None:
+    world = World(np.random.default_rng(7), np.ones(len(ITEMS)))
+    learner, before = learn(world.outcomes(500))
+    (shown,) = _shown("r", START_MS)
+    learner.take([msgspec.structs.replace(shown, model_version="model-2")])
+    after = learner.estimates()
+    assert (after.model_version, after.version) == ("model-2", before.version + 1)
+    assert after.items.keys() == {"i1"}
+
+
+def test_learner_survives_its_bytes() -> None:
+    world = World(np.random.default_rng(8), np.ones(len(ITEMS)))
+    outcomes = world.outcomes(400)
+    whole, _ = learn(outcomes)
+    half = Learner()
+    half.take(outcomes[:300])
+    restored = msgspec.msgpack.decode(msgspec.msgpack.encode(half), type=Learner)
+    half.take(outcomes[300:])
+    restored.take(outcomes[300:])
+    assert restored == half
+    assert whole.items.keys() == restored.items.keys()
+
+
+def test_scaling_the_weights_changes_no_estimate(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(np.random.default_rng(9), np.ones(len(ITEMS)))
+    outcomes = world.outcomes(300) + world.outcomes(300, START_MS + 2 * HALF_LIFE_MS)
+    _, plain = learn(outcomes)
+    monkeypatch.setattr(estimates, "RESCALE_AFTER", 1)
+    _, scaled = learn(outcomes)
+    assert scaled.items.keys() == plain.items.keys()
+    for item, each in plain.items.items():
+        assert scaled.items[item].lift == pytest.approx(each.lift, abs=1e-3)
+    assert scaled.intercept == pytest.approx(plain.intercept, abs=1e-6)
+
+
+def _shown(rec_id: str, at_ms: int) -> list[Outcome]:
+    attribution = Attribution({})
+    list(attribution.slate(recommendation(rec_id, ["i1"], at_ms)))
+    return [out for _, out in attribution.feedback(impression(rec_id, ["i1"], at_ms)) if out is not None]
