@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from pyflink.datastream.functions import RuntimeContext
 from pyflink.metrics import Counter, MetricGroup
 
+from streaming.policy.attribution import Fate
 from streaming.schemas import Fallback, Reason, Topic
 from streaming.scoring.recommender import Answer
 
@@ -48,6 +49,15 @@ def gauge(metrics: MetricGroup, name: str) -> Gauge:
 
 def dead_letters(metrics: MetricGroup) -> dict[Reason, Counter]:
     return {reason: metrics.add_group("reason", reason.value).counter("dead_letters_total") for reason in Reason}
+
+
+class LearnMetrics:
+    """Of the operator `attribute`."""
+
+    def __init__(self, runtime_context: RuntimeContext) -> None:
+        metrics = group(runtime_context)
+        self.fates = {each: metrics.add_group("fate", each.value).counter("feedback_total") for each in Fate}
+        self.dead_letters = dead_letters(metrics)
 
 
 class RecommendMetrics:

@@ -6,8 +6,9 @@ a purchase that names none is the last slate's from which the shopper clicked th
 belongs to waits for it; what comes twice counts once.
 """
 
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator
 from enum import StrEnum
+from typing import Protocol
 
 import msgspec
 
@@ -25,6 +26,7 @@ from streaming.schemas import (
 
 CLICK_WINDOW_MS = 30 * MINUTE_MS
 PURCHASE_WINDOW_MS = DAY_MS
+KEPT_MS = 2 * DAY_MS  # a window, and as much again for what comes late
 EVENTS_KEPT = 64  # of a slate, by which one that comes again is known
 WAITING_AT_MOST = 32  # for one slate or item
 
@@ -63,16 +65,26 @@ _CLICKED = msgspec.msgpack.Decoder(Clicked)
 _WAITING = msgspec.msgpack.Decoder(list[tuple[str, msgspec.Raw]])  # the kind, the message
 
 
-class Attribution:
-    """The join of one shopper. `kept` is all its state: text to bytes, which may forget what is older than a window."""
+class Kept(Protocol):
+    """All that is kept of one shopper, by name; it may forget what is older than KEPT_MS."""
 
-    def __init__(self, kept: MutableMapping[str, bytes]) -> None:
+    def get(self, name: str) -> bytes | None: ...
+
+    def put(self, name: str, value: bytes) -> None: ...
+
+    def remove(self, name: str) -> None: ...
+
+
+class Attribution:
+    """The join of one shopper."""
+
+    def __init__(self, kept: Kept) -> None:
         self._kept = kept
 
     def slate(self, made: Recommendation) -> Iterator[tuple[Fate, Outcome | None]]:
         """Take a slate in, and yield what became of the feedback that has waited for it."""
         name = f"slate:{made.rec_id}"
-        if name in self._kept:  # made again after a recovery; the first one counts
+        if self._kept.get(name) is not None:  # made again after a recovery; the first one counts
             yield Fate.REPEATED, None
             return
         places = [OutcomeItem(each.item_id, n, each.propensity, each.predicted) for n, each in enumerate(made.slate, 1)]
@@ -87,7 +99,7 @@ class Attribution:
             fallback=made.fallback,
             items=tuple(places),
         )
-        self._kept[name] = _ENCODER.encode(Known(outcome))
+        self._kept.put(name, _ENCODER.encode(Known(outcome)))
         yield from self._wake(f"wait:{name}")
 
     def feedback(self, message: Feedback) -> Iterator[tuple[Fate, Outcome | None]]:
@@ -117,25 +129,25 @@ class Attribution:
         if changed is None:
             yield fate, None
             return
-        self._kept[name] = _ENCODER.encode(Known(changed, (*known.events[-EVENTS_KEPT + 1 :], event)))
+        self._kept.put(name, _ENCODER.encode(Known(changed, (*known.events[-EVENTS_KEPT + 1 :], event))))
         yield fate, changed
         if isinstance(message, Click):
             before = self._kept.get(f"click:{message.item_id}")
             if before is None or _CLICKED.decode(before).event_time_ms <= message.event_time_ms:
-                self._kept[f"click:{message.item_id}"] = _ENCODER.encode(Clicked(rec_id, message.event_time_ms))
+                self._kept.put(f"click:{message.item_id}", _ENCODER.encode(Clicked(rec_id, message.event_time_ms)))
             yield from self._wake(f"wait:click:{message.item_id}")
 
     def _wait(self, name: str, message: Feedback) -> tuple[Fate, None]:
         held = self._kept.get(name)
         waiting = [] if held is None else _WAITING.decode(held)
         last = type(message).__name__, msgspec.Raw(_ENCODER.encode(message))
-        self._kept[name] = _ENCODER.encode([*waiting, last][-WAITING_AT_MOST:])
+        self._kept.put(name, _ENCODER.encode([*waiting, last][-WAITING_AT_MOST:]))
         return Fate.WAITING, None
 
     def _wake(self, name: str) -> Iterator[tuple[Fate, Outcome | None]]:
         held = self._kept.get(name)
         if held is not None:
-            del self._kept[name]
+            self._kept.remove(name)
             for kind, raw in _WAITING.decode(held):
                 yield from self.feedback(msgspec.msgpack.decode(raw, type=_FEEDBACK[kind]))
 

@@ -5,6 +5,7 @@ from itertools import permutations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.memory import Memory
 from support.records import click, impression, purchase, recommendation
 
 from streaming.policy.attribution import CLICK_WINDOW_MS, PURCHASE_WINDOW_MS, Attribution, Fate
@@ -16,7 +17,7 @@ Message = Recommendation | Impression | Click | Purchase
 
 def run(messages: list[Message]) -> tuple[dict[str, Outcome], list[Fate]]:
     """Return the newest outcome by slate, and what became of everything."""
-    attribution, outcomes, fates = Attribution({}), dict[str, Outcome](), list[Fate]()
+    attribution, outcomes, fates = Attribution(Memory()), dict[str, Outcome](), list[Fate]()
     for each in messages:
         found = attribution.slate(each) if isinstance(each, Recommendation) else attribution.feedback(each)
         for fate, outcome in found:
@@ -103,7 +104,7 @@ def test_what_belongs_to_no_slate_is_told_apart() -> None:
 
 
 def test_news_of_all_revisions_together_are_the_outcome() -> None:
-    attribution = Attribution({})
+    attribution = Attribution(Memory())
     list(attribution.slate(recommendation("r", ["a", "b"], SLATE_MS)))
     news = []
     for each in (

@@ -6,6 +6,7 @@ from math import sqrt
 import msgspec
 import numpy as np
 import pytest
+from support.memory import Memory
 from support.records import click, impression, purchase, recommendation
 
 from streaming.policy import estimates
@@ -44,7 +45,7 @@ class World:
                     for each, k in zip(slate.slate, shown, strict=True)
                 ),
             )
-            attribution = Attribution({})
+            attribution = Attribution(Memory())
             list(attribution.slate(slate))
             feedback: list[object] = [impression(slate.rec_id, [each.item_id for each in slate.slate], at)]
             for place, k in enumerate(shown, 1):
@@ -160,6 +161,6 @@ def test_scaling_the_weights_changes_no_estimate(monkeypatch: pytest.MonkeyPatch
 
 
 def _shown(rec_id: str, at_ms: int) -> list[Outcome]:
-    attribution = Attribution({})
+    attribution = Attribution(Memory())
     list(attribution.slate(recommendation(rec_id, ["i1"], at_ms)))
     return [out for _, out in attribution.feedback(impression(rec_id, ["i1"], at_ms)) if out is not None]

@@ -61,6 +61,14 @@ public final class MicroBatch extends KeyedProcessFunction<String, Row, Row> {
                 .uid(uid);
     }
 
+    /** The batches of {@link #of} under their topic as the key: Row(topic, batch). */
+    public static DataStream<Row> byTopic(DataStream<Row> batches, String name, String uid) {
+        return batches.map(batch -> Row.of(batch.getField(0), batch))
+                .returns(Types.ROW_NAMED(new String[] {"key", "batch"}, Types.STRING, BATCH))
+                .name(name)
+                .uid(uid);
+    }
+
     @Override
     public void open(OpenContext context) {
         pending = getRuntimeContext().getListState(new ListStateDescriptor<>("pending", recordType));

@@ -1,0 +1,59 @@
+"""What became of each slate: recommendations, impressions, clicks and purchases of a shopper -> outcomes."""
+
+from collections.abc import Iterator
+
+from pyflink.common import Row, Time, Types
+from pyflink.datastream.functions import KeyedProcessFunction, RuntimeContext
+from pyflink.datastream.state import MapStateDescriptor, StateTtlConfig
+
+from streaming.operators.metrics import LearnMetrics
+from streaming.operators.thread_mode import assert_thread_mode
+from streaming.policy.attribution import KEPT_MS, Attribution
+from streaming.schemas import (
+    Click,
+    DeadLetter,
+    Impression,
+    Origin,
+    Outgoing,
+    Purchase,
+    Recommendation,
+    Topic,
+    dead_letter_record,
+    decode,
+    encode,
+)
+
+
+class Attribute(KeyedProcessFunction):
+    """Key: shopper (the Kafka key). State: `kept` (str -> bytes of `streaming.policy.attribution`, TTL KEPT_MS).
+
+    No timers: a slate is forgotten when nothing has touched it for KEPT_MS. Output, (topic, key, value): an outcome for
+    each piece of feedback that changes one; a dead letter for a bad impression or recommendation (the job `recommend`
+    has told of bad clicks). State exactly once.
+    """
+
+    def open(self, runtime_context: RuntimeContext) -> None:
+        assert_thread_mode(runtime_context)
+        kept = MapStateDescriptor("kept", Types.STRING(), Types.PICKLED_BYTE_ARRAY())
+        kept.enable_time_to_live(StateTtlConfig.new_builder(Time.milliseconds(KEPT_MS)).build())
+        self._attribution = Attribution(runtime_context.get_map_state(kept))
+        self._metrics = LearnMetrics(runtime_context)
+
+    def process_element(self, value: Row, ctx: KeyedProcessFunction.Context) -> Iterator[Outgoing]:
+        topic, partition, offset, key, raw = value
+        message = decode(key, raw, Origin(topic, partition, offset))
+        match message:
+            case Recommendation():
+                found = self._attribution.slate(message)
+            case Impression() | Click() | Purchase():
+                found = self._attribution.feedback(message)
+            case DeadLetter() if topic in (Topic.RECOMMENDATIONS, Topic.IMPRESSIONS):
+                self._metrics.dead_letters[message.reason].inc()
+                yield dead_letter_record(message)
+                return
+            case _:
+                return
+        for fate, outcome in found:
+            self._metrics.fates[fate].inc()
+            if outcome is not None:
+                yield Topic.OUTCOMES.value, key, encode(outcome)

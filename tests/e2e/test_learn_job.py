@@ -1,0 +1,148 @@
+"""The job `learn`: every outcome once, across a kill; bad feedback; and slates that are weighed by what was learnt."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+from support.memory import Memory
+from support.records import click, impression, purchase, recommendation
+
+from infra.local.kafka import local_kafka
+from infra.local.stack import Job, local_job
+from infra.local.subscriber import Subscriber
+from infra.local.topics import create_topics
+from streaming.config import NEWEST, newest_checkpoint
+from streaming.io.feed import Feed
+from streaming.io.topics import read_topic
+from streaming.policy.attribution import Attribution
+from streaming.policy.estimates import PRIOR_ALL_CLICKS
+from streaming.policy.objectives import PRIOR_BUY_RATE
+from streaming.schemas import (
+    DeadLetter,
+    Estimates,
+    Impression,
+    Outcome,
+    Purchase,
+    Reason,
+    Recommendation,
+    Topic,
+    encode,
+    key_of,
+)
+
+DEADLINE_S = 90.0
+START_MS = 1_700_000_000_000
+TOPICS = {Recommendation: Topic.RECOMMENDATIONS, Impression: Topic.IMPRESSIONS, Purchase: Topic.PURCHASES}
+SHOPPERS = 7
+
+
+def feedback(first: int, count: int) -> list[msgspec.Struct]:
+    """Return slates of some shoppers and what became of them: a click on every second, a purchase on every fourth."""
+    made: list[msgspec.Struct] = []
+    for n in range(first, first + count):
+        at, rec_id = START_MS + n, f"r{n}"
+        of_one: list[msgspec.Struct] = [
+            recommendation(rec_id, ["a", "b", "c"], at),
+            impression(rec_id, ["a", "b"], at + 1),
+        ]
+        if n % 2 == 0:
+            of_one += [click(f"c{n}", "b", at + 2, rec_id=rec_id)] * (1 + n % 3)  # now and then it comes again
+        if n % 4 == 0:
+            of_one.append(purchase(f"p{n}", "b", at + 3, price=2.0, rec_id=rec_id))
+        made += [msgspec.structs.replace(each, shopper_id=f"s{n % SHOPPERS}") for each in of_one]
+    return made
+
+
+def send(feed: Feed, messages: list[msgspec.Struct]) -> None:
+    for each in messages:
+        feed.raw(TOPICS.get(type(each), Topic.CLICKS), key_of(each), encode(each))  # type: ignore[arg-type, call-overload]
+    feed.flush()
+
+
+def buy_rate(slates: int) -> float:
+    clicks, buys = (slates + 1) // 2, (slates + 3) // 4
+    return (PRIOR_ALL_CLICKS * PRIOR_BUY_RATE + buys) / (PRIOR_ALL_CLICKS + clicks)
+
+
+class Learning:
+    """A broker, and what the job has written to it so far."""
+
+    def __init__(self, home: Path, bootstrap_servers: str, feed: Feed) -> None:
+        self.home, self.bootstrap_servers, self.feed = home, bootstrap_servers, feed
+        self.outcomes: dict[str, Outcome] = {}
+        self.estimates: Estimates | None = None
+        self._outcomes = Subscriber(bootstrap_servers, Topic.OUTCOMES, Outcome)
+        self._estimates = Subscriber(bootstrap_servers, Topic.ESTIMATES, Estimates)
+
+    def job(self, *options: str):  # type: ignore[no-untyped-def]
+        always = ("--checkpoint-interval-ms", "3000", "--batch-ms", "200")
+        return local_job("learn", self.home, self.bootstrap_servers, *always, *options)
+
+    def read(self, job: Job, until: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + DEADLINE_S
+        while not until():
+            outcome = self._outcomes.poll(0.02)
+            if outcome is not None and outcome.revision >= self.revision(outcome.rec_id):
+                self.outcomes[outcome.rec_id] = outcome
+            self.estimates = self._estimates.poll(0.02) or self.estimates
+            job.assert_running()
+            assert time.monotonic() < deadline, f"{len(self.outcomes)} outcomes, {self.estimates}; {job.log_tail()}"
+
+    def revision(self, rec_id: str) -> int:
+        return self.outcomes[rec_id].revision if rec_id in self.outcomes else 0
+
+    def has_learnt_from(self, slates: int) -> bool:
+        # The half-life is hours, and all of this is of one second.
+        return self.estimates is not None and abs(self.estimates.buy_rate - buy_rate(slates)) < 1e-5
+
+
+@pytest.fixture
+def learning(tmp_path: Path) -> Iterator[Learning]:
+    with local_kafka(tmp_path / "kafka") as broker:
+        create_topics(broker.bootstrap_servers)
+        with Feed(broker.bootstrap_servers) as feed:
+            yield Learning(tmp_path, broker.bootstrap_servers, feed)
+
+
+def checkpoints(job: Job) -> set[Path]:
+    return set(job.checkpoints.rglob("_metadata"))
+
+
+def test_killed_job_goes_on_and_learns_from_every_outcome_once(learning: Learning) -> None:
+    with learning.job() as job:
+        send(learning.feed, feedback(0, 100))
+        learning.feed.raw(Topic.IMPRESSIONS, "s0", b'{"rec_id": 5}')
+        learning.read(job, until=lambda: learning.has_learnt_from(100))
+        before = checkpoints(job)
+        learning.read(job, until=lambda: checkpoints(job) != before)
+        restored_from = newest_checkpoint(job.checkpoints)
+        send(learning.feed, feedback(100, 100))
+        learning.read(job, until=lambda: learning.has_learnt_from(200))
+        os.killpg(job.process.pid, signal.SIGKILL)
+        job.process.wait()
+    assert newest_checkpoint(job.checkpoints) == restored_from, "the kill came too late to lose anything"
+    learning.estimates = None
+    with learning.job("--restore", NEWEST) as job:
+        send(learning.feed, feedback(200, 100))
+        learning.read(job, until=lambda: learning.has_learnt_from(300) and len(learning.outcomes) == 300)
+    assert learning.estimates is not None
+    assert learning.estimates.items.keys() == {"a", "b"}
+    assert learning.estimates.items["b"].lift > 1 > learning.estimates.items["a"].lift
+    attributions = {f"s{n}": Attribution(Memory()) for n in range(SHOPPERS)}
+    expected: dict[str, Outcome] = {}
+    for each in feedback(0, 300):
+        attribution = attributions[key_of(each)]  # type: ignore[arg-type]
+        found = attribution.slate(each) if isinstance(each, Recommendation) else attribution.feedback(each)  # type: ignore[arg-type]
+        expected |= {outcome.rec_id: outcome for _, outcome in found if outcome is not None}
+    assert {rec_id: each.items for rec_id, each in learning.outcomes.items()} == {
+        rec_id: each.items for rec_id, each in expected.items()
+    }
+    letters = [
+        msgspec.json.decode(raw or b"", type=DeadLetter)
+        for _, _, raw in read_topic(learning.bootstrap_servers, Topic.DEAD_LETTERS)
+    ]
+    assert [(each.origin.topic, each.reason) for each in letters] == [(Topic.IMPRESSIONS, Reason.INVALID)]
