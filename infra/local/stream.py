@@ -80,8 +80,10 @@ def let_in(
             if number < count and now >= began + number / rate:
                 if number == count // 2:
                     half_way()
-                each, rec_id = traffic.next()
+                each, looked_at, rec_id = traffic.next()
                 feed.items(traffic.changes())
+                if looked_at is not None:
+                    feed.impression(looked_at, each.event_time_ms)
                 figures.interactions[each.event_id] = each
                 figures.sent[each.event_id] = time.perf_counter()
                 feed.interaction(each, rec_id)

@@ -5,7 +5,7 @@ from collections import Counter
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -19,6 +19,14 @@ CONTROL_SHARE = 10  # every tenth shopper is shown popular items instead of slat
 SLATE_SIZE = 20
 
 
+class Happened(NamedTuple):
+    """What a shopper did, the slate that was looked at before, and whether it was done from that slate."""
+
+    interaction: Interaction
+    looked_at: Recommendation | None = None
+    rec_id: str | None = None
+
+
 class Traffic(Protocol):
     """Interactions one after the other; those who make them may react to what they are shown."""
 
@@ -26,8 +34,8 @@ class Traffic(Protocol):
 
     def items(self) -> list[ShopItem]: ...
 
-    def next(self) -> tuple[Interaction, str | None]:
-        """Return what happens now, and the rec_id of the slate that it was done from."""
+    def next(self) -> Happened:
+        """Return what happens now."""
 
     def changes(self) -> list[ShopItem]:
         """Return the items that have changed since this was asked last."""
@@ -52,20 +60,24 @@ class ShopTraffic:
         if not self._by_popularity:
             msg = f"{model} knows no item of the simulated shop; make a model of it with `make train`"
             raise ArtifactError(msg)
+        self._newest: dict[str, str] = {}  # by shopper, the rec_id of the slate that was shown last
+        self._shown: dict[str, Recommendation] = {}  # by rec_id, those that may still be looked at
         self._looks: Counter[str] = Counter()
         self._clicks: Counter[str] = Counter()
 
     def items(self) -> list[ShopItem]:
         return self._shop.items()
 
-    def next(self) -> tuple[Interaction, str | None]:
+    def next(self) -> Happened:
         act = self._shop.act(time.time_ns() // 1_000_000)
         if act.looked_at is None:
-            return act.interaction, None
+            return Happened(act.interaction)
         arm, rec_id = act.looked_at.split("/")
         self._looks[arm] += 1
         self._clicks[arm] += act.clicked
-        return act.interaction, rec_id if act.clicked and rec_id else None
+        if not rec_id:
+            return Happened(act.interaction)
+        return Happened(act.interaction, self._shown.pop(rec_id), rec_id if act.clicked else None)
 
     def changes(self) -> list[ShopItem]:
         return self._shop.changes()
@@ -73,6 +85,11 @@ class ShopTraffic:
     def show(self, slate: Recommendation) -> None:
         if int(slate.shopper_id.removeprefix("shopper-")) % CONTROL_SHARE:
             items = [each.item_id for each in slate.slate]
+            before = self._newest.get(slate.shopper_id)
+            if before is not None:
+                self._shown.pop(before, None)  # it was not looked at, and will not be
+            self._newest[slate.shopper_id] = slate.rec_id
+            self._shown[slate.rec_id] = slate
             self._shop.show(slate.shopper_id, f"policy {slate.policy_version}/{slate.rec_id}", items)
         else:
             self._shop.show(slate.shopper_id, "popular items/", self._popular())
@@ -102,8 +119,8 @@ class LogTraffic:
     def items(self) -> list[ShopItem]:
         return self._items
 
-    def next(self) -> tuple[Interaction, str | None]:
-        return next(self._log), None
+    def next(self) -> Happened:
+        return Happened(next(self._log))
 
     def changes(self) -> list[ShopItem]:
         return []

@@ -33,7 +33,7 @@ def up(
     home: Annotated[Path, typer.Option(help="Of all data and logs; is emptied first.")] = HOME,
     detach: Annotated[bool, typer.Option(help="Come back when everything is ready; `rheostat down` stops it.")] = False,
 ) -> None:
-    """Start broker, online store and both jobs on this machine, with the simulated shop's items, until Ctrl-C.
+    """Start broker, online store and all jobs on this machine, with the simulated shop's items, until Ctrl-C.
 
     Where something runs already it says what, and starts nothing. Example: rheostat up --detach
     """
@@ -59,7 +59,7 @@ def up(
         errors(StartError, JobError, NotReadyError, ArtifactError, FileNotFoundError),
         contextlib.ExitStack() as stack_of,
     ):
-        with console.status("starting Kafka, Feast and two Flink jobs, and warming them up (about a minute) …"):
+        with console.status("starting Kafka, Feast and three Flink jobs, and warming them up (about a minute) …"):
             stack = stack_of.enter_context(local_stack(home, model.resolve(), shop.items(), store=online_store.value))
         runs.write(
             home,
@@ -225,7 +225,7 @@ def _start_detached(online_store: OnlineStoreKind, model: Path, home: Path, cons
     with log.open("wb") as sink:
         child = subprocess.Popen(command, stdout=sink, stderr=subprocess.STDOUT, start_new_session=True)
     deadline = time.monotonic() + START_TIMEOUT_S
-    with console.status("starting Kafka, Feast and two Flink jobs, and warming them up (about a minute) …"):
+    with console.status("starting Kafka, Feast and three Flink jobs, and warming them up (about a minute) …"):
         while (found := running(home)) is None or found.pid != child.pid:
             if child.poll() is not None:
                 fail(f"it did not start:\n{log.read_text(encoding='utf-8', errors='replace')}")
@@ -275,7 +275,11 @@ def _answers(found: Running) -> dict[str, tuple[bool, str]]:
         behind = lag(found.bootstrap_servers, FEATURES_GROUP, Topic.FEATURE_LOG)
         return f"{now.total(f'{OURS}rows_written_total'):,.0f} rows written, {behind} behind at its last checkpoint"
 
-    parts = {"broker": broker, "job recommend": recommend, "job features": features}
+    def learn() -> str:
+        now = scrape(found.metrics["learn"])
+        return f"{now.total(f'{OURS}fate_feedback_total'):,.0f} pieces of feedback joined to their slates"
+
+    parts = {"broker": broker, "job recommend": recommend, "job features": features, "job learn": learn}
     found_parts = {"broker": asked(broker)}
     return found_parts | {
         name: asked(ask) if found_parts["broker"][0] else (False, "the broker does not answer")

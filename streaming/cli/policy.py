@@ -27,19 +27,19 @@ def policy_get(bootstrap_servers: Bootstrap, as_json: AsJson = False) -> None:
     Example: rheostat policy get --json
     """
     console = Console(stderr=as_json)
-    found = list(_history(bootstrap_servers)[1].values())
+    found = list(history(bootstrap_servers)[1].values())
     _print(found, console)
     print_json(found, as_json)
 
 
 @policy.command("history")
-def policy_history(bootstrap_servers: Bootstrap, as_json: AsJson = False) -> None:
+def policyhistory(bootstrap_servers: Bootstrap, as_json: AsJson = False) -> None:
     """Print all policies that the topic still has, oldest first; it keeps each for 30 days, and the newest for ever.
 
     Example: rheostat policy history
     """
     console = Console(stderr=as_json)
-    found = _history(bootstrap_servers)[0]
+    found = history(bootstrap_servers)[0]
     _print(found, console)
     print_json(found, as_json)
 
@@ -71,7 +71,7 @@ def policy_set(
     """
     from streaming.schemas import Policy
 
-    _, in_force = _history(bootstrap_servers)
+    _, in_force = history(bootstrap_servers)
     if file is not None:
         asked = _read(file)
     else:
@@ -108,10 +108,10 @@ def policy_roll_back(
     """
     from streaming.schemas import Policy
 
-    history, in_force = _history(bootstrap_servers)
-    found = [each for each in history if each["version"] == version]
+    written, in_force = history(bootstrap_servers)
+    found = [each for each in written if each["version"] == version]
     if not found:
-        fail(f"the topic has no version {version}; it has {', '.join(str(each['version']) for each in history)}")
+        fail(f"the topic has no version {version}; it has {', '.join(str(each['version']) for each in written)}")
     _write(msgspec.convert(_stamped(found[-1], in_force, author), Policy), in_force, bootstrap_servers, as_json)
 
 
@@ -128,7 +128,7 @@ def policy_remove(
     from streaming.io.feed import Feed
     from streaming.schemas import Topic
 
-    _, in_force = _history(bootstrap_servers)
+    _, in_force = history(bootstrap_servers)
     if scope not in in_force or in_force[scope]["author"] == "default":
         fail(f"{scope} has no policy; there are {', '.join(in_force)}")
     with errors(TimeoutError), Feed(bootstrap_servers) as feed:
@@ -173,7 +173,7 @@ def _write(made: Any, in_force: dict[str, dict[str, Any]], bootstrap_servers: st
     print_json(made, as_json)
 
 
-def _history(bootstrap_servers: str) -> tuple[list[dict[str, Any]], dict[str, dict[str, Any]]]:
+def history(bootstrap_servers: str) -> tuple[list[dict[str, Any]], dict[str, dict[str, Any]]]:
     """Return the policies on the topic that were taken over, oldest first, and by scope those that are in force."""
     from confluent_kafka import KafkaException
 
@@ -182,7 +182,7 @@ def _history(bootstrap_servers: str) -> tuple[list[dict[str, Any]], dict[str, di
     from streaming.policy.table import PolicyTable
     from streaming.schemas import Policy, Topic, decode
 
-    table, history = PolicyTable(), []
+    table, written = PolicyTable(), list[Policy]()
     with errors(TopicError, KafkaException):
         for origin, key, raw in read_compacted(bootstrap_servers, [Topic.POLICIES]):
             message = decode(key.decode(errors="replace"), raw, origin)
@@ -192,9 +192,9 @@ def _history(bootstrap_servers: str) -> tuple[list[dict[str, Any]], dict[str, di
                 merchant = message.scope.removeprefix("merchant:")  # what was written was checked against the shop
                 if message not in table.policies.values() and refusal(message, table.version, {merchant}) is None:
                     table = table.put(message)
-                    history.append(message)
+                    written.append(message)
     in_force = {scope: msgspec.to_builtins(each) for scope, each in table.policies.items()}
-    return [msgspec.to_builtins(each) for each in history], in_force
+    return [msgspec.to_builtins(each) for each in written], in_force
 
 
 def _items(bootstrap_servers: str) -> list[Any]:

@@ -30,6 +30,7 @@ class Learn(KeyedProcessFunction):
         held.enable_time_to_live(StateTtlConfig.new_builder(Time.milliseconds(STATE_TTL_MS)).build())
         self._held = runtime_context.get_state(held)
         self._version = gauge(group(runtime_context), "estimates_version")
+        self._version.update(0)
 
     def process_element(self, value: Row, ctx: KeyedProcessFunction.Context) -> Iterator[Outgoing]:
         *_, values = value

@@ -19,6 +19,7 @@ from streaming.cli.main import app
 from streaming.io import replay
 from streaming.io.scrape import OURS, scrape
 from streaming.io.topics import read_topic
+from streaming.policy.objectives import PRIOR_BUY_RATE
 from streaming.schemas import Topic, now_ms
 
 ROOT = Path(__file__).parents[2]
@@ -224,6 +225,7 @@ def test_status_says_what_answers(
         "broker": True,
         "job recommend": True,
         "job features": True,
+        "job learn": True,
     }
     code, out, _ = rheostat("up", "--home", str(tmp_path))
     assert code == 0
@@ -249,6 +251,22 @@ def test_shoppers_react_to_their_slates(stack: Stack) -> None:
     clicked = clicked_slates(stack)
     assert clicked
     assert clicked <= slates(stack)
+    outcomes = {}
+
+    def clicks_are_learnt() -> bool:
+        for _, _, raw in read_topic(stack.bootstrap_servers, Topic.OUTCOMES):
+            found = as_json(raw)
+            outcomes[found["rec_id"]] = [each for each in found["items"] if each["clicked_after_ms"] is not None]
+        return {rec_id for rec_id, items in outcomes.items() if items} >= clicked
+
+    eventually(clicks_are_learnt, "some clicks have no outcome")
+    assert len(outcomes) > len(clicked)  # slates were looked at and not clicked
+
+    def item_is_weighed_by_its_outcomes() -> bool:
+        *_, newest = [as_json(raw) for _, _, raw in read_topic(stack.bootstrap_servers, Topic.ESTIMATES)]
+        return len(newest["items"]) > 100 and newest["buy_rate"] != PRIOR_BUY_RATE
+
+    eventually(item_is_weighed_by_its_outcomes, "no estimates")
 
 
 def clicked_slates(stack: Stack) -> set[str]:

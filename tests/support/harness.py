@@ -26,6 +26,21 @@ class _ValueState:
         self._harness.state[self._harness.key, self._name] = value
 
 
+class _MapState:
+    def __init__(self, harness: "KeyedHarness", name: str) -> None:
+        self._harness, self._name = harness, name
+
+    def get(self, name: str) -> Any:
+        return self._harness.state.get((self._harness.key, f"{self._name}.{name}"))
+
+    def put(self, name: str, value: Any) -> None:
+        assert value is not None, "Flink keeps no None"
+        self._harness.state[self._harness.key, f"{self._name}.{name}"] = value
+
+    def remove(self, name: str) -> None:
+        self._harness.state.pop((self._harness.key, f"{self._name}.{name}"), None)
+
+
 class _Metric:
     """A counter, a gauge or a histogram: what was counted, and the last value."""
 
@@ -63,6 +78,10 @@ class _RuntimeContext:
     def get_state(self, descriptor: Any) -> _ValueState:
         self._harness.ttl[descriptor.get_name()] = descriptor._ttl_config
         return _ValueState(self._harness, descriptor.get_name())
+
+    def get_map_state(self, descriptor: Any) -> _MapState:
+        self._harness.ttl[descriptor.get_name()] = descriptor._ttl_config
+        return _MapState(self._harness, descriptor.get_name())
 
     def get_metrics_group(self) -> "_MetricGroup":
         return _MetricGroup(self._harness)

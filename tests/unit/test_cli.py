@@ -22,7 +22,20 @@ def run(*arguments: str) -> tuple[int, str, str]:
 
 
 COMMANDS = (
-    *("up", "down", "status", "doctor", "demo", "traffic", "replay", "watch", "parity", "train-set", "log sink"),
+    *(
+        "up",
+        "down",
+        "status",
+        "doctor",
+        "demo",
+        "traffic",
+        "replay",
+        "watch",
+        "explain",
+        "parity",
+        "train-set",
+        "log sink",
+    ),
     *("policy get", "policy set", "policy history", "policy roll-back", "policy remove"),
     *("features get", "dead-letters list", "dead-letters replay"),
     *(

@@ -37,7 +37,8 @@ def test_a_tenth_sees_popular_items_and_clicks_of_slates_alone_name_them() -> No
     traffic = ShopTraffic(ARTIFACT, seed=5)
     items = [each.item_id for each in traffic.items()]
     for n in range(6_000):
-        did, rec_id = traffic.next()
+        did, looked_at, rec_id = traffic.next()
+        assert rec_id is None or (looked_at is not None and looked_at.rec_id == rec_id)
         assert rec_id is None or int(did.shopper_id.removeprefix("shopper-")) % 10
         traffic.show(slate(did.shopper_id, f"rec-{n}", items[n % 100 :: 100]))
     arms = traffic.click_through()

@@ -1,24 +1,11 @@
 package rheostat;
 
-import org.apache.flink.api.common.typeinfo.PrimitiveArrayTypeInfo;
-import org.apache.flink.api.common.typeinfo.TypeInformation;
-import org.apache.flink.api.common.typeinfo.Types;
 import org.apache.flink.api.java.tuple.Tuple3;
 import org.apache.flink.streaming.api.datastream.DataStream;
 import org.apache.flink.types.Row;
 
 /** What a job writes to a topic, as {@link RecordDeserializer} would read it there, but for its position. */
 public final class Emitted {
-    private static final TypeInformation<Row> RECORD =
-            Types.ROW(
-                    Types.STRING,
-                    Types.ROW(
-                            Types.STRING,
-                            Types.INT,
-                            Types.LONG,
-                            Types.STRING,
-                            PrimitiveArrayTypeInfo.BYTE_PRIMITIVE_ARRAY_TYPE_INFO));
-
     private Emitted() {}
 
     public static DataStream<Row> to(
@@ -29,7 +16,7 @@ public final class Emitted {
                                 out.collect(Row.of(record.f1, Row.of(topic, 0, 0L, record.f1, record.f2)));
                             }
                         })
-                .returns(RECORD)
+                .returns(RecordDeserializer.KEYED_RECORD)
                 .name(name)
                 .uid(uid);
     }

@@ -28,6 +28,9 @@ public final class RecordDeserializer implements KafkaRecordDeserializationSchem
                     Types.STRING,
                     PrimitiveArrayTypeInfo.BYTE_PRIMITIVE_ARRAY_TYPE_INFO);
 
+    static final TypeInformation<Row> KEYED_RECORD =
+            Types.ROW_NAMED(new String[] {"key", "record"}, Types.STRING, RECORD);
+
     @Override
     public void deserialize(ConsumerRecord<byte[], byte[]> record, Collector<Row> out) {
         String key = record.key() == null ? "" : new String(record.key(), UTF_8);
@@ -36,6 +39,6 @@ public final class RecordDeserializer implements KafkaRecordDeserializationSchem
 
     @Override
     public TypeInformation<Row> getProducedType() {
-        return Types.ROW_NAMED(new String[] {"key", "record"}, Types.STRING, RECORD);
+        return KEYED_RECORD;
     }
 }

@@ -1,0 +1,136 @@
+"""`rheostat explain`: why a slate is as it is, in words and bars."""
+
+from typing import Annotated, Any
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from streaming.cli.console import MODEL, AsJson, Bootstrap, Model, errors, fail, print_json, say, when
+from streaming.cli.policy import history
+
+BAR = 24  # characters of the longest bar
+CLICKS_SHOWN = 5
+REASONS = {
+    "relevant": "it fits what was clicked in this session",
+    "likely_to_be_bought": "it is likely to be bought",
+    "earns": "of what may be bought it earns most",
+    "new_to_shopper": "it is little known and new to the shopper",
+    "popular": "it is popular; the model knows nothing of the session",
+    "operator": "an objective of the operator's speaks for it",
+    "explored": "it was tried, to learn what becomes of it",
+}
+
+
+def explain(
+    rec_id: Annotated[str, typer.Argument(help="Of the slate.")],
+    bootstrap_servers: Bootstrap,
+    place: Annotated[int, typer.Option(min=1, help="Of the item in the slate.")] = 1,
+    model: Model = MODEL,
+    as_json: AsJson = False,
+) -> None:
+    """Say why an item stands at its place: the parts of its score, the policy, the clicks that mattered.
+
+    Example: rheostat explain 4f1d... --place 3
+    """
+    from onnx_models.artifact import ArtifactError
+    from streaming.schemas import Fallback, FeatureRecord, Recommendation, Topic
+    from streaming.scoring.explain import Traced, session_of, trace
+    from streaming.scoring.model import SessionModel
+
+    console = Console(stderr=as_json)
+    with console.status("looking for the slate …"):
+        slate = _find(bootstrap_servers, Topic.RECOMMENDATIONS, rec_id, Recommendation)
+        features = _find(bootstrap_servers, Topic.FEATURE_LOG, rec_id, FeatureRecord)
+    if slate is None:
+        fail(f"no slate on the topic `{Topic.RECOMMENDATIONS}` has the rec_id {rec_id}")
+    if place > len(slate.slate):
+        fail(f"--place {place}: the slate has {len(slate.slate)} items")
+    item = slate.slate[place - 1]
+    traced = Traced(item.predicted, [])
+    if features is not None and slate.fallback is Fallback.NONE:
+        with errors(ArtifactError):
+            loaded = SessionModel(model)
+        if loaded.manifest.model_version != slate.model_version:
+            fail(
+                f"the slate is of model {slate.model_version}, {model} is {loaded.manifest.model_version}; "
+                "name the folder of the slate's with --model"
+            )
+        traced = trace(item.item_id, session_of(features.row), loaded)
+    in_force = [
+        each
+        for each in history(bootstrap_servers)[0]
+        if each["scope"] == slate.policy_scope and each["version"] <= slate.policy_version
+    ]
+    policy = in_force[-1] if in_force else None
+    found = {
+        "rec_id": rec_id,
+        "shopper_id": slate.shopper_id,
+        "place": place,
+        "item_id": item.item_id,
+        "reason": item.reason,
+        "score": item.score,
+        "parts": item.parts,
+        "propensity": item.propensity,
+        "explored": item.reason == "explored",
+        "exploration_rate": slate.exploration_rate,
+        "uncertainty": slate.uncertainty,
+        "policy_version": slate.policy_version,
+        "policy_scope": slate.policy_scope,
+        "policy": policy,
+        "fallback": slate.fallback,
+        "predicted": traced.predicted,
+        "clicks": [each._asdict() for each in traced.clicks],
+    }
+    _print(found, slate.event_time_ms, console)
+    print_json(found, as_json)
+
+
+def _find(bootstrap_servers: str, topic: str, rec_id: str, message: type[Any]) -> Any:
+    """Return the first record of a slate; one that was made again after a recovery comes later."""
+    from confluent_kafka import KafkaException
+
+    from streaming.io.topics import TopicError, read_topic
+
+    name = rec_id.encode()
+    with errors(TopicError, KafkaException):
+        for _, _, raw in read_topic(bootstrap_servers, topic):
+            if raw is not None and name in raw:
+                found = msgspec.json.decode(raw, type=message)
+                if found.rec_id == rec_id:
+                    return found
+    return None
+
+
+def _print(found: dict[str, Any], event_time_ms: int, console: Console) -> None:
+    say(
+        f"{found['item_id']} stands at place {found['place']} of the slate for {found['shopper_id']} "
+        f"({when(event_time_ms)}): {REASONS[found['reason']]}.",
+        console,
+    )
+    policy = found["policy"]
+    by = "the default policy" if policy is None else f"{policy['author']}'s policy of version {policy['version']}"
+    explored = f"Places explore with chance {found['exploration_rate']:.1%}; " if found["exploration_rate"] else ""
+    say(
+        f"It was weighed by {by} ({found['policy_scope']}). {explored}this item had the chance "
+        f"{found['propensity']:.3g} of its place, given those before it.",
+        console,
+    )
+    console.print(_bars("The score", [(name, part) for name, part in found["parts"].items()], found["score"]))
+    clicks = [(f"{each['item_id']} (click {each['place']})", each["change"]) for each in found["clicks"][:CLICKS_SHOWN]]
+    if clicks:
+        title = f"P(clicked) is {found['predicted']:.1%} with the whole session; without a click it changes by"
+        console.print(_bars(title, [(name, -change) for name, change in clicks], None))
+    elif found["fallback"] != "none":
+        say(f"No click mattered: the model was not asked ({found['fallback']}).", console)
+
+
+def _bars(title: str, rows: list[tuple[str, float]], total: float | None) -> Table:
+    table = Table(title=title, show_header=False, title_justify="left")
+    longest = max([abs(value) for _, value in rows] or [1.0]) or 1.0
+    for name, value in rows:
+        table.add_row(name, f"{value:+.4f}", ("█" if value >= 0 else "▒") * round(BAR * abs(value) / longest))
+    if total is not None:
+        table.add_row("score", f"{total:+.4f}", "")
+    return table

@@ -1,0 +1,49 @@
+"""Why an item stands in a slate: what the score is made of, and which clicks the model found it by."""
+
+from typing import NamedTuple
+
+from features.interaction import Kind
+from features.row import FeatureRow
+from streaming.scoring.model import SessionModel
+
+
+class Mattered(NamedTuple):
+    """A click of the session, and by how much P(clicked | looked at) of an item falls without it."""
+
+    item_id: str
+    place: int  # in the session, from 1, oldest first
+    change: float  # negative: the click speaks against the item
+
+
+class Traced(NamedTuple):
+    predicted: float  # with the whole session
+    clicks: list[Mattered]  # what changes most first
+
+
+def session_of(row: FeatureRow) -> list[str]:
+    """Return the items that the session's slate was made from, oldest first."""
+    of_session = slice(-sum(row.session_counts), None)
+    pairs = zip(row.recent_items[of_session], row.recent_kinds[of_session], strict=True)
+    return [item for item, kind in pairs if kind != Kind.PURCHASE.value]
+
+
+def trace(item_id: str, clicked: list[str], model: SessionModel) -> Traced:
+    """Return which clicks of a session speak for an item: each is left out in turn (leave-one-out).
+
+    Source: Li et al. 2016, "Understanding neural networks through representation erasure", eq. 1 on the probability. An
+    item that is none of the model's candidates any more counts as not predicted at all.
+    """
+    known = [(place, item) for place, item in enumerate(clicked, start=1) if item in model.number]
+    numbers = [model.number[item] for _, item in known]
+    whole = _predicted(item_id, numbers, model)
+    without = [_predicted(item_id, [*numbers[:n], *numbers[n + 1 :]], model) for n in range(len(numbers))]
+    clicks = [Mattered(item, place, whole - each) for (place, item), each in zip(known, without, strict=True)]
+    return Traced(whole, sorted(clicks, key=lambda each: -abs(each.change)))
+
+
+def _predicted(item_id: str, session: list[int], model: SessionModel) -> float:
+    if not session or item_id not in model.number:
+        return 0.0
+    answer = model.next_items(session)
+    at = (answer.items == model.number[item_id]).nonzero()[0]
+    return float(model.predicted(answer.logits[at])[0]) if len(at) else 0.0

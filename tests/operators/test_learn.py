@@ -1,0 +1,77 @@
+"""The operators of the job `learn` without a JVM: what they emit and what they keep."""
+
+import msgspec
+import pytest
+from pyflink.common import Row
+from support.harness import KeyedHarness
+from support.records import click, impression, recommendation
+
+from streaming.operators.attribute import Attribute
+from streaming.operators.learn import Learn
+from streaming.policy.estimates import Learner
+from streaming.schemas import Change, DeadLetter, Estimates, Outcome, Reason, Topic, encode
+
+START_MS = 1_700_000_000_000
+
+
+@pytest.fixture
+def attribute() -> KeyedHarness:
+    return KeyedHarness(Attribute())
+
+
+def outcome(harness: KeyedHarness, topic: Topic, message: msgspec.Struct) -> Outcome | None:
+    emitted = harness.record(topic, "s", encode(message))
+    assert [to for to, _, _ in emitted] in ([], [Topic.OUTCOMES])
+    return msgspec.json.decode(emitted[0][2], type=Outcome) if emitted else None
+
+
+def test_feedback_leads_to_a_revision_of_its_slates_outcome(attribute: KeyedHarness) -> None:
+    assert outcome(attribute, Topic.RECOMMENDATIONS, recommendation("r", ["a", "b"], START_MS)) is None
+    shown = outcome(attribute, Topic.IMPRESSIONS, impression("r", ["a"], START_MS + 1))
+    clicked = outcome(attribute, Topic.CLICKS, click("e", "b", START_MS + 2, rec_id="r"))
+    assert outcome(attribute, Topic.CLICKS, click("e", "b", START_MS + 2, rec_id="r")) is None
+    assert outcome(attribute, Topic.CLICKS, click("f", "b", START_MS + 3)) is None
+    assert shown is not None
+    assert clicked is not None
+    assert [(each.revision, len(each.news)) for each in (shown, clicked)] == [(1, 1), (2, 2)]
+    assert clicked.news[-1].change is Change.CLICKED
+    assert {name: count for name, count in attribute.counts.items() if count} == {
+        "feedback_total{fate=attributed}": 2,
+        "feedback_total{fate=repeated}": 1,
+        "feedback_total{fate=organic}": 1,
+    }
+    assert all(ttl is not None for ttl in attribute.ttl.values())
+
+
+def test_state_goes_back_when_what_has_waited_is_used(attribute: KeyedHarness) -> None:
+    outcome(attribute, Topic.IMPRESSIONS, impression("r", ["a"], START_MS + 1))
+    assert {name for _, name in attribute.state} == {"kept.wait:slate:r"}
+    assert outcome(attribute, Topic.RECOMMENDATIONS, recommendation("r", ["a"], START_MS)) is not None
+    assert {name for _, name in attribute.state} == {"kept.slate:r"}
+
+
+def test_bad_feedback_becomes_a_dead_letter_and_a_bad_click_is_anothers_to_tell(attribute: KeyedHarness) -> None:
+    ((topic, _, raw),) = attribute.record(Topic.IMPRESSIONS, "s", b"{")
+    assert topic == Topic.DEAD_LETTERS
+    assert msgspec.json.decode(raw, type=DeadLetter).reason is Reason.UNDECODABLE
+    assert attribute.record(Topic.CLICKS, "s", b"{") == []
+
+
+def test_batch_of_outcomes_leads_to_one_record_of_estimates_and_is_remembered(attribute: KeyedHarness) -> None:
+    outcome(attribute, Topic.RECOMMENDATIONS, recommendation("r", ["a", "b"], START_MS))
+    found = [
+        outcome(attribute, Topic.IMPRESSIONS, impression("r", ["a", "b"], START_MS + 1)),
+        outcome(attribute, Topic.CLICKS, click("e", "b", START_MS + 2, rec_id="r")),
+    ]
+    learn = KeyedHarness(Learn())
+    learn.key = Topic.OUTCOMES.value
+    for version, each in enumerate(found, start=1):
+        assert each is not None
+        batch = Row(Topic.OUTCOMES.value, 0, [0], ["s"], [encode(each)])
+        ((topic, key, raw),) = list(learn._function.process_element(batch, None))
+        estimates = msgspec.json.decode(raw, type=Estimates)
+        assert (topic, key, estimates.version) == (Topic.ESTIMATES, "outcomes", version)
+    assert estimates.items["b"].lift > 1 > estimates.items["a"].lift
+    (held,) = learn.state.values()
+    assert msgspec.msgpack.decode(held, type=Learner).clicks == 1.0
+    assert learn.gauges["estimates_version"] == 2
