@@ -152,19 +152,27 @@ def _read(file: Path) -> dict[str, Any]:
 def _stamped(asked: dict[str, Any], in_force: dict[str, dict[str, Any]], author: str | None) -> dict[str, Any]:
     from streaming.schemas import now_ms
 
-    version = max(each["version"] for each in in_force.values()) + 1
-    return (
-        {"version": version} | asked | {"version": version, "author": author or getpass.getuser(), "time_ms": now_ms()}
-    )
+    return asked | {
+        "version": _highest(in_force) + 1,
+        "author": author or getpass.getuser(),
+        "time_ms": now_ms(),
+    }
+
+
+def _highest(in_force: dict[str, dict[str, Any]]) -> int:
+    from streaming.policy.table import is_controller
+
+    versions: list[int] = [each["version"] for scope, each in in_force.items() if not is_controller(scope)]
+    return max(versions)
 
 
 def _write(made: Any, in_force: dict[str, dict[str, Any]], bootstrap_servers: str, as_json: bool) -> None:
     from streaming.io.feed import Feed
     from streaming.policy.check import refusal
 
-    highest = max(each["version"] for each in in_force.values())
-    merchants = {each.merchant for each in _items(bootstrap_servers)} if made.scope.startswith("merchant:") else ()
-    if why := refusal(made, highest, merchants):
+    names_one = made.scope.startswith("merchant:") or any(each.merchant for each in made.constraints.values())
+    merchants = {each.merchant for each in _items(bootstrap_servers)} if names_one else ()
+    if why := refusal(made, _highest(in_force), merchants):
         fail(f"the policy is refused: {why}")
     with errors(TimeoutError), Feed(bootstrap_servers) as feed:
         feed.policy(made)
@@ -178,21 +186,20 @@ def history(bootstrap_servers: str) -> tuple[list[dict[str, Any]], dict[str, dic
     from confluent_kafka import KafkaException
 
     from streaming.io.topics import TopicError, read_compacted
-    from streaming.policy.check import refusal
+    from streaming.policy.check import take_over
     from streaming.policy.table import PolicyTable
     from streaming.schemas import Policy, Topic, decode
 
     table, written = PolicyTable(), list[Policy]()
     with errors(TopicError, KafkaException):
         for origin, key, raw in read_compacted(bootstrap_servers, [Topic.POLICIES]):
-            message = decode(key.decode(errors="replace"), raw, origin)
-            if message is None:
-                table = table.remove(key.decode())
-            elif isinstance(message, Policy):
-                merchant = message.scope.removeprefix("merchant:")  # what was written was checked against the shop
-                if message not in table.policies.values() and refusal(message, table.version, {merchant}) is None:
-                    table = table.put(message)
+            scope = key.decode(errors="replace")
+            message = decode(scope, raw, origin)
+            if message is None or isinstance(message, Policy):
+                found = take_over(table, scope, message)
+                if isinstance(message, Policy) and isinstance(found, PolicyTable) and found is not table:
                     written.append(message)
+                table = found if isinstance(found, PolicyTable) else table
     in_force = {scope: msgspec.to_builtins(each) for scope, each in table.policies.items()}
     return [msgspec.to_builtins(each) for each in written], in_force
 
@@ -240,7 +247,8 @@ def _number(text: str) -> float:
 def _print(policies: list[dict[str, Any]], console: Console) -> None:
     table = Table("when", "scope", "version", "author", "weights", "diversity", "exploration")
     for each in policies:
-        weights = ", ".join(f"{name} {value:g}" for name, value in each["weights"].items())
+        sign = "+" if each["duals"] else ""
+        weights = ", ".join(f"{name} {value:{sign}g}" for name, value in (each["duals"] or each["weights"]).items())
         exploring = each["exploration"]
         explores = f"budget {exploring['budget']:g}, temperature {exploring['temperature']:g}"
         turned = NOTHING if each["time_ms"] is None else when(each["time_ms"])

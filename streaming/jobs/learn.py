@@ -1,4 +1,4 @@
-"""Slates and what became of them in, estimates for the next slates out. `python -m streaming.jobs.learn --help`."""
+"""Slates and what became of them in, what the next ones are weighed by out. `python -m streaming.jobs.learn --help`."""
 
 import sys
 
@@ -9,7 +9,7 @@ from streaming.io.kafka import OUTGOING, batches_by_topic, by_key, emitted, micr
 from streaming.jobs.runtime import FOR_LITTLE_CPU, environment, run
 from streaming.operators.attribute import Attribute
 from streaming.operators.learn import Learn
-from streaming.schemas import FOR_LEARNING, Topic
+from streaming.schemas import FOR_CONTROLLERS, FOR_LEARNING, Topic
 
 JOB_NAME = "learn"
 
@@ -18,10 +18,11 @@ def build(env: StreamExecutionEnvironment, cfg: LearnConfig) -> None:
     records = source(env, "learning", FOR_LEARNING, cfg.job)  # Row(key, Row(topic, partition, offset, key, value))
 
     outcomes = by_key(records).process(Attribute(), OUTGOING).uid("attribute-v1").name("attribute")
-    batches = micro_batches(emitted(Topic.OUTCOMES, outcomes), cfg.batch_ms, cfg.batch_rows)
-    estimates = batches_by_topic(batches).process(Learn(), OUTGOING).uid("learn-v1").name("learn")
+    control = source(env, "controllers", FOR_CONTROLLERS, cfg.job)
+    batches = micro_batches(emitted(Topic.OUTCOMES, outcomes).union(control), cfg.batch_ms, cfg.batch_rows)
+    learnt = batches_by_topic(batches).process(Learn(cfg), OUTGOING).uid("learn-v1").name("learn").set_parallelism(1)
 
-    sink(outcomes.union(estimates), cfg.job)
+    sink(outcomes.union(learnt), cfg.job)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Outcomes -> what is learnt of items, places and the model's probabilities."""
+"""Outcomes -> what is learnt of items, places and the model's probabilities, and the weights that constraints turn."""
 
 from collections.abc import Iterator
 
@@ -8,36 +8,60 @@ from pyflink.datastream.functions import KeyedProcessFunction, RuntimeContext
 from pyflink.datastream.state import StateTtlConfig, ValueStateDescriptor
 
 from features.spec import STATE_TTL_MS
+from streaming.config import LearnConfig
+from streaming.io.topics import read_compacted
 from streaming.operators.metrics import gauge, group
 from streaming.operators.thread_mode import assert_thread_mode
-from streaming.policy.estimates import Learner
-from streaming.schemas import Outcome, Outgoing, Topic, encode
+from streaming.policy.controllers import Goods
+from streaming.policy.loop import Loop
+from streaming.schemas import FOR_CONTROLLERS, Origin, Outcome, Outgoing, Topic, encode
+from streaming.scoring.catalogue import Catalogue, unknown_to_any_model
+from streaming.scoring.live_shop import LiveShop
 
 _ENCODER = msgspec.msgpack.Encoder()
-_LEARNER = msgspec.msgpack.Decoder(Learner)
+_LOOP = msgspec.msgpack.Decoder(Loop)
 _OUTCOME = msgspec.json.Decoder(Outcome)
 
 
 class Learn(KeyedProcessFunction):
-    """Key: the topic, one for all. State: `learner` (bytes, msgpack of Learner, TTL STATE_TTL_MS). No timers.
+    """Key: the topic of a batch. State, of outcomes: `loop` (bytes, msgpack of Loop, TTL STATE_TTL_MS). No timers.
 
-    Output: estimates after each batch of outcomes. State exactly once: no outcome is learnt from twice.
+    Runs alone (parallelism 1): items and policies are held in the process, where all outcomes must find them. Output,
+    (topic, key, value): after each batch of outcomes estimates, and the records of the controllers that have turned.
+    State exactly once: no outcome is learnt from twice.
     """
+
+    def __init__(self, cfg: LearnConfig) -> None:
+        self._cfg = cfg
 
     def open(self, runtime_context: RuntimeContext) -> None:
         assert_thread_mode(runtime_context)
-        held = ValueStateDescriptor("learner", Types.PICKLED_BYTE_ARRAY())
+        held = ValueStateDescriptor("loop", Types.PICKLED_BYTE_ARRAY())
         held.enable_time_to_live(StateTtlConfig.new_builder(Time.milliseconds(STATE_TTL_MS)).build())
         self._held = runtime_context.get_state(held)
+        self._shop = LiveShop(Catalogue(unknown_to_any_model([])), model_version="")
+        for origin, key, raw in read_compacted(self._cfg.job.bootstrap_servers, FOR_CONTROLLERS):
+            self._shop.apply(key.decode(errors="replace"), raw, origin)
         self._version = gauge(group(runtime_context), "estimates_version")
         self._version.update(0)
 
     def process_element(self, value: Row, ctx: KeyedProcessFunction.Context) -> Iterator[Outgoing]:
-        *_, values = value
+        topic, partition, offsets, keys, values = value
+        if topic != Topic.OUTCOMES:
+            for offset, key, raw in zip(offsets, keys, values, strict=True):
+                self._shop.apply(key, raw, Origin(topic, partition, offset))
+            return
         held = self._held.value()
-        learner = Learner() if held is None else _LEARNER.decode(held)
-        learner.take([_OUTCOME.decode(raw) for raw in values])
-        estimates = learner.estimates()
-        self._held.update(_ENCODER.encode(learner))
+        loop = Loop() if held is None else _LOOP.decode(held)
+        estimates, turned = loop.learn([_OUTCOME.decode(raw) for raw in values], self._shop.table, self._goods)
+        self._held.update(_ENCODER.encode(loop))
         self._version.update(estimates.version)
         yield Topic.ESTIMATES.value, estimates.name, encode(estimates)
+        for policy in turned:
+            yield Topic.POLICIES.value, policy.scope, encode(policy)
+
+    def _goods(self, item_id: str) -> Goods | None:
+        item = self._shop.catalogue.item(item_id)
+        if item is None:
+            return None
+        return Goods(item.merchant or "", (item.price or 0.0) * (1.0 if item.margin is None else item.margin))

@@ -5,7 +5,29 @@ from collections.abc import Container
 from streaming.policy.draw import TEMPERATURE_AT_LEAST
 from streaming.policy.expression import Expression, ExpressionError
 from streaming.policy.objectives import BUILT_IN
-from streaming.schemas import Exploration, Policy
+from streaming.policy.table import PolicyTable
+from streaming.schemas import Constraint, Exploration, Measure, Policy
+
+
+class _Anyone:
+    """Every merchant, for those who read what was checked against the shop when it was written."""
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
+
+ANYONE = _Anyone()
+
+
+def take_over(
+    table: PolicyTable, scope: str, policy: Policy | None, merchants: Container[str] = ANYONE
+) -> PolicyTable | str:
+    """Return the table after the newest record of a scope, None for a tombstone; or why the record is refused."""
+    if policy is None:
+        return table.remove(scope)
+    if policy == table.policies.get(scope):  # as it comes back from the topic
+        return table
+    return refusal(policy, table.highest(scope), merchants) or table.put(policy)
 
 
 def refusal(policy: Policy, in_force: int, merchants: Container[str]) -> str | None:
@@ -21,6 +43,8 @@ def refusal(policy: Policy, in_force: int, merchants: Container[str]) -> str | N
     temperature = policy.exploration.temperature
     if policy.version <= in_force:
         return f"version {policy.version} is not newer than {in_force}, which is in force; read it and turn it anew"
+    if kind == "controller":
+        return None
     if unknown := sorted(policy.weights.keys() - known):
         return f"no objective is called {', '.join(unknown)}; there are {', '.join(sorted(known))}"
     if not sum(policy.weights.values()) > 0:
@@ -35,6 +59,16 @@ def refusal(policy: Policy, in_force: int, merchants: Container[str]) -> str | N
         return "a merchant's policy has weights alone: diversity, exploration and own objectives are of a slate"
     if (kind == "segment") != (policy.when is not None):
         return f"{policy.scope}: `when` is what makes a segment, and is expected there and nowhere else"
+    if policy.constraints and kind not in ("global", "surface"):
+        return f"{policy.scope}: constraints are held for a surface or for all slates"
+    for constraint, what in policy.constraints.items():
+        if why := _unholdable(what, merchants):
+            return f"constraints.{constraint}: {why}"
+    least = [each.at_least or 0.0 for each in policy.constraints.values() if each.measure is Measure.EXPOSURE]
+    if sum(least) > 1:
+        return f"the exposures that are asked for at least are {sum(least):g} of all together, which is more than 1"
+    if policy.duals:
+        return "`duals` are a controller's"
     try:
         for objective in policy.objectives.values():
             Expression(objective.expression)
@@ -42,4 +76,19 @@ def refusal(policy: Policy, in_force: int, merchants: Container[str]) -> str | N
             return f"when: `{policy.when}` asks for an item; a segment is told by fields of the session"
     except ExpressionError as error:
         return str(error)
+    return None
+
+
+def _unholdable(constraint: Constraint, merchants: Container[str]) -> str | None:
+    low, high = constraint.at_least, constraint.at_most
+    if low is None and high is None:
+        return "expected at_least, at_most, or both"
+    if low is not None and high is not None and low > high:
+        return f"at_least {low:g} is more than at_most {high:g}"
+    if (constraint.measure is Measure.EXPOSURE) != (constraint.merchant is not None):
+        return "a merchant is what an exposure is about, and is expected there and nowhere else"
+    if constraint.merchant is not None and constraint.merchant not in merchants:
+        return f"no item on sale has the merchant {constraint.merchant!r}"
+    if constraint.merchant is not None and max(low or 0.0, high or 0.0) > 1:
+        return "an exposure is a share, in [0, 1]"
     return None

@@ -86,7 +86,7 @@ class Learner(msgspec.Struct):
         self._fit_predictions(scale)
         self.version += 1
         shown = PRIOR_ALL_CLICKS / PRIOR_CLICK_RATE + scale * self.shown
-        buy_rate = (PRIOR_ALL_CLICKS * PRIOR_BUY_RATE + scale * self.buys) / (PRIOR_ALL_CLICKS + scale * self.clicks)
+        buy_rate = self._buy_rate(scale)
         return Estimates(
             version=self.version,
             time_ms=self.newest_ms,
@@ -103,6 +103,17 @@ class Learner(msgspec.Struct):
     def chance(self, predicted: float) -> float:
         """Return P(clicked | looked at) of an item without outcomes of its own."""
         return 1.0 / (1.0 + exp(-self.intercept - self.slope * _log_odds(predicted)))
+
+    def expects(self, item: OutcomeItem) -> tuple[float, float]:
+        """Return what a place that is shown has of clicks and of purchases."""
+        scale = 1.0 / self._weight(self.newest_ms)
+        buy_rate = self._buy_rate(scale)
+        found = _estimate(self.items.get(item.item_id, Counts()), scale, buy_rate)
+        clicks = self.looked[min(item.place, PLACES) - 1] * self.chance(item.predicted) * found.lift
+        return clicks, clicks * buy_rate * found.buy_lift
+
+    def _buy_rate(self, scale: float) -> float:
+        return (PRIOR_ALL_CLICKS * PRIOR_BUY_RATE + scale * self.buys) / (PRIOR_ALL_CLICKS + scale * self.clicks)
 
     def _begin_anew(self, outcome: Outcome) -> None:
         fresh = Learner(model_version=outcome.model_version, version=self.version, start_ms=outcome.event_time_ms)

@@ -7,9 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streaming.policy.expression import Expression, Fields
-from streaming.schemas import DEFAULT_POLICY, GLOBAL, Policy
+from streaming.schemas import DEFAULT_POLICY, GLOBAL, Measure, Policy
 
 Floats = NDArray[np.float64]
+
+CONTROLLER = "controller:"
+KEPT_AT_LEAST = 0.01  # of an operator's weight, however far a controller turns it down: something must order the items
+TURNED = {Measure.CLICKS: "relevance", Measure.PURCHASES: "conversion", Measure.REVENUE: "revenue"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,6 +24,7 @@ class Weighing:
     names: tuple[str, ...]  # of the objectives that weigh anything
     weights: Floats  # (1 + merchants, O)
     merchants: dict[str, int]  # which have a row of their own, and which
+    boosts: Floats | None  # (1 + merchants,) what an item gets for its merchant's exposure; None for none
     expressions: dict[str, tuple[Expression, float]]  # of those of `names` that are an operator's, with their scales
 
     def rows(self, merchants: Sequence[str]) -> NDArray[np.int64]:
@@ -37,7 +42,7 @@ class PolicyTable:
 
     def __init__(self, policies: dict[str, Policy] | None = None) -> None:
         self.policies = {GLOBAL: DEFAULT_POLICY} | (policies or {})
-        self.version = max(each.version for each in self.policies.values())
+        self.version = max(each.version for each in self.policies.values() if not is_controller(each.scope))
         self._segments = [
             (Expression(each.when), scope)
             for scope, each in sorted(self.policies.items())
@@ -49,7 +54,9 @@ class PolicyTable:
             if scope.startswith("merchant:")
         }
         self._weighings = {
-            scope: self._weighing(each) for scope, each in self.policies.items() if not scope.startswith("merchant:")
+            scope: self._weighing(each)
+            for scope, each in self.policies.items()
+            if not scope.startswith("merchant:") and not is_controller(scope)
         }
 
     def put(self, policy: Policy) -> "PolicyTable":
@@ -58,6 +65,12 @@ class PolicyTable:
     def remove(self, scope: str) -> "PolicyTable":
         """Return the table without the scope's policy; the global one becomes the default."""
         return PolicyTable({name: each for name, each in self.policies.items() if name != scope})
+
+    def highest(self, scope: str) -> int:
+        """Return the version that a policy of the scope must exceed."""
+        if not is_controller(scope):
+            return self.version
+        return self.policies[scope].version if scope in self.policies else 0
 
     def written(self, scope: str) -> Policy | None:
         """Return the scope's policy if somebody wrote it; None for the default one, and for none."""
@@ -73,14 +86,36 @@ class PolicyTable:
         return self._weighings[GLOBAL] if found is None else found
 
     def _weighing(self, policy: Policy) -> Weighing:
-        all_of = [policy, *self._merchants.values()]
-        names = tuple(sorted({name for each in all_of for name, weight in each.weights.items() if weight > 0}))
+        duals = self._duals(policy)
+        own, boosts = dict(policy.weights), dict[str, float]()
+        for name, dual in duals.items():
+            constraint = policy.constraints[name]
+            if constraint.merchant is not None:
+                boosts[constraint.merchant] = boosts.get(constraint.merchant, 0.0) + dual
+            else:
+                objective = TURNED[constraint.measure]
+                before = own.get(objective, 0.0)
+                own[objective] = max(before + dual, KEPT_AT_LEAST * before)
+        merchants = {name: row for row, name in enumerate(sorted(self._merchants.keys() | boosts.keys()), start=1)}
+        rows = [own, *[self._merchants[name].weights if name in self._merchants else own for name in merchants]]
+        names = tuple(sorted({name for row in rows for name, weight in row.items() if weight > 0}))
         return Weighing(
             policy=policy,
             names=names,
-            weights=np.array([[each.weights.get(name, 0.0) for name in names] for each in all_of]),
-            merchants={name: row for row, name in enumerate(self._merchants, start=1)},
+            weights=np.array([[row.get(name, 0.0) for name in names] for row in rows]),
+            merchants=merchants,
+            boosts=np.array([0.0, *[boosts.get(name, 0.0) for name in merchants]]) if any(boosts.values()) else None,
             expressions={
                 name: (Expression(of.expression), of.scale) for name, of in policy.objectives.items() if name in names
             },
         )
+
+    def _duals(self, policy: Policy) -> dict[str, float]:
+        """Return what is added for the constraints that the policy still has."""
+        controller = self.policies.get(f"{CONTROLLER}{policy.scope}")
+        found = {} if controller is None else controller.duals
+        return {name: found[name] for name in policy.constraints if found.get(name)}
+
+
+def is_controller(scope: str) -> bool:
+    return scope.startswith(CONTROLLER)

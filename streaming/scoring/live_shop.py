@@ -3,7 +3,7 @@
 import threading
 
 from streaming.io.topics import read_compacted
-from streaming.policy.check import refusal
+from streaming.policy.check import take_over
 from streaming.policy.table import PolicyTable
 from streaming.schemas import CONTROL, DeadLetter, Estimates, Item, Origin, Policy, Topic, decode, invalid
 from streaming.scoring.catalogue import Catalogue
@@ -56,13 +56,11 @@ class LiveShop:
     def _turn(self, key: str, message: object, raw: bytes | None, origin: Origin) -> DeadLetter | None:
         if isinstance(message, DeadLetter):
             return message
-        if not isinstance(message, Policy):
-            self.table = self.table.remove(key)
-        elif message != self.table.policies.get(key):
-            why = refusal(message, self.table.version, self.catalogue.merchants)
-            if why is not None:
-                return invalid(origin, why, raw or b"")
-            self.table = self.table.put(message)
+        policy = message if isinstance(message, Policy) else None
+        found = take_over(self.table, key, policy, self.catalogue.merchants)
+        if isinstance(found, str):
+            return invalid(origin, found, raw or b"")
+        self.table = found
         return None
 
 

@@ -269,6 +269,28 @@ def test_shoppers_react_to_their_slates(stack: Stack) -> None:
     eventually(item_is_weighed_by_its_outcomes, "no estimates")
 
 
+def test_slate_is_explained_from_what_was_logged(stack: Stack) -> None:
+    options = ["--bootstrap-servers", stack.bootstrap_servers, "--model", str(ARTIFACT)]
+    named = sorted(clicked_slates(stack))[0]
+    logged = next(
+        found
+        for _, _, raw in read_topic(stack.bootstrap_servers, Topic.RECOMMENDATIONS)
+        if (found := as_json(raw))["rec_id"] == named
+    )
+    found = said("explain", named, "--place", "2", *options)
+    item = logged["slate"][1]
+    assert (found["item_id"], found["score"], found["parts"]) == (item["item_id"], item["score"], item["parts"])
+    assert found["predicted"] == pytest.approx(item["predicted"], rel=1e-4)  # made again from the logged session
+    assert found["clicks"]
+    changes = [abs(each["change"]) for each in found["clicks"]]
+    assert changes == sorted(changes, reverse=True)
+    code, out, _ = rheostat("explain", named, *options)
+    assert code == 0
+    assert "it fits what was clicked in this session" in " ".join(out.split())
+    assert rheostat("explain", "no-such-slate", *options)[0] == 2
+    assert rheostat("explain", named, "--place", "21", *options)[0] == 2
+
+
 def clicked_slates(stack: Stack) -> set[str]:
     """Return the rec_ids that clicks name."""
     return {

@@ -1,15 +1,32 @@
 """The operators of the job `learn` without a JVM: what they emit and what they keep."""
 
+from pathlib import Path
+
 import msgspec
 import pytest
 from pyflink.common import Row
 from support.harness import KeyedHarness
 from support.records import click, impression, recommendation
 
+from streaming.config import JobConfig, LearnConfig
+from streaming.operators import learn as operator
 from streaming.operators.attribute import Attribute
 from streaming.operators.learn import Learn
-from streaming.policy.estimates import Learner
-from streaming.schemas import Change, DeadLetter, Estimates, Outcome, Reason, Topic, encode
+from streaming.policy.loop import Loop
+from streaming.schemas import (
+    Change,
+    Constraint,
+    DeadLetter,
+    Estimates,
+    Item,
+    Measure,
+    Outcome,
+    Outgoing,
+    Policy,
+    Reason,
+    Topic,
+    encode,
+)
 
 START_MS = 1_700_000_000_000
 
@@ -57,13 +74,16 @@ def test_bad_feedback_becomes_a_dead_letter_and_a_bad_click_is_anothers_to_tell(
     assert attribute.record(Topic.CLICKS, "s", b"{") == []
 
 
-def test_batch_of_outcomes_leads_to_one_record_of_estimates_and_is_remembered(attribute: KeyedHarness) -> None:
+def test_batch_of_outcomes_leads_to_one_record_of_estimates_and_is_remembered(
+    attribute: KeyedHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     outcome(attribute, Topic.RECOMMENDATIONS, recommendation("r", ["a", "b"], START_MS))
     found = [
         outcome(attribute, Topic.IMPRESSIONS, impression("r", ["a", "b"], START_MS + 1)),
         outcome(attribute, Topic.CLICKS, click("e", "b", START_MS + 2, rec_id="r")),
     ]
-    learn = KeyedHarness(Learn())
+    monkeypatch.setattr(operator, "read_compacted", lambda *_: iter(()))  # the real one reads a broker
+    learn = KeyedHarness(Learn(LearnConfig(JobConfig("nowhere:1", (), Path("nowhere"), "group"))))
     learn.key = Topic.OUTCOMES.value
     for version, each in enumerate(found, start=1):
         assert each is not None
@@ -73,5 +93,34 @@ def test_batch_of_outcomes_leads_to_one_record_of_estimates_and_is_remembered(at
         assert (topic, key, estimates.version) == (Topic.ESTIMATES, "outcomes", version)
     assert estimates.items["b"].lift > 1 > estimates.items["a"].lift
     (held,) = learn.state.values()
-    assert msgspec.msgpack.decode(held, type=Learner).clicks == 1.0
+    assert msgspec.msgpack.decode(held, type=Loop).learner.clicks == 1.0
     assert learn.gauges["estimates_version"] == 2
+
+
+def test_controller_turns_the_policy_that_came_by_the_topic_and_is_written_to_it(
+    attribute: KeyedHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(operator, "read_compacted", lambda *_: iter(()))
+    learn = KeyedHarness(Learn(LearnConfig(JobConfig("nowhere:1", (), Path("nowhere"), "group"))))
+    item = Item(item_id="a", name="a", category="c", merchant="m", price=2.0, margin=0.5)
+    held = Constraint(measure=Measure.EXPOSURE, merchant="m", at_least=0.9, speed=60.0)
+    policy = Policy(version=2, author="test", constraints={"share of m": held})
+
+    def batch(topic: Topic, key: str, *raw: bytes) -> list[Outgoing]:
+        learn.key = topic.value
+        row = Row(topic.value, 0, list(range(len(raw))), [key] * len(raw), list(raw))
+        return list(learn._function.process_element(row, None))
+
+    assert batch(Topic.ITEMS, "a", encode(item)) == batch(Topic.POLICIES, "global", encode(policy)) == []
+    turned = []
+    for n in range(3):
+        at = START_MS + 1000 * n
+        outcome(attribute, Topic.RECOMMENDATIONS, recommendation(f"r{n}", ["b"], at))
+        shown = outcome(attribute, Topic.IMPRESSIONS, impression(f"r{n}", ["b"], at))
+        assert shown is not None
+        turned += [raw for topic, _, raw in batch(Topic.OUTCOMES, "s", encode(shown)) if topic == Topic.POLICIES]
+    made = [msgspec.json.decode(raw, type=Policy) for raw in turned]
+    assert [(each.scope, each.version, each.author) for each in made] == [
+        ("controller:global", n, "learn") for n in (1, 2, 3)
+    ]
+    assert [each.duals for each in made] == [{"share of m": 0.0}, {"share of m": 1.0}, {"share of m": 2.0}]

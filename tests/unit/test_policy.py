@@ -29,6 +29,27 @@ def policy(**fields: object) -> Policy:
         ({"scope": "merchant:nobody"}, "no item on sale has the merchant 'nobody'"),
         ({"scope": "merchant:m", "diversity": 0.1}, "weights alone"),
         ({"scope": "merchant:m", "exploration": {"budget": 0.1}}, "weights alone"),
+        ({"constraints": {"c": {"measure": "clicks"}}}, "constraints.c: expected at_least, at_most, or both"),
+        (
+            {"constraints": {"c": {"measure": "clicks", "at_least": 2, "at_most": 1}}},
+            "constraints.c: at_least 2 is more than at_most 1",
+        ),
+        ({"constraints": {"c": {"measure": "exposure", "at_least": 0.1}}}, "a merchant is what an exposure is about"),
+        ({"constraints": {"c": {"measure": "clicks", "merchant": "m", "at_least": 1}}}, "expected there and nowhere"),
+        (
+            {"constraints": {"c": {"measure": "exposure", "merchant": "nobody", "at_least": 0.1}}},
+            "no item on sale has the merchant 'nobody'",
+        ),
+        ({"constraints": {"c": {"measure": "exposure", "merchant": "m", "at_most": 2}}}, r"a share, in \[0, 1\]"),
+        (
+            {"constraints": {name: {"measure": "exposure", "merchant": "m", "at_least": 0.6} for name in ("a", "b")}},
+            "1.2 of all together",
+        ),
+        (
+            {"scope": "segment:a", "when": "1", "constraints": {"c": {"measure": "clicks", "at_least": 1}}},
+            "constraints are held for a surface or for all slates",
+        ),
+        ({"duals": {"c": 1.0}}, "a controller's"),
         ({"scope": "segment:new"}, "`when` is what makes a segment"),
         ({"when": "session.length < 2"}, "`when` is what makes a segment"),
         ({"scope": "segment:new", "when": "item.price > 2"}, "asks for an item"),
@@ -75,6 +96,26 @@ def test_table_names_all_policies_by_the_highest_version_and_gives_the_default_b
     assert table.remove("global").of("home", {}).policy is DEFAULT_POLICY
     assert table.written("global") is not None
     assert PolicyTable().written("global") is None
+
+
+def test_controllers_add_to_the_weights_of_the_constraints_that_the_policy_still_has() -> None:
+    constraints = {
+        "revenue": {"measure": "revenue", "at_least": 1.0},
+        "clicks": {"measure": "clicks", "at_most": 1.0},
+        "share": {"measure": "exposure", "merchant": "m", "at_least": 0.2},
+    }
+    duals = {"revenue": 0.5, "clicks": -9.0, "share": 0.25, "gone": 3.0}
+    table = PolicyTable().put(policy(constraints=constraints, weights={"relevance": 1.0, "revenue": 0.1}))
+    turned = table.put(policy(scope="controller:global", version=1, duals=duals))
+    weighing = turned.of("home", {})
+    assert (weighing.names, weighing.weights.tolist()) == (("relevance", "revenue"), [[0.01, 0.6], [0.01, 0.6]])
+    assert weighing.merchants == {"m": 1}
+    assert weighing.boosts is not None
+    assert weighing.boosts.tolist() == [0.0, 0.25]
+    assert (turned.version, turned.highest("controller:global"), turned.highest("global")) == (2, 1, 2)
+    off = turned.put(policy(version=3, weights={"relevance": 1.0, "revenue": 0.1}))
+    assert (off.of("home", {}).names, off.of("home", {}).boosts) == (("relevance", "revenue"), None)
+    assert off.of("home", {}).weights.tolist() == [[1.0, 0.1]]
 
 
 def test_first_segment_by_name_counts_whose_condition_holds() -> None:

@@ -1,0 +1,158 @@
+"""Holds constraints by turning weights: dual ascent, at a bounded speed. Pure.
+
+A constraint "revenue per slate >= R" adds a dual to the weight of revenue, as the Lagrangian of the constrained problem
+does (Boyd & Vandenberghe 2004, "Convex optimization", 5.1); its ascent follows how far the constraint is violated:
+
+    d dual / dt = speed * clip(violation / FULL_SPEED_AT, -1, 1),  dual >= 0,  violation = (R - measured) / R
+
+so a dual rises while its constraint is violated, falls back to 0 while there is slack, and never moves faster than the
+operator allows. One for "at most" pulls the other way; what is added to the weight is the difference of both. An
+exposure's is added to the score of the merchant's items.
+
+What is measured of clicks, purchases and revenue is what was to be expected of the places that were shown (which says
+within seconds what a turn has done), corrected by what has come of such expectations so far (which keeps it honest).
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import msgspec
+
+from features.spec import HOUR_MS
+from streaming.policy.estimates import Learner
+from streaming.schemas import Change, Constraint, Measure, Outcome
+
+FULL_SPEED_AT = 0.5  # violation at which a dual moves at its full speed
+DUAL_AT_MOST = 20.0
+STEP_AT_MOST_MS = 10_000  # of time that has passed without an outcome
+CORRECTION_HALF_LIFE_MS = HOUR_MS
+# Expected clicks, purchases and revenue (in average purchases) for which the expectation is taken at its word.
+PRIOR_EVENTS = {Measure.CLICKS: 50.0, Measure.PURCHASES: 20.0, Measure.REVENUE: 20.0}
+DIGITS = 4
+
+
+class Goods(NamedTuple):
+    """What an item is to a merchant."""
+
+    merchant: str
+    value: float  # price times margin
+
+
+GoodsOf = Callable[[str], Goods | None]
+
+
+class Held(msgspec.Struct):
+    """A constraint, and where its duals stand. Sums decay with the constraint's `over_s`."""
+
+    amount: float = 0.0
+    of: float = 0.0  # slates; for an exposure places
+    low: float = 0.0  # dual of at_least
+    high: float = 0.0  # dual of at_most
+    time_ms: int = 0
+
+    def forget(self, half_life_ms: float, now_ms: int) -> None:
+        fading = 2.0 ** (-max(now_ms - self.time_ms, 0) / half_life_ms) if self.time_ms else 1.0
+        self.amount, self.of = self.amount * fading, self.of * fading
+        self.time_ms = max(self.time_ms, now_ms)
+
+
+class Correction(msgspec.Struct):
+    """What has come of expectations, both decaying."""
+
+    expected: float = 0.0
+    came: float = 0.0
+    time_ms: int = 0
+
+
+class Controller(msgspec.Struct):
+    """The constraints of one scope. Changed in place; what is kept of it is msgpack."""
+
+    version: int = 0  # of the record that was written last
+    duals: dict[str, float] = {}  # and what it says
+    turned_ms: int = 0
+    held: dict[str, Held] = {}
+    corrections: dict[Measure, Correction] = {}
+
+    def take(self, outcome: Outcome, constraints: dict[str, Constraint], learner: Learner, goods_of: GoodsOf) -> None:
+        """Count the news of an outcome; the learner must have counted it before."""
+        self.held = {name: self.held.get(name, Held()) for name in constraints}
+        now_ms = learner.newest_ms
+        shown = [outcome.items[new.place - 1] for new in outcome.news if new.change is Change.SHOWN]
+        is_first = bool(shown) and sum(each.shown for each in outcome.items) == len(shown)
+        expected = dict.fromkeys(PRIOR_EVENTS, 0.0)
+        came = dict.fromkeys(PRIOR_EVENTS, 0.0)
+        goods = [goods_of(each.item_id) for each in shown]
+        for each, of_item in zip(shown, goods, strict=True):
+            _add(expected, *learner.expects(each), of_item)
+        for new in outcome.news:
+            item = outcome.items[new.place - 1]
+            if new.change is Change.CLICKED:
+                came[Measure.CLICKS] += 1.0
+            elif new.change is Change.BOUGHT:
+                of_item = goods_of(item.item_id)
+                came[Measure.PURCHASES] += 1.0
+                came[Measure.REVENUE] += 0.0 if of_item is None else of_item.value * new.quantity
+        for measure in PRIOR_EVENTS:
+            self._correct(measure, expected[measure], came[measure], now_ms)
+        for name, constraint in constraints.items():
+            held = self.held[name]
+            held.forget(1000.0 * constraint.over_s, now_ms)
+            if constraint.measure is Measure.EXPOSURE:
+                held.of += len(shown)
+                held.amount += sum(each is not None and each.merchant == constraint.merchant for each in goods)
+            else:
+                held.of += is_first
+                held.amount += expected[constraint.measure]
+
+    def turn(self, constraints: dict[str, Constraint], now_ms: int) -> dict[str, float]:
+        """Move the duals by the time that has passed, and return what is added for each constraint."""
+        passed_s = min(max(now_ms - self.turned_ms, 0), STEP_AT_MOST_MS) / 1000 if self.turned_ms else 0.0
+        self.turned_ms = max(self.turned_ms, now_ms)
+        duals = {}
+        for name, constraint in constraints.items():
+            held, measured = self.held.get(name), self.measured(name, constraint)
+            if held is None or measured is None:
+                continue
+            step = constraint.speed / 60.0 * passed_s
+            if constraint.at_least is not None:
+                held.low = _ascend(held.low, constraint.at_least - measured, constraint.at_least, step)
+            if constraint.at_most is not None:
+                held.high = _ascend(held.high, measured - constraint.at_most, constraint.at_most, step)
+            duals[name] = round(held.low - held.high, DIGITS)
+        return duals
+
+    def measured(self, name: str, constraint: Constraint) -> float | None:
+        """Return what the slates of late have of the measure; None before any."""
+        held = self.held.get(name)
+        if held is None or not held.of > 0:
+            return None
+        measured = held.amount / held.of
+        return measured if constraint.measure is Measure.EXPOSURE else measured * self.correction(constraint.measure)
+
+    def correction(self, measure: Measure) -> float:
+        """Return how much has come of what was expected; 1 before anything has."""
+        found = self.corrections.get(measure)
+        if found is None or not found.expected > 0:
+            return 1.0
+        prior = PRIOR_EVENTS[measure]
+        if measure is Measure.REVENUE:  # in money: as many purchases of the average that was expected
+            purchases = self.corrections[Measure.PURCHASES].expected
+            prior *= found.expected / purchases if purchases > 0 else 0.0
+        return (prior + found.came) / (prior + found.expected) if prior + found.expected > 0 else 1.0
+
+    def _correct(self, measure: Measure, expected: float, came: float, now_ms: int) -> None:
+        found = self.corrections.setdefault(measure, Correction(time_ms=now_ms))
+        fading = 2.0 ** (-max(now_ms - found.time_ms, 0) / CORRECTION_HALF_LIFE_MS)
+        found.expected, found.came = found.expected * fading + expected, found.came * fading + came
+        found.time_ms = max(found.time_ms, now_ms)
+
+
+def _add(expected: dict[Measure, float], clicks: float, purchases: float, goods: Goods | None) -> None:
+    expected[Measure.CLICKS] += clicks
+    expected[Measure.PURCHASES] += purchases
+    expected[Measure.REVENUE] += 0.0 if goods is None else purchases * goods.value
+
+
+def _ascend(dual: float, short_by: float, target: float, step: float) -> float:
+    violation = short_by / target if target > 0 else float(short_by > 0)
+    return min(max(dual + step * min(max(violation / FULL_SPEED_AT, -1.0), 1.0), 0.0), DUAL_AT_MOST)

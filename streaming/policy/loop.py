@@ -1,0 +1,43 @@
+"""From outcomes to what the next slates are weighed by: estimates, and the weights that constraints turn. Pure."""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from streaming.policy.controllers import Controller, GoodsOf
+from streaming.policy.estimates import Learner
+from streaming.policy.table import CONTROLLER, PolicyTable
+from streaming.schemas import Estimates, Outcome, Policy
+
+AUTHOR = "learn"
+
+
+class Loop(msgspec.Struct):
+    """All that is remembered. Changed in place; what is kept of it is msgpack."""
+
+    learner: Learner = msgspec.field(default_factory=Learner)
+    controllers: dict[str, Controller] = {}  # by the scope that they turn
+
+    def learn(
+        self, outcomes: Iterable[Outcome], table: PolicyTable, goods_of: GoodsOf
+    ) -> tuple[Estimates, list[Policy]]:
+        """Return what is known after `outcomes`, and the controllers' records that have changed by it."""
+        constrained = {scope: each for scope, each in table.policies.items() if each.constraints}
+        self.controllers = {scope: self.controllers.get(scope, Controller()) for scope in constrained}
+        for outcome in outcomes:
+            self.learner.take([outcome])
+            policy = constrained.get(outcome.policy_scope)
+            if policy is not None:
+                self.controllers[policy.scope].take(outcome, policy.constraints, self.learner, goods_of)
+        estimates = self.learner.estimates()
+        return estimates, [made for policy in constrained.values() if (made := self._turn(policy, table)) is not None]
+
+    def _turn(self, policy: Policy, table: PolicyTable) -> Policy | None:
+        controller, scope = self.controllers[policy.scope], f"{CONTROLLER}{policy.scope}"
+        now_ms = self.learner.newest_ms
+        duals = controller.turn(policy.constraints, now_ms)
+        if duals == controller.duals:
+            return None
+        controller.duals = duals
+        controller.version = max(controller.version, table.highest(scope)) + 1
+        return Policy(scope=scope, version=controller.version, author=AUTHOR, time_ms=now_ms, duals=duals)
