@@ -1,6 +1,7 @@
 """What the simulated shop sells: items in a space of tastes, category by category, and how that changes."""
 
 import random
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from math import exp, log
 
@@ -104,6 +105,22 @@ class Goods:
         if left == 0:
             self._ran_out[number] = now
         self._stock(number, left)
+
+    def reprice(self, numbers: Iterable[int], factor: float) -> None:
+        """Multiply the prices of items by `factor`."""
+        for number in numbers:
+            item = self.items[number]
+            price = round((item.price or 0.0) * factor, 2)
+            self.items[number] = replace(item, price=price)
+            self.dearness[number] += log(factor)
+            self._changed[item.item_id] = self.items[number]
+
+    def run_out(self, numbers: Iterable[int], now: int) -> None:
+        """Take items out of stock until they are delivered again."""
+        for number in numbers:
+            if self.items[number].stock:
+                self._ran_out[number] = now
+                self._stock(number, 0)
 
     def changes(self) -> list[ShopItem]:
         """Return the items that are new or have another stock than when this was asked last."""

@@ -1,0 +1,185 @@
+"""The whole loop in one process, on the simulated shop: the code of the jobs, without Flink and Kafka.
+
+A shopper acts, the recommender answers, the shopper looks or does not, outcomes are joined and learnt from, and once a
+second (of the shop's time) what is learnt goes to where the next slates are made.
+"""
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+import msgspec
+import numpy as np
+
+from features.interaction import Kind
+from features.simulator.shop import Shop
+from infra.bench.features import START_MS
+from streaming.io.feed import to_item, to_message
+from streaming.policy.attribution import Attribution
+from streaming.policy.controllers import Goods
+from streaming.policy.loop import Loop
+from streaming.schemas import (
+    Change,
+    Impression,
+    Origin,
+    Outcome,
+    Policy,
+    Recommendation,
+    Topic,
+    encode,
+)
+from streaming.scoring.catalogue import Catalogue
+from streaming.scoring.live_shop import LiveShop
+from streaming.scoring.model import SessionModel
+from streaming.scoring.recommender import Recommender
+
+LEARN_EVERY_MS = 1_000
+EVENTS_PER_SECOND = 100.0
+_RECOMMENDATION = msgspec.json.Decoder(Recommendation)
+
+
+@dataclass
+class Second:
+    """What came of the slates that were looked at within a second."""
+
+    slates: int = 0
+    places: int = 0
+    clicks: int = 0
+    purchases: int = 0
+    revenue: float = 0.0  # price times margin
+    explored: int = 0  # places
+    cold: int = 0  # places with items that the model does not know
+    exposure: dict[str, int] = field(default_factory=lambda: defaultdict(int))  # places, by merchant
+    duals: dict[str, float] = field(default_factory=dict)
+
+
+class _Memory:
+    def __init__(self) -> None:
+        self._kept: dict[str, bytes] = {}
+
+    def get(self, name: str) -> bytes | None:
+        return self._kept.get(name)
+
+    def put(self, name: str, value: bytes) -> None:
+        self._kept[name] = value
+
+    def remove(self, name: str) -> None:
+        del self._kept[name]
+
+
+class ClosedLoop:
+    """A shop, and everything that makes slates for it."""
+
+    def __init__(self, shop: Shop, model: SessionModel, learns: bool = True) -> None:
+        self.shop = shop
+        self.seconds: list[Second] = [Second()]
+        self.live = LiveShop(Catalogue(model.items), model.manifest.model_version)
+        self._recommender = Recommender(model, self.live, "home")
+        self._loop, self._learns = Loop(), learns
+        self._held: dict[str, bytes] = {}
+        self._attributions: dict[str, Attribution] = defaultdict(lambda: Attribution(_Memory()))
+        self._shown: dict[str, Recommendation] = {}  # by shopper, the newest
+        self._outcomes: list[Outcome] = []
+        self._offsets: dict[str, int] = defaultdict(int)
+        self._number, self._learnt_ms = 0, START_MS
+        self._put_items(shop.items())
+
+    def turn(self, policy: Policy) -> None:
+        """Put a policy in force.
+
+        Raises:
+            ValueError: it is refused; the message says why.
+        """
+        letter = self.live.apply(policy.scope, encode(policy), self._origin(Topic.POLICIES))
+        if letter is not None:
+            raise ValueError(letter.error)
+
+    def run(self, seconds: int) -> list[Second]:
+        """Let the shop go on for `seconds`, and return what came of each."""
+        first = len(self.seconds) - 1
+        for _ in range(round(seconds * EVENTS_PER_SECOND)):
+            self._step()
+        return self.seconds[first:-1]
+
+    def _step(self) -> None:
+        now_ms = START_MS + round(self._number * 1000 / EVENTS_PER_SECOND)
+        self._number += 1
+        act = self.shop.act(now_ms)
+        self._put_items(self.shop.changes())
+        did = act.interaction
+        attribution = self._attributions[did.shopper_id]
+        if act.looked_at is not None:
+            slate = self._shown[did.shopper_id]
+            items = tuple(each.item_id for each in slate.slate)
+            shown = Impression(
+                rec_id=slate.rec_id, shopper_id=did.shopper_id, items=items, event_time_ms=did.event_time_ms
+            )
+            self._take(attribution.feedback(shown))
+        message = to_message(did, act.rec_id)
+        self._take(attribution.feedback(message))
+        topic = Topic.PURCHASES if did.kind is Kind.PURCHASE else Topic.CLICKS
+        held = self._held.get(did.shopper_id)
+        answer = self._recommender.answer(did.shopper_id, encode(message), self._origin(topic), held)
+        if answer.state is not None:
+            self._held[did.shopper_id] = answer.state
+        slate = _RECOMMENDATION.decode(answer.records[0][2])
+        self._take(attribution.slate(slate))
+        self._shown[did.shopper_id] = slate
+        self.shop.show(did.shopper_id, slate.rec_id, [each.item_id for each in slate.slate])
+        if now_ms - self._learnt_ms >= LEARN_EVERY_MS:
+            self._learnt_ms = now_ms
+            self._learn()
+
+    def _take(self, found) -> None:  # type: ignore[no-untyped-def]
+        for _, outcome in found:
+            if outcome is not None:
+                self._outcomes.append(outcome)
+                self._count(outcome)
+
+    def _count(self, outcome: Outcome) -> None:
+        second = self.seconds[-1]
+        for new in outcome.news:
+            item = outcome.items[new.place - 1]
+            goods = self._goods(item.item_id)
+            if new.change is Change.SHOWN:
+                second.places += 1
+                second.exposure["" if goods is None else goods.merchant] += 1
+            elif new.change is Change.CLICKED:
+                second.clicks += 1
+            else:
+                second.purchases += 1
+                second.revenue += 0.0 if goods is None else goods.value * new.quantity
+        is_first = outcome.revision == 1
+        second.slates += is_first
+
+    def _learn(self) -> None:
+        if self._learns and self._outcomes:
+            estimates, turned = self._loop.learn(self._outcomes, self.live.table, self._goods)
+            self.live.apply(estimates.name, encode(estimates), self._origin(Topic.ESTIMATES))
+            for policy in turned:
+                self.turn(policy)
+        controller = self.live.table.policies.get("controller:global")
+        self.seconds[-1].duals = {} if controller is None else dict(controller.duals)
+        self._outcomes.clear()
+        self.seconds.append(Second())
+
+    def _goods(self, item_id: str) -> Goods | None:
+        item = self.live.catalogue.item(item_id)
+        if item is None:
+            return None
+        return Goods(item.merchant or "", (item.price or 0.0) * (1.0 if item.margin is None else item.margin))
+
+    def _put_items(self, items) -> None:  # type: ignore[no-untyped-def]
+        for each in items:
+            self.live.catalogue.put(each.item_id, to_item(each), self._offsets[Topic.ITEMS])
+            self._offsets[Topic.ITEMS] += 1
+
+    def _origin(self, topic: Topic) -> Origin:
+        offset = self._offsets[topic]
+        self._offsets[topic] += 1
+        return Origin(topic, 0, offset)
+
+
+def mean(seconds: list[Second], what: str) -> float:
+    """Return the sum of a count over that of the slates."""
+    slates = sum(each.slates for each in seconds)
+    return float(np.sum([getattr(each, what) for each in seconds])) / max(slates, 1)
