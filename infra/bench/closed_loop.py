@@ -15,7 +15,6 @@ from features.simulator.shop import Shop
 from infra.bench.features import START_MS
 from streaming.io.feed import to_item, to_message
 from streaming.policy.attribution import Attribution
-from streaming.policy.controllers import Goods
 from streaming.policy.loop import Loop
 from streaming.schemas import (
     Change,
@@ -139,21 +138,21 @@ class ClosedLoop:
         second = self.seconds[-1]
         for new in outcome.news:
             item = outcome.items[new.place - 1]
-            goods = self._goods(item.item_id)
+            goods = self.live.catalogue.goods(item.item_id)
             if new.change is Change.SHOWN:
                 second.places += 1
-                second.exposure["" if goods is None else goods.merchant] += 1
+                second.exposure[goods.merchant] += 1
             elif new.change is Change.CLICKED:
                 second.clicks += 1
             else:
                 second.purchases += 1
-                second.revenue += 0.0 if goods is None else goods.value * new.quantity
+                second.revenue += goods.value * new.quantity
         is_first = outcome.revision == 1
         second.slates += is_first
 
     def _learn(self) -> None:
         if self._learns and self._outcomes:
-            estimates, turned = self._loop.learn(self._outcomes, self.live.table, self._goods)
+            estimates, turned = self._loop.learn(self._outcomes, self.live.table, self.live.catalogue.goods)
             self.live.apply(estimates.name, encode(estimates), self._origin(Topic.ESTIMATES))
             for policy in turned:
                 self.turn(policy)
@@ -161,12 +160,6 @@ class ClosedLoop:
         self.seconds[-1].duals = {} if controller is None else dict(controller.duals)
         self._outcomes.clear()
         self.seconds.append(Second())
-
-    def _goods(self, item_id: str) -> Goods | None:
-        item = self.live.catalogue.item(item_id)
-        if item is None:
-            return None
-        return Goods(item.merchant or "", (item.price or 0.0) * (1.0 if item.margin is None else item.margin))
 
     def _put_items(self, items) -> None:  # type: ignore[no-untyped-def]
         for each in items:

@@ -12,7 +12,6 @@ from streaming.config import LearnConfig
 from streaming.io.topics import read_compacted
 from streaming.operators.metrics import gauge, group
 from streaming.operators.thread_mode import assert_thread_mode
-from streaming.policy.controllers import Goods
 from streaming.policy.loop import Loop
 from streaming.schemas import FOR_CONTROLLERS, Origin, Outcome, Outgoing, Topic, encode
 from streaming.scoring.catalogue import Catalogue, unknown_to_any_model
@@ -53,15 +52,11 @@ class Learn(KeyedProcessFunction):
             return
         held = self._held.value()
         loop = Loop() if held is None else _LOOP.decode(held)
-        estimates, turned = loop.learn([_OUTCOME.decode(raw) for raw in values], self._shop.table, self._goods)
+        estimates, turned = loop.learn(
+            [_OUTCOME.decode(raw) for raw in values], self._shop.table, self._shop.catalogue.goods
+        )
         self._held.update(_ENCODER.encode(loop))
         self._version.update(estimates.version)
         yield Topic.ESTIMATES.value, estimates.name, encode(estimates)
         for policy in turned:
             yield Topic.POLICIES.value, policy.scope, encode(policy)
-
-    def _goods(self, item_id: str) -> Goods | None:
-        item = self._shop.catalogue.item(item_id)
-        if item is None:
-            return None
-        return Goods(item.merchant or "", (item.price or 0.0) * (1.0 if item.margin is None else item.margin))

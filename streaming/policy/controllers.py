@@ -3,42 +3,30 @@
 A constraint "revenue per slate >= R" adds a dual to the weight of revenue, as the Lagrangian of the constrained problem
 does (Boyd & Vandenberghe 2004, "Convex optimization", 5.1); its ascent follows how far the constraint is violated:
 
-    d dual / dt = speed * clip(violation / FULL_SPEED_AT, -1, 1),  dual >= 0,  violation = (R - measured) / R
+    d dual / dt = speed * clip(violation, -1, 1),  dual >= 0,  violation = (R - measured) / R
 
-so a dual rises while its constraint is violated, falls back to 0 while there is slack, and never moves faster than the
-operator allows. One for "at most" pulls the other way; what is added to the weight is the difference of both. An
-exposure's is added to the score of the merchant's items.
+so a dual rises while its constraint is violated, and falls back to 0 while there is slack. What is added to the weight
+is the dual and DAMPING times the violation (a PI controller: the measure lags behind, and the ascent alone would swing
+around its aim), and never moves faster than the operator allows. One for "at most" pulls the other way. An exposure's is
+added to the score of the merchant's items.
 
 What is measured of clicks, purchases and revenue is what was to be expected of the places that were shown (which says
 within seconds what a turn has done), corrected by what has come of such expectations so far (which keeps it honest).
 """
 
-from collections.abc import Callable
-from typing import NamedTuple
-
 import msgspec
 
 from features.spec import HOUR_MS
-from streaming.policy.estimates import Learner
+from streaming.policy.estimates import Goods, GoodsOf, Learner
 from streaming.schemas import Change, Constraint, Measure, Outcome
 
-FULL_SPEED_AT = 0.5  # violation at which a dual moves at its full speed
+DAMPING = 0.5  # of weight, for a measure that is wrong by all of its bound
 DUAL_AT_MOST = 20.0
 STEP_AT_MOST_MS = 10_000  # of time that has passed without an outcome
 CORRECTION_HALF_LIFE_MS = HOUR_MS
 # Expected clicks, purchases and revenue (in average purchases) for which the expectation is taken at its word.
 PRIOR_EVENTS = {Measure.CLICKS: 50.0, Measure.PURCHASES: 20.0, Measure.REVENUE: 20.0}
 DIGITS = 4
-
-
-class Goods(NamedTuple):
-    """What an item is to a merchant."""
-
-    merchant: str
-    value: float  # price times margin
-
-
-GoodsOf = Callable[[str], Goods | None]
 
 
 class Held(msgspec.Struct):
@@ -48,6 +36,7 @@ class Held(msgspec.Struct):
     of: float = 0.0  # slates; for an exposure places
     low: float = 0.0  # dual of at_least
     high: float = 0.0  # dual of at_most
+    added: float = 0.0  # to the weight
     time_ms: int = 0
 
     def forget(self, half_life_ms: float, now_ms: int) -> None:
@@ -83,15 +72,14 @@ class Controller(msgspec.Struct):
         came = dict.fromkeys(PRIOR_EVENTS, 0.0)
         goods = [goods_of(each.item_id) for each in shown]
         for each, of_item in zip(shown, goods, strict=True):
-            _add(expected, *learner.expects(each), of_item)
+            _add(expected, *learner.expects(each, of_item.level), of_item)
         for new in outcome.news:
             item = outcome.items[new.place - 1]
             if new.change is Change.CLICKED:
                 came[Measure.CLICKS] += 1.0
             elif new.change is Change.BOUGHT:
-                of_item = goods_of(item.item_id)
                 came[Measure.PURCHASES] += 1.0
-                came[Measure.REVENUE] += 0.0 if of_item is None else of_item.value * new.quantity
+                came[Measure.REVENUE] += goods_of(item.item_id).value * new.quantity
         for measure in PRIOR_EVENTS:
             self._correct(measure, expected[measure], came[measure], now_ms)
         for name, constraint in constraints.items():
@@ -99,7 +87,7 @@ class Controller(msgspec.Struct):
             held.forget(1000.0 * constraint.over_s, now_ms)
             if constraint.measure is Measure.EXPOSURE:
                 held.of += len(shown)
-                held.amount += sum(each is not None and each.merchant == constraint.merchant for each in goods)
+                held.amount += sum(each.merchant == constraint.merchant for each in goods)
             else:
                 held.of += is_first
                 held.amount += expected[constraint.measure]
@@ -113,12 +101,17 @@ class Controller(msgspec.Struct):
             held, measured = self.held.get(name), self.measured(name, constraint)
             if held is None or measured is None:
                 continue
-            step = constraint.speed / 60.0 * passed_s
+            step, aim = constraint.speed / 60.0 * passed_s, 0.0
             if constraint.at_least is not None:
-                held.low = _ascend(held.low, constraint.at_least - measured, constraint.at_least, step)
+                violation = _violation(constraint.at_least - measured, constraint.at_least)
+                held.low = _ascend(held.low, violation, step)
+                aim += max(held.low + DAMPING * violation, 0.0)
             if constraint.at_most is not None:
-                held.high = _ascend(held.high, measured - constraint.at_most, constraint.at_most, step)
-            duals[name] = round(held.low - held.high, DIGITS)
+                violation = _violation(measured - constraint.at_most, constraint.at_most)
+                held.high = _ascend(held.high, violation, step)
+                aim -= max(held.high + DAMPING * violation, 0.0)
+            held.added += min(max(aim - held.added, -step), step)
+            duals[name] = round(held.added, DIGITS)
         return duals
 
     def measured(self, name: str, constraint: Constraint) -> float | None:
@@ -147,12 +140,16 @@ class Controller(msgspec.Struct):
         found.time_ms = max(found.time_ms, now_ms)
 
 
-def _add(expected: dict[Measure, float], clicks: float, purchases: float, goods: Goods | None) -> None:
+def _add(expected: dict[Measure, float], clicks: float, purchases: float, goods: Goods) -> None:
     expected[Measure.CLICKS] += clicks
     expected[Measure.PURCHASES] += purchases
-    expected[Measure.REVENUE] += 0.0 if goods is None else purchases * goods.value
+    expected[Measure.REVENUE] += purchases * goods.value
 
 
-def _ascend(dual: float, short_by: float, target: float, step: float) -> float:
-    violation = short_by / target if target > 0 else float(short_by > 0)
-    return min(max(dual + step * min(max(violation / FULL_SPEED_AT, -1.0), 1.0), 0.0), DUAL_AT_MOST)
+def _violation(by: float, bound: float) -> float:
+    """Return by how much of its bound a constraint is violated, in [-1, 1]; negative: the slack."""
+    return min(max(by / bound, -1.0), 1.0) if bound > 0 else float(by > 0)
+
+
+def _ascend(dual: float, violation: float, step: float) -> float:
+    return min(max(dual + step * violation, 0.0), DUAL_AT_MOST)

@@ -6,29 +6,34 @@ a correction of all predictions (Platt 1999) and one of the item's:
 
     clicks of item i ~ Poisson(lift(i) * E(i)),  E(i) = sum over its impressions of looked(k) * P(clicked | looked at)
 
-With the prior lift ~ Gamma(a, a), a = PRIOR_CLICKS, the posterior has the mean (a + clicks) / (a + E) and the standard
-deviation sqrt(a + clicks) / (a + E): an item without outcomes is as the model has it, and how uncertain that is is what
-exploration is optimistic about. Everything decays with HALF_LIFE_MS, so that what was learnt before interests or prices
+With the prior lift ~ Gamma(a, a / g), a = PRIOR_CLICKS, the posterior has the mean (a + clicks) / (a / g + E) and the
+standard deviation sqrt(a + clicks) / (a / g + E): an item without outcomes is as others of its price level are, whose
+common lift is g, and how uncertain that is is what exploration is optimistic about. A price level is a tenth of the
+items of a category by price: dear items are clicked and bought less, of which a model of sessions knows nothing. So for
+purchases per click. Everything decays with HALF_LIFE_MS, so that what was learnt before interests or prices
 changed is forgotten (forward decay: Cormode et al. 2009, "Forward decay: a practical time decay model for streaming
 systems"): a fact at time t weighs 2^((t - start) / half-life), and what is read is divided by the weight of now.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from math import exp, log, log2, sqrt
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
 
 from features.spec import HOUR_MS
-from streaming.policy.objectives import PRIOR_BUY_RATE, PRIOR_CLICK_RATE, sigmoid
-from streaming.schemas import Change, Estimates, ItemEstimate, Outcome, OutcomeItem
+from streaming.policy.objectives import PRICE_LEVELS, PRIOR_BUY_RATE, PRIOR_CLICK_RATE, sigmoid
+from streaming.schemas import Change, Estimates, ItemEstimate, LevelEstimate, Outcome, OutcomeItem
 
 HALF_LIFE_MS = 6 * HOUR_MS
 PRIOR_CLICKS = 5.0  # a, clicks that the prior of an item counts for
 PRIOR_BUYS = 2.0  # purchases that the prior of an item counts for
+PRIOR_LEVEL_CLICKS, PRIOR_LEVEL_BUYS = 30.0, 5.0  # of a price level
 PRIOR_PLACE_CLICKS = 20.0  # of a place
 PRIOR_ALL_CLICKS = 20.0  # of the correction of all predictions, and of the buy rate
 PLACES = 20
+LEVELS, UNKNOWN_LEVEL = PRICE_LEVELS + 1, PRICE_LEVELS
 BINS, BIN_WIDTH = 48, 0.5  # of log odds of what was predicted, around 0
 NEWTON_STEPS = 8
 STEP_AT_MOST = 1.0  # of one of Newton's
@@ -41,12 +46,26 @@ FORGOTTEN_BELOW = 0.01  # clicks, expected ones and purchases
 DIGITS = 4
 
 
+class Goods(NamedTuple):
+    """What the shop says of an item."""
+
+    merchant: str = ""
+    value: float = 0.0  # price times margin
+    level: int = UNKNOWN_LEVEL  # the tenth of its category's prices that it lies in
+
+
+GoodsOf = Callable[[str], Goods]
+
+
 class Counts(msgspec.Struct, array_like=True):
-    """Decayed sums of an item."""
+    """Decayed sums of an item, or of all items of a price level."""
 
     expected: float = 0.0  # E, clicks
     clicks: float = 0.0
     buys: float = 0.0
+
+    def times(self, by: float) -> "Counts":
+        return Counts(self.expected * by, self.clicks * by, self.buys * by)
 
 
 class Learner(msgspec.Struct):
@@ -57,6 +76,7 @@ class Learner(msgspec.Struct):
     start_ms: int = 0  # of the decay
     newest_ms: int = 0  # of the outcomes
     items: dict[str, Counts] = {}
+    levels: list[Counts] = msgspec.field(default_factory=lambda: [Counts() for _ in range(LEVELS)])
     place_expected: list[float] = msgspec.field(default_factory=lambda: [0.0] * PLACES)
     place_clicks: list[float] = msgspec.field(default_factory=lambda: [0.0] * PLACES)
     bin_looks: list[float] = msgspec.field(default_factory=lambda: [0.0] * BINS)
@@ -69,16 +89,17 @@ class Learner(msgspec.Struct):
     intercept: float = 0.0
     slope: float = 1.0
 
-    def take(self, outcomes: Iterable[Outcome]) -> None:
+    def take(self, outcomes: Iterable[Outcome], goods_of: GoodsOf) -> None:
         """Count the news of `outcomes`, each revision of which must come once. Another model's begin anew."""
         for outcome in outcomes:
             if outcome.model_version != self.model_version:
                 self._begin_anew(outcome)
             weight = self._weight(outcome.event_time_ms)
             for new in outcome.news:
-                self._count(outcome.items[new.place - 1], new.change, weight)
+                item = outcome.items[new.place - 1]
+                self._count(item, goods_of(item.item_id).level, new.change, weight)
 
-    def estimates(self) -> Estimates:
+    def estimates(self, goods_of: GoodsOf) -> Estimates:
         """Return what is known now, the time of the newest outcome; what comes from here on is counted by it."""
         scale = 1.0 / self._weight(self.newest_ms)
         self._forget(scale)
@@ -87,6 +108,7 @@ class Learner(msgspec.Struct):
         self.version += 1
         shown = PRIOR_ALL_CLICKS / PRIOR_CLICK_RATE + scale * self.shown
         buy_rate = self._buy_rate(scale)
+        levels = [self._level(level, scale, buy_rate) for level in range(LEVELS)]
         return Estimates(
             version=self.version,
             time_ms=self.newest_ms,
@@ -97,20 +119,33 @@ class Learner(msgspec.Struct):
             buy_rate=buy_rate,
             looked=tuple(self.looked),
             prior_spread=1.0 / sqrt(PRIOR_CLICKS),
-            items={item: _estimate(counts, scale, buy_rate) for item, counts in self.items.items()},
+            levels=tuple(levels),
+            items={
+                item: _estimate(counts, levels[goods_of(item).level], scale, buy_rate)
+                for item, counts in self.items.items()
+            },
         )
 
     def chance(self, predicted: float) -> float:
         """Return P(clicked | looked at) of an item without outcomes of its own."""
         return 1.0 / (1.0 + exp(-self.intercept - self.slope * _log_odds(predicted)))
 
-    def expects(self, item: OutcomeItem) -> tuple[float, float]:
+    def expects(self, item: OutcomeItem, level: int) -> tuple[float, float]:
         """Return what a place that is shown has of clicks and of purchases."""
         scale = 1.0 / self._weight(self.newest_ms)
         buy_rate = self._buy_rate(scale)
-        found = _estimate(self.items.get(item.item_id, Counts()), scale, buy_rate)
+        of_level = self._level(level, scale, buy_rate)
+        found = _estimate(self.items.get(item.item_id, Counts()), of_level, scale, buy_rate)
         clicks = self.looked[min(item.place, PLACES) - 1] * self.chance(item.predicted) * found.lift
         return clicks, clicks * buy_rate * found.buy_lift
+
+    def _level(self, level: int, scale: float, buy_rate: float) -> LevelEstimate:
+        counts = self.levels[level]
+        clicks = scale * counts.clicks
+        return LevelEstimate(
+            lift=round((PRIOR_LEVEL_CLICKS + clicks) / (PRIOR_LEVEL_CLICKS + scale * counts.expected), DIGITS),
+            buy_lift=round((PRIOR_LEVEL_BUYS + scale * counts.buys) / (PRIOR_LEVEL_BUYS + clicks * buy_rate), DIGITS),
+        )
 
     def _buy_rate(self, scale: float) -> float:
         return (PRIOR_ALL_CLICKS * PRIOR_BUY_RATE + scale * self.buys) / (PRIOR_ALL_CLICKS + scale * self.clicks)
@@ -128,34 +163,36 @@ class Learner(msgspec.Struct):
         return float(2.0 ** ((time_ms - self.start_ms) / HALF_LIFE_MS))
 
     def _scale(self, by: float) -> None:
-        self.items = {
-            item: Counts(each.expected * by, each.clicks * by, each.buys * by) for item, each in self.items.items()
-        }
+        self.items = {item: each.times(by) for item, each in self.items.items()}
+        self.levels = [each.times(by) for each in self.levels]
         for name in ("place_expected", "place_clicks", "bin_looks", "bin_clicks"):
             setattr(self, name, [each * by for each in getattr(self, name)])
         for name in ("clicks", "buys", "shown", "shown_chance"):
             setattr(self, name, getattr(self, name) * by)
 
-    def _count(self, item: OutcomeItem, change: Change, weight: float) -> None:
+    def _count(self, item: OutcomeItem, level: int, change: Change, weight: float) -> None:
         place = min(item.place, PLACES) - 1
         at = min(max(int(_log_odds(item.predicted) / BIN_WIDTH + BINS / 2), 0), BINS - 1)
-        counts = self.items.setdefault(item.item_id, Counts())
+        both = self.items.setdefault(item.item_id, Counts()), self.levels[level]
         match change:
             case Change.SHOWN:
                 chance = self.chance(item.predicted)
-                counts.expected += weight * self.looked[place] * chance
+                for counts in both:
+                    counts.expected += weight * self.looked[place] * chance
                 # Without the item's lift: both would explain the same clicks, and neither would come to its own.
                 self.place_expected[place] += weight * chance
                 self.bin_looks[at] += weight * self.looked[place]
                 self.shown += weight
                 self.shown_chance += weight * chance
             case Change.CLICKED:
-                counts.clicks += weight
+                for counts in both:
+                    counts.clicks += weight
                 self.place_clicks[place] += weight
                 self.bin_clicks[at] += weight
                 self.clicks += weight
             case Change.BOUGHT:
-                counts.buys += weight
+                for counts in both:
+                    counts.buys += weight
                 self.buys += weight
 
     def _forget(self, scale: float) -> None:
@@ -192,11 +229,11 @@ def _log_odds(predicted: float) -> float:
     return log(predicted / (1.0 - predicted))
 
 
-def _estimate(counts: Counts, scale: float, buy_rate: float) -> ItemEstimate:
+def _estimate(counts: Counts, level: LevelEstimate, scale: float, buy_rate: float) -> ItemEstimate:
     clicks = scale * counts.clicks
-    strength = PRIOR_CLICKS + scale * counts.expected
+    strength = PRIOR_CLICKS / level.lift + scale * counts.expected
     return ItemEstimate(
         lift=round((PRIOR_CLICKS + clicks) / strength, DIGITS),
         spread=round(sqrt(PRIOR_CLICKS + clicks) / strength, DIGITS),
-        buy_lift=round((PRIOR_BUYS + scale * counts.buys) / (PRIOR_BUYS + clicks * buy_rate), DIGITS),
+        buy_lift=round((PRIOR_BUYS + scale * counts.buys) / (PRIOR_BUYS / level.buy_lift + clicks * buy_rate), DIGITS),
     )

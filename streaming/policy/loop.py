@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 import msgspec
 
-from streaming.policy.controllers import Controller, GoodsOf
-from streaming.policy.estimates import Learner
+from streaming.policy.controllers import Controller
+from streaming.policy.estimates import GoodsOf, Learner
 from streaming.policy.table import CONTROLLER, PolicyTable
 from streaming.schemas import Estimates, Outcome, Policy
 
@@ -25,11 +25,11 @@ class Loop(msgspec.Struct):
         constrained = {scope: each for scope, each in table.policies.items() if each.constraints}
         self.controllers = {scope: self.controllers.get(scope, Controller()) for scope in constrained}
         for outcome in outcomes:
-            self.learner.take([outcome])
+            self.learner.take([outcome], goods_of)
             policy = constrained.get(outcome.policy_scope)
             if policy is not None:
                 self.controllers[policy.scope].take(outcome, policy.constraints, self.learner, goods_of)
-        estimates = self.learner.estimates()
+        estimates = self.learner.estimates(goods_of)
         return estimates, [made for policy in constrained.values() if (made := self._turn(policy, table)) is not None]
 
     def _turn(self, policy: Policy, table: PolicyTable) -> Policy | None:

@@ -25,6 +25,7 @@ Floats = NDArray[np.float64]
 BUILT_IN = ("relevance", "conversion", "revenue", "novelty", "popularity")
 PRIOR_CLICK_RATE = 0.1  # of an average item that is looked at, until outcomes are known
 PRIOR_BUY_RATE = 0.05  # purchases per click, until outcomes are known
+PRICE_LEVELS = 10  # of a category, each with as many items
 LIKELY_AT_MOST = 1 - 1e-6  # of a prediction, so that its log odds are finite; and 1e-6 at least
 
 

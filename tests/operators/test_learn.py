@@ -91,7 +91,8 @@ def test_batch_of_outcomes_leads_to_one_record_of_estimates_and_is_remembered(
         ((topic, key, raw),) = list(learn._function.process_element(batch, None))
         estimates = msgspec.json.decode(raw, type=Estimates)
         assert (topic, key, estimates.version) == (Topic.ESTIMATES, "outcomes", version)
-    assert estimates.items["b"].lift > 1 > estimates.items["a"].lift
+    assert estimates.items["b"].lift > 1
+    assert estimates.items["b"].lift > estimates.items["a"].lift
     (held,) = learn.state.values()
     assert msgspec.msgpack.decode(held, type=Loop).learner.clicks == 1.0
     assert learn.gauges["estimates_version"] == 2

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from features.datasets.content import hashed_content
 from features.spec import CONTENT_DIM, NEIGHBOUR_COUNT
 from onnx_models.artifact import Items
+from streaming.policy.estimates import UNKNOWN_LEVEL
 from streaming.schemas import Item
 from streaming.scoring.catalogue import Catalogue
 
@@ -54,6 +55,16 @@ def test_price_quantile_is_the_share_of_the_category_that_is_cheaper_with_ties_h
         others = [each.price for each in sold.values() if each.category == known.category and each.price is not None]
         share = sum((price < known.price) + (price == known.price) / 2 for price in others) / len(others)
         assert catalogue.price_quantile(item_id) == pytest.approx(share)
+
+
+def test_price_level_is_the_tenth_of_the_categorys_prices() -> None:
+    catalogue = Catalogue(KNOWN)
+    for offset, (item_id, price) in enumerate((("i1", 1.0), ("i2", 9.0), ("i3", None), ("elsewhere", 5.0))):
+        catalogue.put(item_id, item(item_id, "tea", price), offset)
+    assert [catalogue.goods(f"i{n}").level for n in (1, 2, 3, 4)] == [1, 8, UNKNOWN_LEVEL, UNKNOWN_LEVEL]
+    assert catalogue.price_level.tolist() == [UNKNOWN_LEVEL, 1, 8, UNKNOWN_LEVEL]
+    catalogue.put("i1", item("i1", "tea", 99.0), 10)
+    assert catalogue.price_level.tolist() == [UNKNOWN_LEVEL, 8, 5, UNKNOWN_LEVEL]
 
 
 def test_content_has_length_1_and_goes_with_the_item() -> None:

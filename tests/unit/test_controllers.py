@@ -7,12 +7,12 @@ from support.memory import Memory
 from support.records import click, impression, purchase, recommendation
 
 from streaming.policy.attribution import Attribution
-from streaming.policy.controllers import Controller, Goods
-from streaming.policy.estimates import Learner
+from streaming.policy.controllers import Controller
+from streaming.policy.estimates import Goods, Learner
 from streaming.schemas import Constraint, Measure, Outcome
 
 START_MS = 1_700_000_000_000
-GOODS = {"cheap": Goods("m1", 1.0), "dear": Goods("m2", 5.0)}
+GOODS = {"cheap": Goods("m1", 1.0, 2), "dear": Goods("m2", 5.0, 7)}
 PER_SECOND = 20
 
 
@@ -51,8 +51,8 @@ def run(
     for _ in range(seconds):
         outcomes = plant.second(dual)
         for each in outcomes:
-            learner.take([each])
-            controller.take(each, constraints, learner, GOODS.get)
+            learner.take([each], GOODS.__getitem__)
+            controller.take(each, constraints, learner, GOODS.__getitem__)
         dual = sum(controller.turn(constraints, learner.newest_ms).values())
         duals.append(dual)
         (name,) = constraints
@@ -94,8 +94,8 @@ def test_constraint_that_is_taken_away_is_forgotten() -> None:
     plant, controller, learner = Plant(3), Controller(), Learner()
     run(plant, controller, learner, {"a": Constraint(measure=Measure.CLICKS, at_least=9.0)}, 5)
     for each in plant.second(0.0):
-        learner.take([each])
-        controller.take(each, {}, learner, GOODS.get)
+        learner.take([each], GOODS.__getitem__)
+        controller.take(each, {}, learner, GOODS.__getitem__)
     assert controller.held == {}
     assert controller.turn({}, learner.newest_ms) == {}
 

@@ -11,7 +11,7 @@ from support.records import click, impression, purchase, recommendation
 
 from streaming.policy import estimates
 from streaming.policy.attribution import Attribution
-from streaming.policy.estimates import HALF_LIFE_MS, PRIOR_CLICKS, PRIOR_LOOKED, Learner
+from streaming.policy.estimates import HALF_LIFE_MS, PRIOR_CLICKS, PRIOR_LEVEL_CLICKS, PRIOR_LOOKED, Goods, Learner
 from streaming.policy.objectives import logit, sigmoid
 from streaming.schemas import Estimates, Outcome
 
@@ -59,11 +59,15 @@ class World:
         return made
 
 
+def goods_of(item_id: str) -> Goods:
+    return Goods()
+
+
 def learn(outcomes: list[Outcome], every: int = 500) -> tuple[Learner, Estimates]:
     learner = Learner()
     for n in range(0, len(outcomes), every):
-        learner.take(outcomes[n : n + every])
-        found = learner.estimates()
+        learner.take(outcomes[n : n + every], goods_of)
+        found = learner.estimates(goods_of)
     return learner, found
 
 
@@ -92,7 +96,7 @@ def test_learner_finds_the_items_that_the_model_is_wrong_about() -> None:
 
 def test_without_outcomes_everything_is_as_the_model_has_it() -> None:
     learner = Learner(model_version="model-1")
-    found = learner.estimates()
+    found = learner.estimates(goods_of)
     assert (found.intercept, found.slope, found.items) == (0.0, 1.0, {})
     assert found.click_rate == pytest.approx(0.1)
     np.testing.assert_allclose(found.looked, PRIOR_LOOKED)
@@ -102,13 +106,13 @@ def test_without_outcomes_everything_is_as_the_model_has_it() -> None:
 def test_spread_falls_with_evidence_and_an_item_that_is_not_shown_any_more_is_forgotten() -> None:
     world = World(np.random.default_rng(6), np.ones(len(ITEMS)))
     learner, few = learn(world.outcomes(100))
-    learner.take(world.outcomes(2_000, START_MS + 1_000_000))
-    many = learner.estimates()
+    learner.take(world.outcomes(2_000, START_MS + 1_000_000), goods_of)
+    many = learner.estimates(goods_of)
     assert few.prior_spread == 1 / sqrt(PRIOR_CLICKS)
     assert np.mean([each.spread for each in few.items.values()]) < 0.9 * few.prior_spread
     assert all(many.items[item].spread < few.items[item].spread for item in ITEMS)
-    learner.take(world.outcomes(1, START_MS + 60 * HALF_LIFE_MS))
-    later = learner.estimates()
+    learner.take(world.outcomes(1, START_MS + 60 * HALF_LIFE_MS), goods_of)
+    later = learner.estimates(goods_of)
     assert len(later.items) == PLACES
     assert later.version == few.version + 2
 
@@ -116,21 +120,46 @@ def test_spread_falls_with_evidence_and_an_item_that_is_not_shown_any_more_is_fo
 def test_old_outcomes_weigh_half_after_a_half_life() -> None:
     (shown,) = _shown("r", START_MS)
     learner = Learner()
-    learner.take([shown])
+    learner.take([shown], goods_of)
     once = learner.items["i1"].expected
     (again,) = _shown("r2", START_MS + HALF_LIFE_MS)
-    learner.take([again])
+    learner.take([again], goods_of)
     assert learner.items["i1"].expected == pytest.approx(3 * once)  # in the weight of the beginning
-    strength = PRIOR_CLICKS + once * 1.5
-    assert learner.estimates().items["i1"].lift == pytest.approx(PRIOR_CLICKS / strength, abs=1e-4)
+    expected = once * 1.5
+    level = PRIOR_LEVEL_CLICKS / (PRIOR_LEVEL_CLICKS + expected)
+    lift = PRIOR_CLICKS / (PRIOR_CLICKS / level + expected)
+    assert learner.estimates(goods_of).items["i1"].lift == pytest.approx(lift, abs=2e-4)
+
+
+def test_item_without_outcomes_is_as_others_of_its_price_level_are() -> None:
+    lift = np.ones(len(ITEMS))
+    dear = [n for n in range(len(ITEMS)) if n % 3 == 0]
+    lift[dear] = 0.4
+
+    def priced(item_id: str) -> Goods:
+        return Goods(level=9 if int(item_id[1:]) % 3 == 0 else 4)
+
+    learner = Learner()
+    for each in World(np.random.default_rng(10), lift).outcomes(6_000):
+        learner.take([each], priced)
+        if learner.shown % 500 == 0:
+            learner.estimates(priced)
+    found = learner.estimates(priced)
+    assert found.levels[9].lift < 0.6 * found.levels[4].lift
+    assert (found.levels[0].lift, found.levels[0].buy_lift) == (1.0, 1.0)
+    unseen = learner.estimates(priced).levels
+    learner.items.clear()
+    item = _shown("r", START_MS)[0].items[0]
+    clicks = [learner.expects(item, level)[0] for level in (9, 4)]
+    assert clicks[0] / clicks[1] == pytest.approx(unseen[9].lift / unseen[4].lift, rel=1e-3)
 
 
 def test_another_model_begins_anew_and_versions_go_on() -> None:
     world = World(np.random.default_rng(7), np.ones(len(ITEMS)))
     learner, before = learn(world.outcomes(500))
     (shown,) = _shown("r", START_MS)
-    learner.take([msgspec.structs.replace(shown, model_version="model-2")])
-    after = learner.estimates()
+    learner.take([msgspec.structs.replace(shown, model_version="model-2")], goods_of)
+    after = learner.estimates(goods_of)
     assert (after.model_version, after.version) == ("model-2", before.version + 1)
     assert after.items.keys() == {"i1"}
 
@@ -140,10 +169,10 @@ def test_learner_survives_its_bytes() -> None:
     outcomes = world.outcomes(400)
     whole, _ = learn(outcomes)
     half = Learner()
-    half.take(outcomes[:300])
+    half.take(outcomes[:300], goods_of)
     restored = msgspec.msgpack.decode(msgspec.msgpack.encode(half), type=Learner)
-    half.take(outcomes[300:])
-    restored.take(outcomes[300:])
+    half.take(outcomes[300:], goods_of)
+    restored.take(outcomes[300:], goods_of)
     assert restored == half
     assert whole.items.keys() == restored.items.keys()
 
