@@ -92,6 +92,12 @@ class ClosedLoop:
         if letter is not None:
             raise ValueError(letter.error)
 
+    def measured(self, constraint: str) -> float:
+        """Return what the controller of the global policy measures; 0 before anything was shown."""
+        policy, controller = self.live.table.policies["global"], self._loop.controllers.get("global")
+        found = controller.measured(constraint, policy.constraints[constraint]) if controller else None
+        return found or 0.0
+
     def run(self, seconds: int) -> list[Second]:
         """Let the shop go on for `seconds`, and return what came of each."""
         first = len(self.seconds) - 1

@@ -58,6 +58,26 @@ def bench_slate(
     print_json(figures, as_json)
 
 
+@bench.command("control")
+def bench_control(
+    seeds: Annotated[int, typer.Option(min=1, help="Shops, for each shock.")] = 3,
+    plot: Annotated[Path | None, typer.Option(dir_okay=False, help="PNG of the curves.")] = None,
+    model: Model = MODEL,
+    as_json: AsJson = False,
+) -> None:
+    """Measure how constraints are held in the simulated shop, before and after a shock, by the code of the jobs.
+
+    Example: rheostat bench control --plot docs/plots/control.png
+    """
+    assert_checkout()
+    from infra.bench.control import measure
+    from onnx_models.artifact import ArtifactError
+
+    with errors(ArtifactError):
+        figures = measure(model, seeds, plot, Console(stderr=as_json))
+    print_json(figures, as_json)
+
+
 @bench.command("features")
 def bench_features(
     data_dir: Annotated[Path | None, typer.Option(help="Folder of the JData sample, measured too.")] = None,

@@ -10,7 +10,7 @@ from pyflink.datastream.functions import RuntimeContext
 from pyflink.metrics import Counter, MetricGroup
 
 from streaming.policy.attribution import Fate
-from streaming.schemas import Fallback, Reason, Topic
+from streaming.schemas import Fallback, Reason, ReasonCode, Topic
 from streaming.scoring.recommender import Answer
 
 GROUP = "rheostat"
@@ -69,6 +69,7 @@ class RecommendMetrics:
         self._events = {each.value: metrics.add_group("topic", each.value).counter("events_total") for each in topics}
         self._slates = {each: metrics.add_group("fallback", each.value).counter("slates_total") for each in Fallback}
         self._dead_letters = dead_letters(metrics)
+        self._places, self._explored = metrics.counter("places_total"), metrics.counter("explored_places_total")
         self._repeats, self._late = metrics.counter("repeats_total"), metrics.counter("late_total")
         self._model_us, self._weigh_us = histogram(metrics, "model_time_us"), histogram(metrics, "weigh_time_us")
         self._answer_us = histogram(metrics, "answer_time_us")
@@ -85,6 +86,8 @@ class RecommendMetrics:
         if answer.slate is None:
             return
         self._slates[answer.slate.fallback].inc()
+        self._places.inc(len(answer.slate.items))
+        self._explored.inc(sum([each.reason is ReasonCode.EXPLORED for each in answer.slate.items]))
         if answer.is_repeat:
             self._repeats.inc()
         if answer.late:

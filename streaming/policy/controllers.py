@@ -7,8 +7,8 @@ does (Boyd & Vandenberghe 2004, "Convex optimization", 5.1); its ascent follows 
 
 so a dual rises while its constraint is violated, and falls back to 0 while there is slack. What is added to the weight
 is the dual and DAMPING times the violation (a PI controller: the measure lags behind, and the ascent alone would swing
-around its aim), and never moves faster than the operator allows. One for "at most" pulls the other way. An exposure's is
-added to the score of the merchant's items.
+around its aim), and never moves faster than the operator allows. One for "at most" pulls the other way. An exposure's
+is added to the score of the merchant's items.
 
 What is measured of clicks, purchases and revenue is what was to be expected of the places that were shown (which says
 within seconds what a turn has done), corrected by what has come of such expectations so far (which keeps it honest).

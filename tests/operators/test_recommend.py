@@ -259,6 +259,8 @@ def test_everything_is_counted(harness: KeyedHarness) -> None:
         "slates_total{fallback=none}": 4,
         "slates_total{fallback=empty_session}": 1,
         "late_total": 1,
+        "places_total": 5 * 20,
+        "explored_places_total": 0,
         "repeats_total": 1,
         "dead_letters_total{reason=undecodable}": 1,
     }

@@ -41,6 +41,7 @@ COMMANDS = (
     *(
         "bench latency",
         "bench slate",
+        "bench control",
         "bench features",
         "bench feast",
         "bench shop",

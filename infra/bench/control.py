@@ -1,0 +1,132 @@
+"""`rheostat bench control`: constraints in the closed loop, before and after a shock."""
+
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from features.simulator.shop import Parameters, Shop
+from infra.bench.closed_loop import ClosedLoop, Second, mean
+from streaming.schemas import Policy
+from streaming.scoring.model import shared_model
+
+MERCHANT = "merchant-7"
+FREE_S, HELD_S, JUDGED_S = 60, 240, 120  # without constraints; before and after the shock; of each, what is judged
+REVENUE_UP, SHARE = 1.3, (0.05, 0.06)  # of what the slates earn without a constraint; the natural share is 1 in 60
+SPEED = 3.0
+LOOKS_BACK_S = 10  # of the curves
+OTHERS = {f"merchant-{n}" for n in range(60) if n % 3 == 0}
+# Nothing is delivered while a run lasts.
+SHOP = Parameters(restock_after=10_000_000)
+SHOCKS: dict[str, Callable[[Shop], None]] = {
+    "price change": lambda shop: shop.reprice(OTHERS, 0.6),
+    "stock-out": lambda shop: shop.run_out(OTHERS),
+    "traffic shift": lambda shop: shop.shift(1.0),
+}
+
+
+class Run(NamedTuple):
+    """One shop before and after a shock; curves are by second."""
+
+    target: float  # revenue of a slate
+    revenue: list[float]  # as the controller measures it
+    share: list[float]  # of the merchant, of what was shown in the last seconds
+    came: tuple[float, float]  # revenue of a slate that really came, in what is judged before and after
+
+
+def measure(model: Path, seeds: int, plot: Path | None, console: Console) -> dict[str, Any]:
+    """Return by how much the constraints are violated on average in the last JUDGED_S before and after each shock."""
+    asked = [(model, shock, seed) for shock in SHOCKS for seed in range(seeds)]
+    with ProcessPoolExecutor(2) as pool, Progress(console=console, transient=True) as progress:
+        task = progress.add_task("shops", total=len(asked))
+        runs: list[Run] = []
+        for run in pool.map(_run, asked):
+            runs.append(run)
+            progress.advance(task)
+    by_shock = {shock: runs[n * seeds : (n + 1) * seeds] for n, shock in enumerate(SHOCKS)}
+    table = Table("shock", "", "revenue, of its floor", "share, aim 5 to 6 %", "violation", title="Constraints held")
+    figures: dict[str, Any] = {}
+    for shock, of_shock in by_shock.items():
+        figures[shock] = {}
+        for when, judged in (("before", slice(HELD_S - JUDGED_S, HELD_S)), ("after", slice(-JUDGED_S, None))):
+            revenue = float(np.mean([np.mean(run.revenue[judged]) / run.target for run in of_shock]))
+            share = float(np.mean([np.mean(run.share[judged]) for run in of_shock]))
+            violation = max(1.0 - revenue, 1.0 - share / SHARE[0], share / SHARE[1] - 1.0, 0.0)
+            came = [run.came[when == "after"] / run.target for run in of_shock]
+            figures[shock][when] = {
+                "revenue_of_floor": round(revenue, 4),
+                "revenue_that_came_of_floor": round(float(np.mean(came)), 3),
+                "its_standard_error": round(float(np.std(came) / max(len(came) - 1, 1) ** 0.5), 3),
+                "share": round(share, 4),
+                "violation": round(violation, 4),
+            }
+            table.add_row(shock, when, f"{revenue:.3f}", f"{share:.2%}", f"{violation:.1%}")
+    console.print(table)
+    if plot is not None:
+        _plot(by_shock, plot)
+        console.print(f"curves: {plot}")
+    worst = max(each["violation"] for of_shock in figures.values() for each in of_shock.values())
+    return {"seeds": seeds, "shocks": figures, "constraint_violation": worst}
+
+
+def _run(asked: tuple[Path, str, int]) -> Run:
+    model, shock, seed = asked
+    loop = ClosedLoop(Shop(100 + seed, SHOP), shared_model(model))
+    loop.turn(_policy(2, 0.0))
+    loop.run(FREE_S)
+    free = loop.measured("revenue")
+    target = REVENUE_UP * free
+    loop.turn(_policy(3, target))
+    curves: dict[str, list[float]] = {"revenue": [], "share": []}
+    came = []
+    for phase in range(2):
+        if phase:
+            SHOCKS[shock](loop.shop)
+        seconds: list[Second] = []
+        for _ in range(HELD_S):
+            seconds += loop.run(1)
+            recent = seconds[-LOOKS_BACK_S:]
+            shown = sum(each.places for each in recent)
+            curves["revenue"].append(loop.measured("revenue"))
+            curves["share"].append(sum(each.exposure[MERCHANT] for each in recent) / max(shown, 1))
+        came.append(mean(seconds[-JUDGED_S:], "revenue"))
+    return Run(target, curves["revenue"], curves["share"], (came[0], came[1]))
+
+
+def _policy(version: int, revenue: float) -> Policy:
+    constraints: dict[str, Any] = {"revenue": {"measure": "revenue", "at_least": revenue, "speed": SPEED}}
+    if revenue:
+        share = {"measure": "exposure", "merchant": MERCHANT, "at_least": SHARE[0], "at_most": SHARE[1]}
+        constraints["share"] = share | {"speed": SPEED}
+    return msgspec.convert({"version": version, "author": "bench", "constraints": constraints}, Policy)
+
+
+def _plot(by_shock: dict[str, list[Run]], path: Path) -> None:
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(2, len(by_shock), figsize=(13, 6), sharex=True, sharey="row")
+    for (shock, runs), (above, below) in zip(by_shock.items(), axes.T, strict=True):
+        for run in runs:
+            above.plot(np.array(run.revenue) / run.target, linewidth=0.8)
+            below.plot(100 * np.array(run.share), linewidth=0.8)
+        above.axhline(1.0, color="black", linewidth=0.8, linestyle="--")
+        for bound in SHARE:
+            below.axhline(100 * bound, color="black", linewidth=0.8, linestyle="--")
+        for each in (above, below):
+            each.axvline(HELD_S, color="grey", linewidth=0.8)
+        above.set_title(f"{shock} at {HELD_S} s")
+        below.set_xlabel("s")
+    axes[0, 0].set_ylabel("revenue of a slate, of its floor")
+    axes[1, 0].set_ylabel(f"share of {MERCHANT}, %")
+    figure.tight_layout()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=80)
