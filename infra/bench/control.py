@@ -17,8 +17,8 @@ from streaming.schemas import Policy
 from streaming.scoring.model import shared_model
 
 MERCHANT = "merchant-7"
-FREE_S, HELD_S, JUDGED_S = 60, 240, 120  # without constraints; before and after the shock; of each, what is judged
-REVENUE_UP, SHARE = 1.3, (0.05, 0.06)  # of what the slates earn without a constraint; the natural share is 1 in 60
+FREE_S, HELD_S, JUDGED_S = 300, 240, 120  # without constraints; before and after the shock; of each, what is judged
+REVENUE_UP, SHARE = 1.15, (0.05, 0.06)  # of what the slates earn without a constraint; the natural share is 1 in 60
 SPEED = 3.0
 LOOKS_BACK_S = 10  # of the curves
 OTHERS = {f"merchant-{n}" for n in range(60) if n % 3 == 0}
@@ -41,7 +41,7 @@ class Run(NamedTuple):
 
 
 def measure(model: Path, seeds: int, plot: Path | None, console: Console) -> dict[str, Any]:
-    """Return by how much the constraints are violated on average in the last JUDGED_S before and after each shock."""
+    """Return the worst violation of any shop, averaged over the last JUDGED_S before and after each shock."""
     asked = [(model, shock, seed) for shock in SHOCKS for seed in range(seeds)]
     with ProcessPoolExecutor(2) as pool, Progress(console=console, transient=True) as progress:
         task = progress.add_task("shops", total=len(asked))
@@ -50,14 +50,16 @@ def measure(model: Path, seeds: int, plot: Path | None, console: Console) -> dic
             runs.append(run)
             progress.advance(task)
     by_shock = {shock: runs[n * seeds : (n + 1) * seeds] for n, shock in enumerate(SHOCKS)}
-    table = Table("shock", "", "revenue, of its floor", "share, aim 5 to 6 %", "violation", title="Constraints held")
+    table = Table(
+        "shock", "", "revenue, of its floor", "share, aim 5 to 6 %", "worst violation", title="Constraints held"
+    )
     figures: dict[str, Any] = {}
     for shock, of_shock in by_shock.items():
         figures[shock] = {}
         for when, judged in (("before", slice(HELD_S - JUDGED_S, HELD_S)), ("after", slice(-JUDGED_S, None))):
             revenue = float(np.mean([np.mean(run.revenue[judged]) / run.target for run in of_shock]))
             share = float(np.mean([np.mean(run.share[judged]) for run in of_shock]))
-            violation = max(1.0 - revenue, 1.0 - share / SHARE[0], share / SHARE[1] - 1.0, 0.0)
+            violation = max(_violation(run, judged) for run in of_shock)
             came = [run.came[when == "after"] / run.target for run in of_shock]
             figures[shock][when] = {
                 "revenue_of_floor": round(revenue, 4),
@@ -73,6 +75,12 @@ def measure(model: Path, seeds: int, plot: Path | None, console: Console) -> dic
         console.print(f"curves: {plot}")
     worst = max(each["violation"] for of_shock in figures.values() for each in of_shock.values())
     return {"seeds": seeds, "shocks": figures, "constraint_violation": worst}
+
+
+def _violation(run: Run, judged: slice) -> float:
+    """Return by how much of its bound the worst constraint of a shop is violated, on average over what is judged."""
+    revenue, share = float(np.mean(run.revenue[judged])) / run.target, float(np.mean(run.share[judged]))
+    return max(1.0 - revenue, 1.0 - share / SHARE[0], share / SHARE[1] - 1.0, 0.0)
 
 
 def _run(asked: tuple[Path, str, int]) -> Run:

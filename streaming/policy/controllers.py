@@ -24,8 +24,7 @@ DAMPING = 0.5  # of weight, for a measure that is wrong by all of its bound
 DUAL_AT_MOST = 20.0
 STEP_AT_MOST_MS = 10_000  # of time that has passed without an outcome
 CORRECTION_HALF_LIFE_MS = HOUR_MS
-# Expected clicks, purchases and revenue (in average purchases) for which the expectation is taken at its word.
-PRIOR_EVENTS = {Measure.CLICKS: 50.0, Measure.PURCHASES: 20.0, Measure.REVENUE: 20.0}
+PRIOR_EVENTS = {Measure.CLICKS: 50.0, Measure.PURCHASES: 20.0}  # as many as expected are taken to have come
 DIGITS = 4
 
 
@@ -68,18 +67,15 @@ class Controller(msgspec.Struct):
         now_ms = learner.newest_ms
         shown = [outcome.items[new.place - 1] for new in outcome.news if new.change is Change.SHOWN]
         is_first = bool(shown) and sum(each.shown for each in outcome.items) == len(shown)
-        expected = dict.fromkeys(PRIOR_EVENTS, 0.0)
-        came = dict.fromkeys(PRIOR_EVENTS, 0.0)
+        expected, came = dict.fromkeys(Measure, 0.0), dict.fromkeys(PRIOR_EVENTS, 0.0)
         goods = [goods_of(each.item_id) for each in shown]
         for each, of_item in zip(shown, goods, strict=True):
             _add(expected, *learner.expects(each, of_item.level), of_item)
         for new in outcome.news:
-            item = outcome.items[new.place - 1]
             if new.change is Change.CLICKED:
                 came[Measure.CLICKS] += 1.0
             elif new.change is Change.BOUGHT:
                 came[Measure.PURCHASES] += 1.0
-                came[Measure.REVENUE] += goods_of(item.item_id).value * new.quantity
         for measure in PRIOR_EVENTS:
             self._correct(measure, expected[measure], came[measure], now_ms)
         for name, constraint in constraints.items():
@@ -123,15 +119,13 @@ class Controller(msgspec.Struct):
         return measured if constraint.measure is Measure.EXPOSURE else measured * self.correction(constraint.measure)
 
     def correction(self, measure: Measure) -> float:
-        """Return how much has come of what was expected; 1 before anything has."""
-        found = self.corrections.get(measure)
-        if found is None or not found.expected > 0:
-            return 1.0
-        prior = PRIOR_EVENTS[measure]
-        if measure is Measure.REVENUE:  # in money: as many purchases of the average that was expected
-            purchases = self.corrections[Measure.PURCHASES].expected
-            prior *= found.expected / purchases if purchases > 0 else 0.0
-        return (prior + found.came) / (prior + found.expected) if prior + found.expected > 0 else 1.0
+        """Return how much has come of what was expected; 1 before anything has.
+
+        That of revenue is the purchases': what an item earns is known, and a few dear ones would hide how many came.
+        """
+        counted = Measure.PURCHASES if measure is Measure.REVENUE else measure
+        found, prior = self.corrections.get(counted, Correction()), PRIOR_EVENTS[counted]
+        return (prior + found.came) / (prior + found.expected)
 
     def _correct(self, measure: Measure, expected: float, came: float, now_ms: int) -> None:
         found = self.corrections.setdefault(measure, Correction(time_ms=now_ms))

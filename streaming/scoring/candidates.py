@@ -1,6 +1,7 @@
 """From a shopper to the items that a slate may hold. Pure but for the model call."""
 
 import time
+from collections.abc import Sequence
 from itertools import islice
 from typing import NamedTuple
 
@@ -16,6 +17,7 @@ from streaming.scoring.catalogue import Catalogue
 from streaming.scoring.model import SessionModel
 
 SLATE_SIZE = 20
+NEW_COUNT = 10  # candidates that the model does not know
 POPULAR_COUNT = 100  # candidates where the model has none
 
 _PURCHASE = KIND_NUMBER[Kind.PURCHASE]
@@ -47,14 +49,15 @@ def known_session(session: Session, model: SessionModel) -> list[int]:
     return [model.number[item] for item in clicked_items(session) if item in model.number]
 
 
-def find(shopper: Present, model: SessionModel, catalogue: Catalogue) -> Candidates:
-    """Return the model's candidates; where they are too few, popular items too.
+def find(shopper: Present, taste: Sequence[float], model: SessionModel, catalogue: Catalogue) -> Candidates:
+    """Return the model's candidates, and items that it does not know; where they are too few, popular items too.
 
     What stands in for the model's is as likely to be clicked as an average item at the most, and the less so the less
-    popular it is.
+    popular it is. An item that the model does not know is as likely to be clicked as the candidate that is most like
+    it, less what they differ by; there are the NEW_COUNT that are nearest to `taste`, (D,) as the feature row has it.
     """
     session = known_session(shopper.session, model)
-    bought = {model.number[item] for item in shopper.bought if item in model.number}
+    bought = {catalogue.number[item] for item in shopper.bought if item in catalogue.number}
     if not session:
         numbers = _popular(bought, catalogue, POPULAR_COUNT)
         predicted = _stand_in(PRIOR_CLICK_RATE, numbers, catalogue)
@@ -76,8 +79,32 @@ def find(shopper: Present, model: SessionModel, catalogue: Catalogue) -> Candida
         numbers = np.concatenate([numbers, more])
         predicted = np.concatenate([predicted, _stand_in(least, more, catalogue)])
         buys = None if buys is None else np.concatenate([buys, np.zeros(len(more))])
+    else:
+        new, likely = _new(taste, bought, numbers, predicted, catalogue)
+        numbers, predicted = np.concatenate([numbers, new]), np.concatenate([predicted, likely])
+        buys = None if buys is None else np.concatenate([buys, np.zeros(len(new))])
     vector = answer.vector.astype("<f4", copy=False).tobytes()
     return Candidates(numbers, predicted, buys, Fallback.NONE, vector, model_ns)
+
+
+def _new(
+    taste: Sequence[float],
+    bought: set[int],
+    known: NDArray[np.int64],
+    predicted: NDArray[np.float64],
+    catalogue: Catalogue,
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the numbers of items that the model does not know, nearest to the taste first, and what to expect."""
+    new = catalogue.new
+    if not len(new) or not taste:
+        return np.zeros(0, dtype=np.int64), np.zeros(0)
+    nearness = catalogue.content_rows[new] @ np.array(taste)
+    nearest = new[np.argsort(-nearness, kind="stable")[:NEW_COUNT]]
+    nearest = np.array([number for number in nearest.tolist() if number not in bought], dtype=np.int64)
+    likeness = catalogue.content_rows[nearest] @ catalogue.content_rows[known].T
+    closest = likeness.argmax(axis=1)
+    likely = predicted[closest] * likeness[np.arange(len(nearest)), closest]
+    return nearest, np.clip(likely, 1 - LIKELY_AT_MOST, LIKELY_AT_MOST)
 
 
 def _stand_in(at_most: float, numbers: NDArray[np.int64], catalogue: Catalogue) -> NDArray[np.float64]:

@@ -62,9 +62,9 @@ def test_price_level_is_the_tenth_of_the_categorys_prices() -> None:
     for offset, (item_id, price) in enumerate((("i1", 1.0), ("i2", 9.0), ("i3", None), ("elsewhere", 5.0))):
         catalogue.put(item_id, item(item_id, "tea", price), offset)
     assert [catalogue.goods(f"i{n}").level for n in (1, 2, 3, 4)] == [1, 8, UNKNOWN_LEVEL, UNKNOWN_LEVEL]
-    assert catalogue.price_level.tolist() == [UNKNOWN_LEVEL, 1, 8, UNKNOWN_LEVEL]
+    assert catalogue.price_level[:4].tolist() == [UNKNOWN_LEVEL, 1, 8, UNKNOWN_LEVEL]
     catalogue.put("i1", item("i1", "tea", 99.0), 10)
-    assert catalogue.price_level.tolist() == [UNKNOWN_LEVEL, 8, 5, UNKNOWN_LEVEL]
+    assert catalogue.price_level[:4].tolist() == [UNKNOWN_LEVEL, 8, 5, UNKNOWN_LEVEL]
 
 
 def test_content_has_length_1_and_goes_with_the_item() -> None:
