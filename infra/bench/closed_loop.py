@@ -5,16 +5,17 @@ second (of the shop's time) what is learnt goes to where the next slates are mad
 """
 
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import msgspec
 import numpy as np
 
-from features.interaction import Kind
+from features.interaction import Kind, ShopItem
 from features.simulator.shop import Shop
 from infra.bench.features import START_MS
 from streaming.io.feed import to_item, to_message
-from streaming.policy.attribution import Attribution
+from streaming.policy.attribution import Attribution, Fate
 from streaming.policy.loop import Loop
 from streaming.schemas import (
     Change,
@@ -45,8 +46,6 @@ class Second:
     clicks: int = 0
     purchases: int = 0
     revenue: float = 0.0  # price times margin
-    explored: int = 0  # places
-    cold: int = 0  # places with items that the model does not know
     exposure: dict[str, int] = field(default_factory=lambda: defaultdict(int))  # places, by merchant
     duals: dict[str, float] = field(default_factory=dict)
 
@@ -134,7 +133,7 @@ class ClosedLoop:
             self._learnt_ms = now_ms
             self._learn()
 
-    def _take(self, found) -> None:  # type: ignore[no-untyped-def]
+    def _take(self, found: Iterable[tuple[Fate, Outcome | None]]) -> None:
         for _, outcome in found:
             if outcome is not None:
                 self._outcomes.append(outcome)
@@ -153,8 +152,7 @@ class ClosedLoop:
             else:
                 second.purchases += 1
                 second.revenue += goods.value * new.quantity
-        is_first = outcome.revision == 1
-        second.slates += is_first
+        second.slates += outcome.revision == 1
 
     def _learn(self) -> None:
         if self._learns and self._outcomes:
@@ -167,7 +165,7 @@ class ClosedLoop:
         self._outcomes.clear()
         self.seconds.append(Second())
 
-    def _put_items(self, items) -> None:  # type: ignore[no-untyped-def]
+    def _put_items(self, items: Iterable[ShopItem]) -> None:
         for each in items:
             self.live.catalogue.put(each.item_id, to_item(each), self._offsets[Topic.ITEMS])
             self._offsets[Topic.ITEMS] += 1

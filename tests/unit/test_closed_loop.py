@@ -1,0 +1,68 @@
+"""The whole loop in one process: seeded, and closed."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from features.simulator.shop import Shop
+from infra.bench.closed_loop import ClosedLoop, mean
+from streaming.schemas import Policy
+from streaming.scoring.model import shared_model
+
+ARTIFACT = Path(__file__).parents[2] / "onnx_models" / "artifacts" / "generator"
+MERCHANT = "merchant-7"
+
+
+def loop(**policy: object) -> ClosedLoop:
+    made = ClosedLoop(Shop(11), shared_model(ARTIFACT))
+    if policy:
+        made.turn(msgspec.convert({"version": 2, "author": "test"} | policy, Policy))
+    return made
+
+
+def test_same_seed_is_the_same_world_and_slates_are_clicked() -> None:
+    exploring = {"budget": 0.3, "optimism": 1.0, "temperature": 0.5}
+    first, second = loop(exploration=exploring).run(8), loop(exploration=exploring).run(8)
+    assert first == second
+    assert first != loop().run(8)
+    assert 0.1 < mean(first, "clicks") < 0.9
+    assert sum(each.places for each in first) == 20 * sum(each.slates for each in first)
+
+
+def test_what_is_learnt_reaches_the_next_slates() -> None:
+    made = loop()
+    made.run(8)
+    catalogue = made.live.catalogue
+    assert catalogue.calibration.click_rate != 0.1
+    assert (catalogue.lift[catalogue.available] != 1.0).sum() > 200
+
+
+def test_exposure_is_raised_and_let_go_when_the_constraint_is_taken_away() -> None:
+    held = {"measure": "exposure", "merchant": MERCHANT, "at_least": 0.2, "speed": 30.0}
+    made = loop(constraints={"share": held})
+    made.run(25)
+    recent = made.run(5)
+    share = sum(each.exposure[MERCHANT] for each in recent) / sum(each.places for each in recent)
+    assert share > 0.1
+    assert recent[-1].duals["share"] > 0
+    made.turn(Policy(version=3, author="test"))
+    made.run(10)  # the slates that were made before are looked at
+    freed = made.run(5)
+    assert sum(each.exposure[MERCHANT] for each in freed) / sum(each.places for each in freed) < 0.05
+
+
+def test_refused_policy_is_said() -> None:
+    with pytest.raises(ValueError, match="no objective is called fame"):
+        loop(weights={"fame": 1.0})
+
+
+def test_new_items_of_the_shop_are_shown() -> None:
+    made = loop(exploration={"budget": 0.3, "optimism": 3.0})
+    made.run(20)
+    known = len(shared_model(ARTIFACT).items.ids)
+    new = made.live.catalogue.new
+    assert len(new) == 5  # one every 400 interactions
+    assert new.min() >= known
+    shown = {item for item, counts in made._loop.learner.items.items() if counts.expected > 0}
+    assert shown & {made.live.catalogue.ids[number] for number in new.tolist()}
