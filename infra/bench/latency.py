@@ -1,7 +1,9 @@
 """`rheostat bench latency`: time from a click's send to its slate's receipt, second by second, and the CPU it costs.
 
 An open loop: events leave at their time whether or not earlier ones are answered, so that a stall is seen by every
-event that it delays. The sender is a process of its own; nothing else should run on the machine.
+event that it delays. The sender is a process of its own; nothing else should run on the machine. Beside the events the
+policy is turned TURNS_PER_SECOND times a second: the time is taken from its send to the receipt of the first slate that
+is weighed by it.
 """
 
 import itertools
@@ -23,15 +25,17 @@ from features.simulator import shop
 from infra.local.stack import Stack, local_stack
 from streaming.io.feed import to_message
 from streaming.io.tail import at_the_end
-from streaming.schemas import Click, ClickKind, Purchase, Topic, encode
+from streaming.schemas import GLOBAL, Click, ClickKind, Policy, Purchase, Topic, encode
 
 BENCH_SEED = 11
 DRAIN_S = 20.0
+TURNS_PER_SECOND = 2  # of the policy: how long until a slate is weighed by it?
 Record = tuple[str, str, bytes]  # topic, key, value
 
 
 class _Answered(msgspec.Struct):
     event_id: str
+    policy_version: int
 
 
 def measure(
@@ -46,15 +50,22 @@ def measure(
     with local_stack(home, model, shop.items(), parallelism) as stack:
         ready_s = time.monotonic() - began
         console.print(f"ready after {ready_s:.1f} s")
-        runs = [_run(stack, rate, seconds, shoppers, BENCH_SEED + n, console) for n, rate in enumerate(rates)]
+        runs: list[dict[str, float]] = []
+        versions = itertools.count(2)
+        for n, rate in enumerate(rates):
+            turns = list(itertools.islice(versions, TURNS_PER_SECOND * seconds))
+            runs.append(_run(stack, rate, seconds, shoppers, BENCH_SEED + n, turns, console))
     return {"ready_s": round(ready_s, 1), "runs": runs}
 
 
-def _run(stack: Stack, rate: int, seconds: int, shoppers: int, seed: int, console: Console) -> dict[str, float]:
+def _run(
+    stack: Stack, rate: int, seconds: int, shoppers: int, seed: int, turns: list[int], console: Console
+) -> dict[str, float]:
     parameters = shop.Parameters(shopper_count=shoppers, visitor_count=shoppers)
     start_ms = round(time.time() * 1000)
     log = list(itertools.islice(shop.interactions(seed, start_ms, rate, parameters), rate * seconds))
     records: list[Record] = []
+    turned_at = np.full(len(turns), np.nan)
     for each in log:
         message = to_message(each)
         topic = Topic.PURCHASES if isinstance(message, Purchase) else Topic.CLICKS
@@ -63,7 +74,7 @@ def _run(stack: Stack, rate: int, seconds: int, shoppers: int, seed: int, consol
     received = np.full(len(log), np.nan)
     here, there = multiprocessing.Pipe()
     sender = multiprocessing.get_context("fork").Process(
-        target=_send, args=(stack.bootstrap_servers, records, rate, there), daemon=True
+        target=_send, args=(stack.bootstrap_servers, records, rate, turns, there), daemon=True
     )
     consumer = at_the_end(stack.bootstrap_servers, Topic.RECOMMENDATIONS)
     cpu = _cpu_s(stack)
@@ -75,21 +86,25 @@ def _run(stack: Stack, rate: int, seconds: int, shoppers: int, seed: int, consol
             stack.assert_running()
             continue
         last = now = time.monotonic()
-        n = number.get(_ANSWERED.decode(record.value() or b"").event_id)
+        slate = _ANSWERED.decode(record.value() or b"")
+        turn = slate.policy_version - turns[0]
+        if 0 <= turn < len(turns) and np.isnan(turned_at[turn]):
+            turned_at[turn] = now
+        n = number.get(slate.event_id)
         if n is not None and np.isnan(received[n]):
             received[n] = now
             answered += 1
     cpu = {name: used - cpu[name] for name, used in _cpu_s(stack).items()}
     consumer.close()
-    sent: NDArray[np.float64] = here.recv()
+    sent, turned = here.recv()
     sender.join()
-    return _report(rate, sent, received, cpu, console)
+    return _report(rate, sent, received, (turned_at - turned) * 1000, cpu, console)
 
 
 _ANSWERED = msgspec.json.Decoder(_Answered)
 
 
-def _send(bootstrap_servers: str, records: list[Record], rate: int, result: object) -> None:
+def _send(bootstrap_servers: str, records: list[Record], rate: int, turns: list[int], result: object) -> None:
     producer = Producer({"bootstrap.servers": bootstrap_servers, "linger.ms": 0, "partitioner": "murmur2_random"})
     # Connected before the first event is due: that is the generator's time, not the job's.
     first = Click(
@@ -102,7 +117,13 @@ def _send(bootstrap_servers: str, records: list[Record], rate: int, result: obje
     )
     producer.produce(Topic.PROBES, key=first.shopper_id, value=encode(first))
     producer.flush(30)
-    sent = np.empty(len(records))
+    sent, turned = np.empty(len(records)), np.empty(len(turns))
+    # Turned to and fro: each must be seen.
+    policies = [
+        encode(Policy(version=version, author="bench", weights={"relevance": 1.0, "revenue": version % 2}))
+        for version in turns
+    ]
+    every = len(records) // len(turns)
     began = time.monotonic() + 0.2
     for n, (topic, key, value) in enumerate(records):
         due = began + n / rate
@@ -111,8 +132,13 @@ def _send(bootstrap_servers: str, records: list[Record], rate: int, result: obje
         sent[n] = due  # not when it did leave: a late sender is no excuse
         producer.produce(topic, key=key, value=value)
         producer.poll(0)
+        turn, past = divmod(n, every)
+        if past == 0 and turn < len(turns):
+            turned[turn] = time.monotonic()
+            producer.produce(Topic.POLICIES, key=GLOBAL, value=policies[turn])
+            producer.poll(0)
     producer.flush(30)
-    result.send(sent)  # type: ignore[attr-defined]
+    result.send((sent, turned))  # type: ignore[attr-defined]
 
 
 def _cpu_s(stack: Stack) -> dict[str, float]:
@@ -132,6 +158,7 @@ def _report(
     rate: int,
     sent: NDArray[np.float64],
     received: NDArray[np.float64],
+    turn_ms: NDArray[np.float64],
     cpu: dict[str, float],
     console: Console,
 ) -> dict[str, float]:
@@ -158,6 +185,9 @@ def _report(
         "p99_ms": p99,
         "p99_9_ms": p999,
         "max_ms": highest,
+        "turn_p50_ms": float(np.nanpercentile(turn_ms, 50)),
+        "turn_p99_ms": float(np.nanpercentile(turn_ms, 99)),
+        "turns_unseen": int(np.isnan(turn_ms).sum()),
         **{f"{name}_cpu_ms_per_event": used * 1000 / len(sent) for name, used in cpu.items()},
     }
     console.print("  ".join(f"[bold]{name}[/] {value:,.2f}" for name, value in figures.items()))
