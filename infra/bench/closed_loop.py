@@ -125,8 +125,9 @@ class ClosedLoop:
         answer = self._recommender.answer(did.shopper_id, encode(message), self._origin(topic), held)
         if answer.state is not None:
             self._held[did.shopper_id] = answer.state
-        slate = _RECOMMENDATION.decode(answer.records[0][2])
-        self._take(attribution.slate(slate))
+        raw = answer.records[0][2]
+        slate = _RECOMMENDATION.decode(raw)
+        self._take(attribution.slate(slate.rec_id, raw))
         self._shown[did.shopper_id] = slate
         self.shop.show(did.shopper_id, slate.rec_id, [each.item_id for each in slate.slate])
         if now_ms - self._learnt_ms >= LEARN_EVERY_MS:

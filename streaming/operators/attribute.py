@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+import msgspec
 from pyflink.common import Row, Time, Types
 from pyflink.datastream.functions import KeyedProcessFunction, RuntimeContext
 from pyflink.datastream.state import MapStateDescriptor, StateTtlConfig
@@ -16,12 +17,31 @@ from streaming.schemas import (
     Origin,
     Outgoing,
     Purchase,
-    Recommendation,
     Topic,
     dead_letter_record,
     decode,
     encode,
+    invalid,
 )
+
+
+class _Named(msgspec.Struct):
+    rec_id: str
+    shopper_id: str
+
+
+_NAMED = msgspec.json.Decoder(_Named)
+
+
+def _named(key: str, raw: bytes | None, origin: Origin) -> str | DeadLetter:
+    """Return the rec_id of a slate; the rest of it is read when there is feedback."""
+    try:
+        named = _NAMED.decode(raw or b"")
+    except msgspec.MsgspecError as error:
+        return invalid(origin, str(error), raw or b"")
+    if named.shopper_id != key:
+        return invalid(origin, f"the record's key is {key!r}, expected {named.shopper_id!r}", raw or b"")
+    return named.rec_id
 
 
 class Attribute(KeyedProcessFunction):
@@ -41,10 +61,11 @@ class Attribute(KeyedProcessFunction):
 
     def process_element(self, value: Row, ctx: KeyedProcessFunction.Context) -> Iterator[Outgoing]:
         topic, partition, offset, key, raw = value
-        message = decode(key, raw, Origin(topic, partition, offset))
+        origin = Origin(topic, partition, offset)
+        message = _named(key, raw, origin) if topic == Topic.RECOMMENDATIONS else decode(key, raw, origin)
         match message:
-            case Recommendation():
-                found = self._attribution.slate(message)
+            case str():
+                found = self._attribution.slate(message, raw)
             case Impression() | Click() | Purchase():
                 found = self._attribution.feedback(message)
             case DeadLetter() if topic in (Topic.RECOMMENDATIONS, Topic.IMPRESSIONS):

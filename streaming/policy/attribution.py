@@ -44,6 +44,7 @@ class Fate(StrEnum):
     WAITING = "waiting"  # its slate, or the click before it, is not known yet
     ORGANIC = "organic"  # a click of no slate
     FOREIGN = "foreign"  # the slate does not hold the item
+    UNREADABLE = "unreadable"  # the slate is a record that this version cannot read
 
 
 class Known(msgspec.Struct, frozen=True, array_like=True):
@@ -60,6 +61,7 @@ class Clicked(msgspec.Struct, frozen=True, array_like=True):
     event_time_ms: int
 
 
+_RECOMMENDATION = msgspec.json.Decoder(Recommendation)
 _KNOWN = msgspec.msgpack.Decoder(Known)
 _CLICKED = msgspec.msgpack.Decoder(Clicked)
 _WAITING = msgspec.msgpack.Decoder(list[tuple[str, msgspec.Raw]])  # the kind, the message
@@ -81,25 +83,16 @@ class Attribution:
     def __init__(self, kept: Kept) -> None:
         self._kept = kept
 
-    def slate(self, made: Recommendation) -> Iterator[tuple[Fate, Outcome | None]]:
-        """Take a slate in, and yield what became of the feedback that has waited for it."""
-        name = f"slate:{made.rec_id}"
+    def slate(self, rec_id: str, raw: bytes) -> Iterator[tuple[Fate, Outcome | None]]:
+        """Take a slate in, a record of `recommendations`, and yield what became of the feedback that has waited for it.
+
+        The record is read when the first feedback comes: most slates are never looked at.
+        """
+        name = f"slate:{rec_id}"
         if self._kept.get(name) is not None:  # made again after a recovery; the first one counts
             yield Fate.REPEATED, None
             return
-        places = [OutcomeItem(each.item_id, n, each.propensity, each.predicted) for n, each in enumerate(made.slate, 1)]
-        outcome = Outcome(
-            rec_id=made.rec_id,
-            shopper_id=made.shopper_id,
-            surface=made.surface,
-            event_time_ms=made.event_time_ms,
-            policy_version=made.policy_version,
-            policy_scope=made.policy_scope,
-            model_version=made.model_version,
-            fallback=made.fallback,
-            items=tuple(places),
-        )
-        self._kept.put(name, _ENCODER.encode(Known(outcome)))
+        self._kept.put(name, raw)
         yield from self._wake(f"wait:{name}")
 
     def feedback(self, message: Feedback) -> Iterator[tuple[Fate, Outcome | None]]:
@@ -120,7 +113,10 @@ class Attribution:
         if held is None:
             yield self._wait(f"wait:{name}", message)
             return
-        known = _KNOWN.decode(held)
+        known = _known(held)
+        if known is None:
+            yield Fate.UNREADABLE, None
+            return
         event = f"impression of {message.event_time_ms}" if isinstance(message, Impression) else message.event_id
         if event in known.events:
             yield Fate.REPEATED, None
@@ -150,6 +146,30 @@ class Attribution:
             self._kept.remove(name)
             for kind, raw in _WAITING.decode(held):
                 yield from self.feedback(msgspec.msgpack.decode(raw, type=_FEEDBACK[kind]))
+
+
+def _known(held: bytes) -> Known | None:
+    """Return what is kept of a slate, which is the record itself until something has become of it."""
+    if not held.startswith(b"{"):
+        return _KNOWN.decode(held)
+    try:
+        made = _RECOMMENDATION.decode(held)
+    except msgspec.MsgspecError:  # of another version of this project
+        return None
+    places = [OutcomeItem(each.item_id, n, each.propensity, each.predicted) for n, each in enumerate(made.slate, 1)]
+    return Known(
+        Outcome(
+            rec_id=made.rec_id,
+            shopper_id=made.shopper_id,
+            surface=made.surface,
+            event_time_ms=made.event_time_ms,
+            policy_version=made.policy_version,
+            policy_scope=made.policy_scope,
+            model_version=made.model_version,
+            fallback=made.fallback,
+            items=tuple(places),
+        )
+    )
 
 
 def _change(outcome: Outcome, message: Feedback) -> tuple[Fate, Outcome | None]:

@@ -44,6 +44,10 @@ class Exploration:
     epsilon: float = 0.0  # share of what explores that is drawn evenly, in [0, 1]
     allowance: int = 0  # picks of the slate that may differ from the greedy one
 
+    @property
+    def is_on(self) -> bool:
+        return self.rate > 0 and self.allowance > 0
+
 
 class Draw(NamedTuple):
     picks: list[int]  # positions among the candidates, slot by slot
@@ -83,13 +87,18 @@ def draw(
         diversity: what a candidate that is the same as a pick loses of its score.
         exploration: how far the slate may leave the greedy one.
         bonus: (K,) in [0, BONUS_AT_MOST], for what is not known well; None for none.
-        random: (2 * size,) in [0, 1): two for each slot.
+        random: (2 * size,) in [0, 1): two for each slot; not looked at where nothing explores.
     """
+    if not diversity and not exploration.is_on:
+        best = np.argsort(-scores, kind="stable")[:size].tolist()
+        return Draw(best, [1.0] * len(best), [False] * len(best))
     coins = random.tolist()
 
     def choose(before: list[int], greedy: int, top: float, wished: Floats | None) -> int:
+        if wished is None:
+            return greedy
         coin, other = coins[2 * len(before)], coins[2 * len(before) + 1]
-        if wished is None or coin >= exploration.rate:
+        if coin >= exploration.rate:
             return greedy
         if other < exploration.epsilon:
             left = np.ones(len(wished))
@@ -123,7 +132,7 @@ def _slots(
     bonus: Floats | None,
     choose: Choose,
 ) -> Draw:
-    explores = exploration.rate > 0 and exploration.allowance > 0
+    explores = exploration.is_on
     highest_bonus = 0.0 if bonus is None or not len(bonus) else float(bonus.max())
     alone = scores.copy()  # what a candidate is worth beside nothing; minus infinity once it is picked
     hoped = alone.copy() if bonus is None else alone + bonus

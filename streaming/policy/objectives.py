@@ -16,6 +16,7 @@ expectations in fixed units is also what has no better trade-off over all shoppe
 """
 
 from dataclasses import dataclass
+from math import log
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +27,8 @@ BUILT_IN = ("relevance", "conversion", "revenue", "novelty", "popularity")
 PRIOR_CLICK_RATE = 0.1  # of an average item that is looked at, until outcomes are known
 PRIOR_BUY_RATE = 0.05  # purchases per click, until outcomes are known
 PRICE_LEVELS = 10  # of a category, each with as many items
-LIKELY_AT_MOST = 1 - 1e-6  # of a prediction, so that its log odds are finite; and 1e-6 at least
+UNLIKELY = 1e-6  # what a prediction is at least, and what it is short of 1, so that its log odds are finite
+LOG_ODDS_AT_MOST = log((1 - UNLIKELY) / UNLIKELY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +52,12 @@ class Calibration:
 
 
 def sigmoid(values: Floats) -> Floats:
-    with np.errstate(over="ignore"):
-        made: Floats = 1.0 / (1.0 + np.exp(-values))
-    return made
+    """Return 1 / (1 + exp(-values)); below -700 as of -700, beyond which a double has no exponential."""
+    made: Floats = np.negative(values)
+    np.minimum(made, 700.0, out=made)
+    np.exp(made, out=made)
+    made += 1.0
+    return np.divide(1.0, made, out=made)
 
 
 def logit(chances: Floats) -> Floats:

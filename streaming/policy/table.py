@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,6 +59,11 @@ class PolicyTable:
             for scope, each in self.policies.items()
             if not scope.startswith("merchant:") and not is_controller(scope)
         }
+
+    @cached_property
+    def asks_session(self) -> bool:
+        """Whether anything in the table is an expression, which may read fields of the session."""
+        return bool(self._segments) or any(each.expressions for each in self._weighings.values())
 
     def put(self, policy: Policy) -> "PolicyTable":
         return PolicyTable(self.policies | {policy.scope: policy})

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from features.interaction import KIND_NUMBER, Kind
 from features.session import Session
 from features.shopper import Present
-from streaming.policy.objectives import LIKELY_AT_MOST, PRIOR_CLICK_RATE
+from streaming.policy.objectives import PRIOR_CLICK_RATE, UNLIKELY
 from streaming.schemas import Fallback
 from streaming.scoring.catalogue import Catalogue
 from streaming.scoring.model import SessionModel
@@ -104,11 +104,11 @@ def _new(
     likeness = catalogue.content_rows[nearest] @ catalogue.content_rows[known].T
     closest = likeness.argmax(axis=1)
     likely = predicted[closest] * likeness[np.arange(len(nearest)), closest]
-    return nearest, np.clip(likely, 1 - LIKELY_AT_MOST, LIKELY_AT_MOST)
+    return nearest, np.clip(likely, UNLIKELY, 1.0 - UNLIKELY)
 
 
 def _stand_in(at_most: float, numbers: NDArray[np.int64], catalogue: Catalogue) -> NDArray[np.float64]:
-    return np.maximum(at_most * catalogue.popularity[numbers], 1 - LIKELY_AT_MOST)
+    return np.maximum(at_most * catalogue.popularity[numbers], UNLIKELY)
 
 
 def _popular(without: set[int], catalogue: Catalogue, count: int) -> NDArray[np.int64]:

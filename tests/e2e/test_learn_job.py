@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from support.memory import Memory
+from support.memory import Memory, feed
 from support.records import click, impression, purchase, recommendation
 
 from infra.local.kafka import local_kafka
@@ -136,7 +136,7 @@ def test_killed_job_goes_on_and_learns_from_every_outcome_once(learning: Learnin
     expected: dict[str, Outcome] = {}
     for each in feedback(0, 300):
         attribution = attributions[key_of(each)]  # type: ignore[arg-type]
-        found = attribution.slate(each) if isinstance(each, Recommendation) else attribution.feedback(each)  # type: ignore[arg-type]
+        found = feed(attribution, each)  # type: ignore[arg-type]
         expected |= {outcome.rec_id: outcome for _, outcome in found if outcome is not None}
     assert {rec_id: each.items for rec_id, each in learning.outcomes.items()} == {
         rec_id: each.items for rec_id, each in expected.items()

@@ -5,11 +5,11 @@ from itertools import permutations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.memory import Memory
+from support.memory import Memory, feed
 from support.records import click, impression, purchase, recommendation
 
 from streaming.policy.attribution import CLICK_WINDOW_MS, PURCHASE_WINDOW_MS, Attribution, Fate
-from streaming.schemas import Change, Click, Impression, Outcome, Purchase, Recommendation
+from streaming.schemas import Change, Click, Impression, Outcome, Purchase, Recommendation, encode
 
 SLATE_MS = 1_000_000
 Message = Recommendation | Impression | Click | Purchase
@@ -19,7 +19,11 @@ def run(messages: list[Message]) -> tuple[dict[str, Outcome], list[Fate]]:
     """Return the newest outcome by slate, and what became of everything."""
     attribution, outcomes, fates = Attribution(Memory()), dict[str, Outcome](), list[Fate]()
     for each in messages:
-        found = attribution.slate(each) if isinstance(each, Recommendation) else attribution.feedback(each)
+        found = (
+            attribution.slate(each.rec_id, encode(each))
+            if isinstance(each, Recommendation)
+            else attribution.feedback(each)
+        )
         for fate, outcome in found:
             fates.append(fate)
             if outcome is not None:
@@ -105,7 +109,7 @@ def test_what_belongs_to_no_slate_is_told_apart() -> None:
 
 def test_news_of_all_revisions_together_are_the_outcome() -> None:
     attribution = Attribution(Memory())
-    list(attribution.slate(recommendation("r", ["a", "b"], SLATE_MS)))
+    list(feed(attribution, recommendation("r", ["a", "b"], SLATE_MS)))
     news = []
     for each in (
         click("e1", "b", SLATE_MS + 1, rec_id="r"),
@@ -149,3 +153,9 @@ def test_traffic_in_any_order_gives_what_the_naive_join_gives(random, slates: in
             assert found.shown == (was_shown or bool(clicks) or bool(buys))
             assert (found.clicked_after_ms is not None) == bool(clicks)
             assert found.value == 1.5 * len(buys)
+
+
+def test_slate_that_this_version_cannot_read_is_said_and_harms_nothing() -> None:
+    attribution = Attribution(Memory())
+    assert list(attribution.slate("r", b'{"rec_id": "r", "shopper_id": "s", "old": 1}')) == []
+    assert list(attribution.feedback(impression("r", ["a"], SLATE_MS))) == [(Fate.UNREADABLE, None)]

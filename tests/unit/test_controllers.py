@@ -3,7 +3,7 @@
 import msgspec
 import numpy as np
 import pytest
-from support.memory import Memory
+from support.memory import Memory, feed
 from support.records import click, impression, purchase, recommendation
 
 from streaming.policy.attribution import Attribution
@@ -31,7 +31,7 @@ class Plant:
             share = 1 / (1 + np.exp(-(dual - 1.0 + self.offset)))
             items = ["dear" if self.rng.random() < share else "cheap" for _ in range(1)]
             attribution = Attribution(Memory())
-            list(attribution.slate(recommendation(f"r{at}", items, at, predicted=0.5)))
+            list(feed(attribution, recommendation(f"r{at}", items, at, predicted=0.5)))
             feedback: list[object] = [impression(f"r{at}", items, at)]
             if self.rng.random() < 0.5:
                 feedback.append(click(f"c{at}", items[0], at + 1, rec_id=f"r{at}"))

@@ -6,13 +6,12 @@ from math import sqrt
 import msgspec
 import numpy as np
 import pytest
-from support.memory import Memory
+from support.memory import Memory, feed
 from support.records import click, impression, purchase, recommendation
 
 from streaming.policy import estimates
 from streaming.policy.attribution import Attribution
 from streaming.policy.estimates import HALF_LIFE_MS, PRIOR_CLICKS, PRIOR_LEVEL_CLICKS, PRIOR_LOOKED, Goods, Learner
-from streaming.policy.objectives import logit, sigmoid
 from streaming.schemas import Estimates, Outcome
 
 START_MS = 1_700_000_000_000
@@ -46,10 +45,11 @@ class World:
                 ),
             )
             attribution = Attribution(Memory())
-            list(attribution.slate(slate))
+            list(feed(attribution, slate))
             feedback: list[object] = [impression(slate.rec_id, [each.item_id for each in slate.slate], at)]
             for place, k in enumerate(shown, 1):
-                chance = float(sigmoid(self.intercept + self.slope * logit(predicted[k]))) * self.lift[k]
+                odds = np.log(predicted[k] / (1 - predicted[k]))
+                chance = self.lift[k] / (1 + np.exp(-self.intercept - self.slope * odds))
                 if self.rng.random() < chance * place**-self.look:
                     feedback.append(click(f"c{at}-{k}", ITEMS[k], at + 1, rec_id=slate.rec_id))
                     if self.rng.random() < self.buys:
@@ -191,5 +191,5 @@ def test_scaling_the_weights_changes_no_estimate(monkeypatch: pytest.MonkeyPatch
 
 def _shown(rec_id: str, at_ms: int) -> list[Outcome]:
     attribution = Attribution(Memory())
-    list(attribution.slate(recommendation(rec_id, ["i1"], at_ms)))
+    list(feed(attribution, recommendation(rec_id, ["i1"], at_ms)))
     return [out for _, out in attribution.feedback(impression(rec_id, ["i1"], at_ms)) if out is not None]
