@@ -5,7 +5,7 @@ import sys
 from pyflink.datastream import StreamExecutionEnvironment
 
 from streaming.config import LearnConfig, RestoreError, learn_config
-from streaming.io.kafka import OUTGOING, batches_by_topic, by_key, emitted, micro_batches, sink, source
+from streaming.io.kafka import OUTGOING, batches_by_topic, by_key, emitted, micro_batches, of_slates, sink, source
 from streaming.jobs.runtime import FOR_LITTLE_CPU, environment, run
 from streaming.operators.attribute import Attribute
 from streaming.operators.learn import Learn
@@ -17,7 +17,7 @@ JOB_NAME = "learn"
 def build(env: StreamExecutionEnvironment, cfg: LearnConfig) -> None:
     records = source(env, "learning", FOR_LEARNING, cfg.job)  # Row(key, Row(topic, partition, offset, key, value))
 
-    outcomes = by_key(records).process(Attribute(), OUTGOING).uid("attribute-v1").name("attribute")
+    outcomes = by_key(of_slates(records)).process(Attribute(), OUTGOING).uid("attribute-v1").name("attribute")
     control = source(env, "controllers", FOR_CONTROLLERS, cfg.job)
     batches = micro_batches(emitted(Topic.OUTCOMES, outcomes).union(control), cfg.batch_ms, cfg.batch_rows)
     learnt = batches_by_topic(batches).process(Learn(cfg), OUTGOING).uid("learn-v1").name("learn").set_parallelism(1)

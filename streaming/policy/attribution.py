@@ -42,7 +42,6 @@ class Fate(StrEnum):
     REPEATED = "repeated"
     LATE = "late"  # outside of its window, by event time
     WAITING = "waiting"  # its slate, or the click before it, is not known yet
-    ORGANIC = "organic"  # a click of no slate
     FOREIGN = "foreign"  # the slate does not hold the item
     UNREADABLE = "unreadable"  # the slate is a record that this version cannot read
 
@@ -105,8 +104,7 @@ class Attribution:
                 yield self._wait(f"wait:click:{message.item_id}", message)
                 return
             rec_id = clicked.rec_id
-        if rec_id is None:
-            yield Fate.ORGANIC, None
+        if rec_id is None:  # a click of no slate
             return
         name = f"slate:{rec_id}"
         held = self._kept.get(name)

@@ -55,7 +55,6 @@ def test_feedback_leads_to_a_revision_of_its_slates_outcome(attribute: KeyedHarn
     assert {name: count for name, count in attribute.counts.items() if count} == {
         "feedback_total{fate=attributed}": 2,
         "feedback_total{fate=repeated}": 1,
-        "feedback_total{fate=organic}": 1,
     }
     assert all(ttl is not None for ttl in attribute.ttl.values())
 

@@ -104,7 +104,7 @@ def test_what_belongs_to_no_slate_is_told_apart() -> None:
             impression("r", ["z"], SLATE_MS + 1),
         ]
     )
-    assert fates == [Fate.ORGANIC, Fate.FOREIGN, Fate.WAITING, Fate.WAITING, Fate.FOREIGN]
+    assert fates == [Fate.FOREIGN, Fate.WAITING, Fate.WAITING, Fate.FOREIGN]
 
 
 def test_news_of_all_revisions_together_are_the_outcome() -> None:
