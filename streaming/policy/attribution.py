@@ -3,7 +3,7 @@
 An interaction counts for a slate by its own time, not by that of its arrival: a click within CLICK_WINDOW_MS after the
 slate's event, a purchase within PURCHASE_WINDOW_MS. A click or purchase that names a slate (`rec_id`) is that slate's;
 a purchase that names none is the last slate's from which the shopper clicked the item before. What comes before what it
-belongs to waits for it; what comes twice counts once.
+belongs to waits for it; what comes twice counts once. Of each shopper the newest slates are kept.
 """
 
 from collections.abc import Iterator
@@ -30,6 +30,10 @@ KEPT_MS = 2 * DAY_MS  # a window, and as much again for what comes late
 EVENTS_KEPT = 64  # of a slate, by which one that comes again is known
 WAITING_AT_MOST = 32  # for one slate or item
 
+# Slates of a shopper, the newest: nobody turns back to older ones, but after a backlog slates are read before feedback.
+UNSEEN_AT_MOST = SEEN_AT_MOST = 32
+_UNSEEN, _SEEN = "unseen", "seen"
+
 Feedback = Impression | Click | Purchase
 _FEEDBACK: dict[str, type[Feedback]] = {each.__name__: each for each in (Impression, Click, Purchase)}
 _ENCODER = msgspec.msgpack.Encoder()
@@ -41,7 +45,7 @@ class Fate(StrEnum):
     ATTRIBUTED = "attributed"
     REPEATED = "repeated"
     LATE = "late"  # outside of its window, by event time
-    WAITING = "waiting"  # its slate, or the click before it, is not known yet
+    WAITING = "waiting"  # its slate, or the click before it, is not known: yet, or any more
     FOREIGN = "foreign"  # the slate does not hold the item
     UNREADABLE = "unreadable"  # the slate is a record that this version cannot read
 
@@ -63,6 +67,7 @@ class Clicked(msgspec.Struct, frozen=True, array_like=True):
 _RECOMMENDATION = msgspec.json.Decoder(Recommendation)
 _KNOWN = msgspec.msgpack.Decoder(Known)
 _CLICKED = msgspec.msgpack.Decoder(Clicked)
+_NAMES = msgspec.msgpack.Decoder(list[str])
 _WAITING = msgspec.msgpack.Decoder(list[tuple[str, msgspec.Raw]])  # the kind, the message
 
 
@@ -92,6 +97,7 @@ class Attribution:
             yield Fate.REPEATED, None
             return
         self._kept.put(name, raw)
+        self._remember(_UNSEEN, UNSEEN_AT_MOST, new=rec_id)
         yield from self._wake(f"wait:{name}")
 
     def feedback(self, message: Feedback) -> Iterator[tuple[Fate, Outcome | None]]:
@@ -115,7 +121,7 @@ class Attribution:
         if known is None:
             yield Fate.UNREADABLE, None
             return
-        event = f"impression of {message.event_time_ms}" if isinstance(message, Impression) else message.event_id
+        event = None if isinstance(message, Impression) else message.event_id  # what is shown again is shown
         if event in known.events:
             yield Fate.REPEATED, None
             return
@@ -123,13 +129,27 @@ class Attribution:
         if changed is None:
             yield fate, None
             return
-        self._kept.put(name, _ENCODER.encode(Known(changed, (*known.events[-EVENTS_KEPT + 1 :], event))))
+        events = known.events if event is None else (*known.events[-EVENTS_KEPT + 1 :], event)
+        self._kept.put(name, _ENCODER.encode(Known(changed, events)))
+        if changed.revision == 1:
+            self._remember(_UNSEEN, UNSEEN_AT_MOST, gone=rec_id)
+            self._remember(_SEEN, SEEN_AT_MOST, new=rec_id)
         yield fate, changed
         if isinstance(message, Click):
             before = self._kept.get(f"click:{message.item_id}")
             if before is None or _CLICKED.decode(before).event_time_ms <= message.event_time_ms:
                 self._kept.put(f"click:{message.item_id}", _ENCODER.encode(Clicked(rec_id, message.event_time_ms)))
             yield from self._wake(f"wait:click:{message.item_id}")
+
+    def _remember(self, which: str, at_most: int, new: str | None = None, gone: str | None = None) -> None:
+        """Keep the list of slates `which`, newest last, and forget those that are too many."""
+        held = self._kept.get(which)
+        names = [each for each in (_NAMES.decode(held) if held else []) if each != gone]
+        if new is not None:
+            names.append(new)
+        for forgotten in names[:-at_most]:
+            self._kept.remove(f"slate:{forgotten}")
+        self._kept.put(which, _ENCODER.encode(names[-at_most:]))
 
     def _wait(self, name: str, message: Feedback) -> tuple[Fate, None]:
         held = self._kept.get(name)

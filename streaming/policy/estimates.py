@@ -23,7 +23,7 @@ import msgspec
 import numpy as np
 
 from features.spec import HOUR_MS
-from streaming.policy.objectives import PRICE_LEVELS, PRIOR_BUY_RATE, PRIOR_CLICK_RATE, sigmoid
+from streaming.policy.objectives import PRICE_LEVELS, PRIOR_BUY_RATE, PRIOR_CLICK_RATE, UNLIKELY, sigmoid
 from streaming.schemas import Change, Estimates, ItemEstimate, LevelEstimate, Outcome, OutcomeItem
 
 HALF_LIFE_MS = 6 * HOUR_MS
@@ -90,9 +90,11 @@ class Learner(msgspec.Struct):
     slope: float = 1.0
 
     def take(self, outcomes: Iterable[Outcome], goods_of: GoodsOf) -> None:
-        """Count the news of `outcomes`, each revision of which must come once. Another model's begin anew."""
+        """Count the news of `outcomes`, each revision of which must come once. A newer model's begin anew."""
         for outcome in outcomes:
             if outcome.model_version != self.model_version:
+                if outcome.event_time_ms < self.newest_ms:
+                    continue  # what comes late of a model that has been replaced
                 self._begin_anew(outcome)
             weight = self._weight(outcome.event_time_ms)
             for new in outcome.news:
@@ -226,7 +228,8 @@ class Learner(msgspec.Struct):
 
 
 def _log_odds(predicted: float) -> float:
-    return log(predicted / (1.0 - predicted))
+    likely = min(max(predicted, UNLIKELY), 1.0 - UNLIKELY)
+    return log(likely / (1.0 - likely))
 
 
 def _estimate(counts: Counts, level: LevelEstimate, scale: float, buy_rate: float) -> ItemEstimate:

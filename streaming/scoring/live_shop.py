@@ -19,38 +19,35 @@ class LiveShop:
 
     def __init__(self, catalogue: Catalogue, model_version: str) -> None:
         self.catalogue = catalogue
-        self._model_version = model_version  # estimates of what another one predicts say nothing here
-        self._estimates_offset = -1
         self.table = PolicyTable()
-        self._policy_offset = -1
-        self._refused: dict[int, DeadLetter] = {}  # by offset
+        self._model_version = model_version  # estimates of what another one predicts say nothing here
+        self._read_to = {Topic.POLICIES: -1, Topic.ESTIMATES: -1}
+        self._refused: dict[Origin, DeadLetter] = {}
         self._lock = threading.Lock()
 
     def apply(self, key: str, raw: bytes | None, origin: Origin) -> DeadLetter | None:
         """Take over a control record; return its dead letter if it is refused, however often it comes."""
-        message = decode(key, raw, origin)
         if origin.topic == Topic.ITEMS:
+            message = decode(key, raw, origin)
             if isinstance(message, DeadLetter):
                 return message
             self.catalogue.put(key, message if isinstance(message, Item) else None, origin.offset)
             return None
-        if origin.topic == Topic.ESTIMATES:
-            return self._learn(message, origin)
+        topic = Topic(origin.topic)
         with self._lock:
-            if origin.offset > self._policy_offset:
-                self._policy_offset = origin.offset
-                if letter := self._turn(key, message, raw, origin):
-                    self._refused[origin.offset] = letter
-            return self._refused.get(origin.offset)
+            if origin.offset > self._read_to[topic]:
+                self._read_to[topic] = origin.offset
+                message = decode(key, raw, origin)
+                letter = self._learn(message) if topic is Topic.ESTIMATES else self._turn(key, message, raw, origin)
+                if letter is not None:
+                    self._refused[origin] = letter
+            return self._refused.get(origin)
 
-    def _learn(self, message: object, origin: Origin) -> DeadLetter | None:
+    def _learn(self, message: object) -> DeadLetter | None:
         if isinstance(message, DeadLetter):
             return message
-        with self._lock:
-            if origin.offset > self._estimates_offset and isinstance(message, Estimates):
-                self._estimates_offset = origin.offset
-                if message.model_version == self._model_version:
-                    self.catalogue.learn(message)
+        if isinstance(message, Estimates) and message.model_version == self._model_version:
+            self.catalogue.learn(message)
         return None
 
     def _turn(self, key: str, message: object, raw: bytes | None, origin: Origin) -> DeadLetter | None:

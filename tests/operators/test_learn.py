@@ -63,7 +63,7 @@ def test_state_goes_back_when_what_has_waited_is_used(attribute: KeyedHarness) -
     outcome(attribute, Topic.IMPRESSIONS, impression("r", ["a"], START_MS + 1))
     assert {name for _, name in attribute.state} == {"kept.wait:slate:r"}
     assert outcome(attribute, Topic.RECOMMENDATIONS, recommendation("r", ["a"], START_MS)) is not None
-    assert {name for _, name in attribute.state} == {"kept.slate:r"}
+    assert {name for _, name in attribute.state} == {"kept.slate:r", "kept.unseen", "kept.seen"}
 
 
 def test_bad_feedback_becomes_a_dead_letter_and_a_bad_click_is_anothers_to_tell(attribute: KeyedHarness) -> None:

@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 from support.memory import Memory, feed
 from support.records import click, impression, purchase, recommendation
 
-from streaming.policy.attribution import CLICK_WINDOW_MS, PURCHASE_WINDOW_MS, Attribution, Fate
+from streaming.policy.attribution import (
+    CLICK_WINDOW_MS,
+    PURCHASE_WINDOW_MS,
+    SEEN_AT_MOST,
+    UNSEEN_AT_MOST,
+    Attribution,
+    Fate,
+)
 from streaming.schemas import Change, Click, Impression, Outcome, Purchase, Recommendation, encode
 
 SLATE_MS = 1_000_000
@@ -105,6 +112,20 @@ def test_what_belongs_to_no_slate_is_told_apart() -> None:
         ]
     )
     assert fates == [Fate.FOREIGN, Fate.WAITING, Fate.WAITING, Fate.FOREIGN]
+
+
+def test_newest_slates_are_kept_and_more_of_those_that_were_seen() -> None:
+    memory = Memory()
+    attribution = Attribution(memory)
+    for n in range(100):
+        list(feed(attribution, recommendation(f"r{n}", ["a"], SLATE_MS + n)))
+        if n < 60:
+            list(feed(attribution, impression(f"r{n}", ["a"], SLATE_MS + n)))
+    kept = {name for name in memory.kept if name.startswith("slate:")}
+    seen, unseen = range(60 - SEEN_AT_MOST, 60), range(100 - UNSEEN_AT_MOST, 100)
+    assert kept == {f"slate:r{n}" for n in (*seen, *unseen)}
+    assert [fate for fate, _ in feed(attribution, impression("r0", ["a"], SLATE_MS + 110))] == [Fate.WAITING]
+    assert [fate for fate, _ in feed(attribution, impression("r99", ["a"], SLATE_MS + 110))] == [Fate.ATTRIBUTED]
 
 
 def test_news_of_all_revisions_together_are_the_outcome() -> None:

@@ -157,8 +157,11 @@ def test_item_without_outcomes_is_as_others_of_its_price_level_are() -> None:
 def test_another_model_begins_anew_and_versions_go_on() -> None:
     world = World(np.random.default_rng(7), np.ones(len(ITEMS)))
     learner, before = learn(world.outcomes(500))
-    (shown,) = _shown("r", START_MS)
-    learner.take([msgspec.structs.replace(shown, model_version="model-2")], goods_of)
+    (late,) = _shown("late", START_MS)
+    learner.take([msgspec.structs.replace(late, model_version="model-0")], goods_of)  # of a model that was replaced
+    assert learner.model_version == "model-1"
+    (shown,) = _shown("r", START_MS + 1_000_000)
+    learner.take([msgspec.structs.replace(shown, model_version="model-2"), late], goods_of)
     after = learner.estimates(goods_of)
     assert (after.model_version, after.version) == ("model-2", before.version + 1)
     assert after.items.keys() == {"i1"}
