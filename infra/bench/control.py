@@ -17,8 +17,10 @@ from streaming.schemas import Policy
 from streaming.scoring.model import shared_model
 
 MERCHANT = "merchant-7"
-FREE_S, HELD_S, JUDGED_S = 300, 240, 120  # without constraints; before and after the shock; of each, what is judged
-REVENUE_UP, SHARE = 1.15, (0.05, 0.06)  # of what the slates earn without a constraint; the natural share is 1 in 60
+FREE_S, RICH_S = 300, 120  # without constraints: weighed by relevance, and by revenue before all else
+HELD_S, JUDGED_S = 240, 120  # before and after the shock; of each, what is judged
+RICH = 10.0  # weight of revenue
+SHARE = (0.05, 0.06)  # by itself it is 1 in 60
 SPEED = 3.0
 LOOKS_BACK_S = 10  # of the curves
 OTHERS = {f"merchant-{n}" for n in range(60) if n % 3 == 0}
@@ -34,7 +36,8 @@ SHOCKS: dict[str, Callable[[Shop], None]] = {
 class Run(NamedTuple):
     """One shop before and after a shock; curves are by second."""
 
-    target: float  # revenue of a slate
+    earned: list[float]  # of a slate, without constraints: weighed by relevance, and by revenue
+    target: float  # of a slate
     revenue: list[float]  # as the controller measures it
     share: list[float]  # of the merchant, of what was shown in the last seconds
     came: tuple[float, float]  # revenue of a slate that really came, in what is judged before and after
@@ -73,8 +76,11 @@ def measure(model: Path, seeds: int, plot: Path | None, console: Console) -> dic
     if plot is not None:
         _plot(by_shock, plot)
         console.print(f"curves: {plot}")
+    can = [run.earned[1] / run.earned[0] for run in by_shock["price change"]]
+    console.print(f"a weight of {RICH:g} on revenue: a slate earns {min(can):.2f} to {max(can):.2f} times as much")
+    figures_of_all = {"seeds": seeds, "revenue_by_weight": [round(each, 3) for each in can]}
     worst = max(each["violation"] for of_shock in figures.values() for each in of_shock.values())
-    return {"seeds": seeds, "shocks": figures, "constraint_violation": worst}
+    return figures_of_all | {"shocks": figures, "constraint_violation": worst}
 
 
 def _violation(run: Run, judged: slice) -> float:
@@ -86,11 +92,17 @@ def _violation(run: Run, judged: slice) -> float:
 def _run(asked: tuple[Path, str, int]) -> Run:
     model, shock, seed = asked
     loop = ClosedLoop(Shop(100 + seed, SHOP), shared_model(model))
-    loop.turn(_policy(2, 0.0))
-    loop.run(FREE_S)
-    free = loop.measured("revenue")
-    target = REVENUE_UP * free
-    loop.turn(_policy(3, target))
+    earned = []
+    for version, (weight, lasts_s) in enumerate(((0.0, FREE_S), (RICH, RICH_S)), start=2):
+        loop.turn(_policy(version, weight, 0.0))
+        loop.run(lasts_s // 2)
+        by_second = []
+        for _ in range(lasts_s // 2):
+            loop.run(1)
+            by_second.append(loop.measured("revenue"))
+        earned.append(float(np.mean(by_second)))
+    target = sum(earned) / 2  # half-way to what a weight can do
+    loop.turn(_policy(4, 0.0, target))
     curves: dict[str, list[float]] = {"revenue": [], "share": []}
     came = []
     for phase in range(2):
@@ -104,15 +116,17 @@ def _run(asked: tuple[Path, str, int]) -> Run:
             curves["revenue"].append(loop.measured("revenue"))
             curves["share"].append(sum(each.exposure[MERCHANT] for each in recent) / max(shown, 1))
         came.append(mean(seconds[-JUDGED_S:], "revenue"))
-    return Run(target, curves["revenue"], curves["share"], (came[0], came[1]))
+    return Run(earned, target, curves["revenue"], curves["share"], (came[0], came[1]))
 
 
-def _policy(version: int, revenue: float) -> Policy:
-    constraints: dict[str, Any] = {"revenue": {"measure": "revenue", "at_least": revenue, "speed": SPEED}}
-    if revenue:
+def _policy(version: int, weight: float, floor: float) -> Policy:
+    constraints: dict[str, Any] = {"revenue": {"measure": "revenue", "at_least": floor, "speed": SPEED}}
+    if floor:
         share = {"measure": "exposure", "merchant": MERCHANT, "at_least": SHARE[0], "at_most": SHARE[1]}
         constraints["share"] = share | {"speed": SPEED}
-    return msgspec.convert({"version": version, "author": "bench", "constraints": constraints}, Policy)
+    weights = {"relevance": 1.0, "revenue": weight}
+    made = {"version": version, "author": "bench", "weights": weights, "constraints": constraints}
+    return msgspec.convert(made, Policy)
 
 
 def _plot(by_shock: dict[str, list[Run]], path: Path) -> None:
