@@ -225,7 +225,7 @@ def _scale(expression: str, bootstrap_servers: str) -> float:
         catalogue.put(each.item_id, each, offset)
     with errors(ExpressionError):
         asked = Expression(expression)
-    columns = {name: getattr(catalogue, name)[1:] for name in asked.item_fields}
+    columns = {name: getattr(catalogue, name)[1 : len(items) + 1] for name in asked.item_fields}
     value = asked(columns, dict.fromkeys(SESSION_FIELDS, 1.0))
     return float(np.abs(value).mean()) or 1.0 if value.size else 1.0
 

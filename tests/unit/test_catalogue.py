@@ -65,6 +65,9 @@ def test_price_level_is_the_tenth_of_the_categorys_prices() -> None:
     assert catalogue.price_level[:4].tolist() == [UNKNOWN_LEVEL, 1, 8, UNKNOWN_LEVEL]
     catalogue.put("i1", item("i1", "tea", 99.0), 10)
     assert catalogue.price_level[:4].tolist() == [UNKNOWN_LEVEL, 8, 5, UNKNOWN_LEVEL]
+    catalogue.put("i1", None, 11)
+    catalogue.put("i2", item("i2", "mugs", 9.0), 12)
+    assert catalogue.price_level[:4].tolist() == [UNKNOWN_LEVEL, UNKNOWN_LEVEL, 5, UNKNOWN_LEVEL]
 
 
 def test_content_has_length_1_and_goes_with_the_item() -> None:
