@@ -44,11 +44,9 @@ class Calibration:
     click_rate: float = PRIOR_CLICK_RATE
     buy_rate: float = PRIOR_BUY_RATE  # purchases per click
 
-    def clicked(self, predicted: Floats) -> Floats:
-        """Return P(clicked | looked at) (K,) of `predicted` (K,), inside (0, 1)."""
-        if self.slope == 1.0 and self.intercept == 0.0:
-            return predicted
-        return sigmoid(self.intercept + self.slope * logit(predicted))
+    def clicked(self, odds: Floats) -> Floats:
+        """Return P(clicked | looked at) (K,) of the log odds (K,) of what was predicted."""
+        return sigmoid(self.intercept + self.slope * odds)
 
 
 def sigmoid(values: Floats) -> Floats:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from features.interaction import KIND_NUMBER, Kind
 from features.session import Session
 from features.shopper import Present
-from streaming.policy.objectives import PRIOR_CLICK_RATE, UNLIKELY
+from streaming.policy.objectives import PRIOR_CLICK_RATE, UNLIKELY, logit, sigmoid
 from streaming.schemas import Fallback
 from streaming.scoring.catalogue import Catalogue
 from streaming.scoring.model import SessionModel
@@ -27,7 +27,7 @@ class Candidates(NamedTuple):
     """Items that can be bought now and have not been bought by the shopper, the model's likeliest first."""
 
     numbers: NDArray[np.int64]  # (K,) in the model's item order
-    predicted: NDArray[np.float64]  # (K,) P(clicked | looked at) as the model has it, before outcomes
+    odds: NDArray[np.float64]  # (K,) log odds of P(clicked | looked at) as the model has it, before outcomes
     bought: NDArray[np.float64] | None  # (K,) P(bought in the rest of the session), if the model says so
     fallback: Fallback
     session_vector: bytes  # (D,) float32, little-endian; empty without the model
@@ -60,38 +60,39 @@ def find(shopper: Present, taste: Sequence[float], model: SessionModel, catalogu
     bought = {catalogue.number[item] for item in shopper.bought if item in catalogue.number}
     if not session:
         numbers = _popular(bought, catalogue, POPULAR_COUNT)
-        predicted = _stand_in(PRIOR_CLICK_RATE, numbers, catalogue)
+        odds = _stand_in(PRIOR_CLICK_RATE, numbers, catalogue)
         is_known = clicked_items(shopper.session)
         fallback = Fallback.UNKNOWN_TO_MODEL if is_known else Fallback.EMPTY_SESSION
-        return Candidates(numbers, predicted, None, fallback, b"", 0)
+        return Candidates(numbers, odds, None, fallback, b"", 0)
     asked = time.perf_counter_ns()
     answer = model.next_items(session)
     model_ns = time.perf_counter_ns() - asked
     allowed = catalogue.available[answer.items]
     if bought:
         allowed &= [number not in bought for number in answer.items.tolist()]
-    numbers, predicted = answer.items[allowed], model.predicted(answer.logits[allowed])
+    numbers, odds = answer.items[allowed], model.odds(answer.logits[allowed])
     buys = None if answer.purchase is None else answer.purchase[allowed].astype(np.float64)
     missing = SLATE_SIZE - len(numbers)
     if missing > 0:
         more = _popular(bought.union(numbers.tolist()), catalogue, missing)
-        least = min([PRIOR_CLICK_RATE, *predicted.tolist()])
+        least = min([PRIOR_CLICK_RATE, *sigmoid(odds).tolist()])
         numbers = np.concatenate([numbers, more])
-        predicted = np.concatenate([predicted, _stand_in(least, more, catalogue)])
+        odds = np.concatenate([odds, _stand_in(least, more, catalogue)])
         buys = None if buys is None else np.concatenate([buys, np.zeros(len(more))])
     else:
-        new, likely = _new(taste, bought, numbers, predicted, catalogue)
-        numbers, predicted = np.concatenate([numbers, new]), np.concatenate([predicted, likely])
+        new, likely = _new(taste, bought, numbers, odds, catalogue)
+        if len(new):
+            numbers, odds = np.concatenate([numbers, new]), np.concatenate([odds, likely])
         buys = None if buys is None else np.concatenate([buys, np.zeros(len(new))])
     vector = answer.vector.astype("<f4", copy=False).tobytes()
-    return Candidates(numbers, predicted, buys, Fallback.NONE, vector, model_ns)
+    return Candidates(numbers, odds, buys, Fallback.NONE, vector, model_ns)
 
 
 def _new(
     taste: Sequence[float],
     bought: set[int],
     known: NDArray[np.int64],
-    predicted: NDArray[np.float64],
+    odds: NDArray[np.float64],
     catalogue: Catalogue,
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return the numbers of items that the model does not know, nearest to the taste first, and what to expect."""
@@ -103,12 +104,12 @@ def _new(
     nearest = np.array([number for number in nearest.tolist() if number not in bought], dtype=np.int64)
     likeness = catalogue.content_rows[nearest] @ catalogue.content_rows[known].T
     closest = likeness.argmax(axis=1)
-    likely = predicted[closest] * likeness[np.arange(len(nearest)), closest]
-    return nearest, np.clip(likely, UNLIKELY, 1.0 - UNLIKELY)
+    likely = sigmoid(odds[closest]) * likeness[np.arange(len(nearest)), closest]
+    return nearest, logit(np.clip(likely, UNLIKELY, 1.0 - UNLIKELY))
 
 
 def _stand_in(at_most: float, numbers: NDArray[np.int64], catalogue: Catalogue) -> NDArray[np.float64]:
-    return np.maximum(at_most * catalogue.popularity[numbers], UNLIKELY)
+    return logit(np.maximum(at_most * catalogue.popularity[numbers], UNLIKELY))
 
 
 def _popular(without: set[int], catalogue: Catalogue, count: int) -> NDArray[np.int64]:

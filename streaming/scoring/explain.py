@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from features.interaction import Kind
 from features.row import FeatureRow
+from streaming.policy.objectives import sigmoid
 from streaming.scoring.model import SessionModel
 
 
@@ -46,4 +47,4 @@ def _predicted(item_id: str, session: list[int], model: SessionModel) -> float:
         return 0.0
     answer = model.next_items(session)
     at = (answer.items == model.number[item_id]).nonzero()[0]
-    return float(model.predicted(answer.logits[at])[0]) if len(at) else 0.0
+    return float(sigmoid(model.odds(answer.logits[at]))[0]) if len(at) else 0.0

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from features.simulator import shop
@@ -19,7 +20,7 @@ def model() -> SessionModel:
 def chance(item: str, session: list[str], model: SessionModel) -> float:
     answer = model.next_items([model.number[each] for each in session])
     at = (answer.items == model.number[item]).nonzero()[0]
-    return float(model.predicted(answer.logits[at])[0]) if len(at) else 0.0
+    return float(1 / (1 + np.exp(-model.odds(answer.logits[at])[0]))) if len(at) else 0.0
 
 
 def test_removing_the_click_that_mattered_most_changes_the_score_most(model: SessionModel) -> None:

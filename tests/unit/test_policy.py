@@ -133,7 +133,7 @@ def test_intercept_gives_the_click_rate_that_is_asked_for() -> None:
 
 def test_calibration_keeps_what_needs_none_and_moves_the_rest_in_order() -> None:
     predicted = np.linspace(0.01, 0.99, 50)
-    assert Calibration().clicked(predicted).tolist() == predicted.tolist()
-    moved = Calibration(-1.0, 0.5).clicked(predicted)
+    np.testing.assert_allclose(Calibration().clicked(logit(predicted)), predicted)
+    moved = Calibration(-1.0, 0.5).clicked(logit(predicted))
     assert np.all(np.diff(moved) > 0)
     np.testing.assert_allclose(logit(moved), -1.0 + 0.5 * logit(predicted))
