@@ -106,13 +106,14 @@ def policy_roll_back(
 
     Example: rheostat policy roll-back 3
     """
+    from streaming.policy.table import is_controller
     from streaming.schemas import Policy
 
     written, in_force = history(bootstrap_servers)
-    found = [each for each in written if each["version"] == version]
-    if not found:
-        fail(f"the topic has no version {version}; it has {', '.join(str(each['version']) for each in written)}")
-    _write(msgspec.convert(_stamped(found[-1], in_force, author), Policy), in_force, bootstrap_servers, as_json)
+    turns = {each["version"]: each for each in written if not is_controller(each["scope"])}
+    if version not in turns:
+        fail(f"the topic has no version {version}; it has {', '.join(map(str, turns)) or 'none'}")
+    _write(msgspec.convert(_stamped(turns[version], in_force, author), Policy), in_force, bootstrap_servers, as_json)
 
 
 @policy.command("remove")
@@ -169,13 +170,18 @@ def _highest(in_force: dict[str, dict[str, Any]]) -> int:
 def _write(made: Any, in_force: dict[str, dict[str, Any]], bootstrap_servers: str, as_json: bool) -> None:
     from streaming.io.feed import Feed
     from streaming.policy.check import refusal
+    from streaming.policy.table import is_controller
 
+    if is_controller(made.scope):
+        fail(f"{made.scope} is the job learn's; turn the constraints of the scope that it holds")
     names_one = made.scope.startswith("merchant:") or any(each.merchant for each in made.constraints.values())
     merchants = {each.merchant for each in _items(bootstrap_servers)} if names_one else ()
     if why := refusal(made, _highest(in_force), merchants):
         fail(f"the policy is refused: {why}")
     with errors(TimeoutError), Feed(bootstrap_servers) as feed:
         feed.policy(made)
+    if history(bootstrap_servers)[1].get(made.scope) != msgspec.to_builtins(made):
+        fail("another policy was written at the same moment, and this one is refused; read it and turn it anew")
     before = [in_force[made.scope]] if made.scope in in_force else []
     _print([*before, msgspec.to_builtins(made)], Console(stderr=as_json))
     print_json(made, as_json)

@@ -153,6 +153,7 @@ def test_policy_is_turned_and_remembered(stack: Stack, metrics: dict[str, str], 
         (["--scope", "merchant:nobody", "--weight", "revenue=2"], "nobody"),
         (["--scope", "everywhere", "--weight", "revenue=2"], "scope"),
         (["--objective", "mine=item.colour"], "item.colour"),
+        (["--scope", "controller:global", "--weight", "revenue=2"], "is the job learn's"),
     ):
         code, _, err = rheostat("policy", "set", *wrong, *broker)
         assert code == 2, wrong
