@@ -28,20 +28,21 @@ from streaming.schemas import (
 class _Named(msgspec.Struct):
     rec_id: str
     shopper_id: str
+    consent: bool = True
 
 
 _NAMED = msgspec.json.Decoder(_Named)
 
 
-def _named(key: str, raw: bytes | None, origin: Origin) -> str | DeadLetter:
-    """Return the rec_id of a slate; the rest of it is read when there is feedback."""
+def _named(key: str, raw: bytes | None, origin: Origin) -> _Named | DeadLetter:
+    """Return what a slate is called; the rest of it is read when there is feedback."""
     try:
         named = _NAMED.decode(raw or b"")
     except msgspec.MsgspecError as error:
         return invalid(origin, str(error), raw or b"")
     if named.shopper_id != key:
         return invalid(origin, f"the record's key is {key!r}, expected {named.shopper_id!r}", raw or b"")
-    return named.rec_id
+    return named
 
 
 class Attribute(KeyedProcessFunction):
@@ -64,8 +65,8 @@ class Attribute(KeyedProcessFunction):
         origin = Origin(topic, partition, offset)
         message = _named(key, raw, origin) if topic == Topic.RECOMMENDATIONS else decode(key, raw, origin)
         match message:
-            case str():
-                found = self._attribution.slate(message, raw)
+            case _Named():
+                found = self._attribution.slate(message.rec_id, raw, message.consent)
             case Impression() | Click() | Purchase():
                 found = self._attribution.feedback(message)
             case DeadLetter() if topic in (Topic.RECOMMENDATIONS, Topic.IMPRESSIONS):

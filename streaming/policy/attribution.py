@@ -32,6 +32,7 @@ WAITING_AT_MOST = 32  # for one slate or item
 
 # Slates of a shopper, the newest: nobody turns back to older ones, but after a backlog slates are read before feedback.
 UNSEEN_AT_MOST = SEEN_AT_MOST = 32
+_WITHOUT_CONSENT = b"-"  # in place of a slate
 _UNSEEN, _SEEN = "unseen", "seen"
 
 Feedback = Impression | Click | Purchase
@@ -47,6 +48,7 @@ class Fate(StrEnum):
     LATE = "late"  # outside of its window, by event time
     WAITING = "waiting"  # its slate, or the click before it, is not known: yet, or any more
     FOREIGN = "foreign"  # the slate does not hold the item
+    WITHOUT_CONSENT = "without_consent"  # nothing is kept of it
     UNREADABLE = "unreadable"  # the slate is a record that this version cannot read
 
 
@@ -87,7 +89,7 @@ class Attribution:
     def __init__(self, kept: Kept) -> None:
         self._kept = kept
 
-    def slate(self, rec_id: str, raw: bytes) -> Iterator[tuple[Fate, Outcome | None]]:
+    def slate(self, rec_id: str, raw: bytes, consent: bool = True) -> Iterator[tuple[Fate, Outcome | None]]:
         """Take a slate in, a record of `recommendations`, and yield what became of the feedback that has waited for it.
 
         The record is read when the first feedback comes: most slates are never looked at.
@@ -96,12 +98,15 @@ class Attribution:
         if self._kept.get(name) is not None:  # made again after a recovery; the first one counts
             yield Fate.REPEATED, None
             return
-        self._kept.put(name, raw)
+        self._kept.put(name, raw if consent else _WITHOUT_CONSENT)
         self._remember(_UNSEEN, UNSEEN_AT_MOST, new=rec_id)
         yield from self._wake(f"wait:{name}")
 
     def feedback(self, message: Feedback) -> Iterator[tuple[Fate, Outcome | None]]:
         """Yield what became of `message`, and of what has waited for it; with the slate's outcome where it changed."""
+        if not isinstance(message, Impression) and not message.consent:
+            yield Fate.WITHOUT_CONSENT, None
+            return
         rec_id = message.rec_id
         if rec_id is None and isinstance(message, Purchase):
             held = self._kept.get(f"click:{message.item_id}")
@@ -116,6 +121,9 @@ class Attribution:
         held = self._kept.get(name)
         if held is None:
             yield self._wait(f"wait:{name}", message)
+            return
+        if held == _WITHOUT_CONSENT:
+            yield Fate.WITHOUT_CONSENT, None
             return
         known = _known(held)
         if known is None:

@@ -121,6 +121,7 @@ class Recommender:
                 slate=slate.items,
                 fallback=slate.fallback,
                 late=late,
+                consent=message.consent,
                 policy_version=slate.policy_version,
                 policy_scope=slate.policy_scope,
                 propensity=slate.propensity,

@@ -121,6 +121,7 @@ def test_without_consent_nothing_is_kept_and_nothing_known_is_used(harness: Keye
     answer = by_topic(harness.record(Topic.CLICKS, "s", encode(silent)))
     assert answer.keys() == {Topic.RECOMMENDATIONS}
     assert answer[Topic.RECOMMENDATIONS].fallback is Fallback.EMPTY_SESSION  # type: ignore[attr-defined]
+    assert not answer[Topic.RECOMMENDATIONS].consent  # type: ignore[attr-defined]
     assert harness.state == held
 
 

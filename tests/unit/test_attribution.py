@@ -2,6 +2,7 @@
 
 from itertools import permutations
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -112,6 +113,18 @@ def test_what_belongs_to_no_slate_is_told_apart() -> None:
         ]
     )
     assert fates == [Fate.FOREIGN, Fate.WAITING, Fate.WAITING, Fate.FOREIGN]
+
+
+def test_nothing_is_kept_of_those_who_have_not_consented() -> None:
+    memory = Memory()
+    attribution = Attribution(memory)
+    silent = msgspec.structs.replace(click("e", "a", SLATE_MS + 1, rec_id="r"), consent=False)
+    assert [fate for fate, _ in feed(attribution, silent)] == [Fate.WITHOUT_CONSENT]
+    assert memory.kept == {}
+    list(feed(attribution, impression("r", ["a"], SLATE_MS)))  # which says nothing of consent, and waits
+    slate = recommendation("r", ["a"], SLATE_MS)
+    assert [fate for fate, _ in attribution.slate("r", encode(slate), consent=False)] == [Fate.WITHOUT_CONSENT]
+    assert not any(b'"a"' in value or b"\xa1a" in value for value in memory.kept.values())
 
 
 def test_newest_slates_are_kept_and_more_of_those_that_were_seen() -> None:
