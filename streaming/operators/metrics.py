@@ -73,7 +73,8 @@ class RecommendMetrics:
         self._repeats, self._late = metrics.counter("repeats_total"), metrics.counter("late_total")
         self._model_us, self._weigh_us = histogram(metrics, "model_time_us"), histogram(metrics, "weigh_time_us")
         self._answer_us = histogram(metrics, "answer_time_us")
-        self._policy_version, self._version = gauge(metrics, "policy_version"), 0
+        self._versions = {name: gauge(metrics, name) for name in ("policy_version", "estimates_version")}
+        self._said = dict.fromkeys(self._versions, -1)
 
     def count(self, topic: str, answer: Answer, answer_ns: int) -> None:
         """Count what a record of `topic` has led to; probes and profiles are no events."""
@@ -97,8 +98,9 @@ class RecommendMetrics:
         self._weigh_us.update(answer.slate.weigh_ns // 1000)
         self._answer_us.update(answer_ns // 1000)
 
-    def policy(self, version: int) -> None:
-        """Say which policy is in force."""
-        if version != self._version:
-            self._policy_version.update(version)
-            self._version = version
+    def in_force(self, policy_version: int, estimates_version: int) -> None:
+        """Say by which policies and estimates the slates are weighed."""
+        for name, version in (("policy_version", policy_version), ("estimates_version", estimates_version)):
+            if version != self._said[name]:
+                self._versions[name].update(version)
+                self._said[name] = version

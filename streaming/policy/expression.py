@@ -1,7 +1,7 @@
 """What an operator may write as an objective or as the condition of a segment: `item.margin > 0.3 and item.stock > 5`.
 
 simpleeval walks an expression once, when it is read: nothing but arithmetic on the fields below can be said. What it
-has walked is compiled, which is four times as fast as to walk it for each slate. Everything is evaluated for all
+has walked is compiled, which is three times as fast as to walk it for each slate. Everything is evaluated for all
 candidates at once, so operators and functions are numpy's.
 """
 

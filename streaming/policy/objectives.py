@@ -42,7 +42,6 @@ class Calibration:
     intercept: float = 0.0
     slope: float = 1.0
     click_rate: float = PRIOR_CLICK_RATE
-    buy_rate: float = PRIOR_BUY_RATE  # purchases per click
 
     def clicked(self, odds: Floats) -> Floats:
         """Return P(clicked | looked at) (K,) of the log odds (K,) of what was predicted."""

@@ -124,6 +124,7 @@ class Recommender:
                 consent=message.consent,
                 policy_version=slate.policy_version,
                 policy_scope=slate.policy_scope,
+                estimates_version=slate.estimates_version,
                 propensity=slate.propensity,
                 exploration_rate=slate.exploration_rate,
                 uncertainty=slate.uncertainty,

@@ -238,7 +238,7 @@ def test_status_says_what_answers(
     assert json.loads(out.splitlines()[-1])["parts"]["job features"]["answers"] is False
 
 
-def test_shoppers_react_to_their_slates(stack: Stack) -> None:
+def test_shoppers_react_to_their_slates(stack: Stack, metrics: dict[str, str]) -> None:
     options = ["--bootstrap-servers", stack.bootstrap_servers, "--model", str(ARTIFACT), "--seed", "5"]
     figures = said("traffic", *options, "--seconds", "5", "--rate", "200")
     assert figures["events"] == figures["slates"] == 1_000
@@ -268,6 +268,10 @@ def test_shoppers_react_to_their_slates(stack: Stack) -> None:
         return len(newest["items"]) > 100 and newest["buy_rate"] != PRIOR_BUY_RATE
 
     eventually(item_is_weighed_by_its_outcomes, "no estimates")
+    eventually(
+        lambda: (scrape(metrics["recommend"]).largest(f"{OURS}estimates_version") or 0) > 0,
+        "no slate is weighed by them",
+    )
 
 
 def test_slate_is_explained_from_what_was_logged(stack: Stack) -> None:

@@ -18,11 +18,15 @@ from streaming.io.feed import to_message
 from streaming.operators import recommend, reject_control
 from streaming.operators.recommend import Recommend
 from streaming.operators.reject_control import RejectControl
+from streaming.policy.estimates import LEVELS
 from streaming.schemas import (
     DeadLetter,
+    Estimates,
     Fallback,
     FeatureRecord,
     Item,
+    ItemEstimate,
+    LevelEstimate,
     Outgoing,
     Policy,
     ProfileRequest,
@@ -154,6 +158,38 @@ def test_newest_policy_record_counts_and_an_older_one_that_comes_again_does_not(
     assert [each.policy_version for each in (default, turned, still, back)] == [1, 2, 2, 1]  # type: ignore[attr-defined]
 
 
+def test_estimates_weigh_in_if_they_are_of_this_model(harness: KeyedHarness) -> None:
+    before = send(harness, view(0))[Topic.RECOMMENDATIONS]
+    assert isinstance(before, Recommendation)
+    first, last = before.slate[0], before.slate[-1]
+    level = LevelEstimate(1.0, 1.0)
+    learnt = Estimates(
+        version=7,
+        time_ms=1,
+        model_version="another",
+        intercept=0.0,
+        slope=1.0,
+        click_rate=0.1,
+        buy_rate=0.05,
+        looked=(1.0,),
+        prior_spread=0.4,
+        levels=(level,) * LEVELS,
+        items={first.item_id: ItemEstimate(0.01, 0.01, 1.0), last.item_id: ItemEstimate(50.0, 0.1, 1.0)},
+    )
+    harness.broadcast(Topic.ESTIMATES, "outcomes", encode(learnt))
+    unmoved = send(harness, view(1))[Topic.RECOMMENDATIONS]
+    own = msgspec.structs.replace(learnt, model_version=before.model_version)
+    harness.broadcast(Topic.ESTIMATES, "outcomes", encode(own))
+    moved = send(harness, view(2))[Topic.RECOMMENDATIONS]
+    assert isinstance(unmoved, Recommendation)
+    assert isinstance(moved, Recommendation)
+    assert [each.estimates_version for each in (before, unmoved, moved)] == [0, 0, 7]
+    assert unmoved.slate[0].item_id == first.item_id
+    assert moved.slate[0].item_id == last.item_id
+    assert first.item_id not in {each.item_id for each in moved.slate}
+    assert harness.gauges["estimates_version"] == 7
+
+
 def test_bad_control_record_changes_nothing(harness: KeyedHarness) -> None:
     assert harness.broadcast(Topic.POLICIES, "global", b'{"version": "two"}') == []
     slate = send(harness, view(0))[Topic.RECOMMENDATIONS]
@@ -266,7 +302,13 @@ def test_everything_is_counted(harness: KeyedHarness) -> None:
         "dead_letters_total{reason=undecodable}": 1,
     }
     assert harness.gauges["policy_version"] == 1
-    assert harness.gauges.keys() == {"policy_version", "model_time_us", "weigh_time_us", "answer_time_us"}
+    assert harness.gauges.keys() == {
+        "policy_version",
+        "estimates_version",
+        "model_time_us",
+        "weigh_time_us",
+        "answer_time_us",
+    }
     policy = Policy(version=7, author="test", weights={"revenue": 1.0})
     harness.broadcast(Topic.POLICIES, "global", encode(policy))
     assert harness.gauges["policy_version"] == 7

@@ -75,6 +75,7 @@ def recommendation(rec_id: str, items: Sequence[str], event_time_ms: int, predic
         fallback=Fallback.NONE,
         policy_version=3,
         policy_scope="global",
+        estimates_version=0,
         propensity=1.0,
         exploration_rate=0.0,
         uncertainty=0.0,

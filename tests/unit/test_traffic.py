@@ -5,32 +5,17 @@ from pathlib import Path
 import msgspec
 import pytest
 from support.data import JDATA, needs_data
+from support.records import recommendation
 from support.replay import ARTIFACT
 
 from infra.local.traffic import LogTraffic, ShopTraffic
 from onnx_models import artifact
 from onnx_models.artifact import ArtifactError
-from streaming.schemas import Fallback, Origin, ReasonCode, Recommendation, SlateItem, Topic
+from streaming.schemas import Recommendation
 
 
 def slate(shopper_id: str, rec_id: str, items: list[str]) -> Recommendation:
-    return Recommendation(
-        rec_id=rec_id,
-        surface="home",
-        shopper_id=shopper_id,
-        event_id="e",
-        origin=Origin(Topic.CLICKS, 0, 0),
-        event_time_ms=1,
-        emitted_time_ms=1,
-        slate=tuple(SlateItem(item, 1.0, {}, ReasonCode.RELEVANT, 1.0, 0.1) for item in items),
-        fallback=Fallback.NONE,
-        policy_version=3,
-        policy_scope="global",
-        propensity=1.0,
-        exploration_rate=0.0,
-        uncertainty=0.0,
-        model_version="m",
-    )
+    return msgspec.structs.replace(recommendation(rec_id, items, 1), shopper_id=shopper_id)
 
 
 def test_a_tenth_sees_popular_items_and_clicks_of_slates_alone_name_them() -> None:
