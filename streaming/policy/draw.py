@@ -123,6 +123,34 @@ def propensities(
     return made.propensities
 
 
+def conditional(
+    picks: Sequence[int],
+    scores: Floats,
+    content: Floats,
+    diversity: float,
+    exploration: Exploration,
+    bonus: Floats | None,
+) -> Floats:
+    """Return (S, K) how likely `draw` makes each candidate the pick of a slot, given that `picks` (S,) precede it."""
+    found = np.zeros((len(picks), len(scores)))
+
+    def follow(before: list[int], greedy: int, top: float, wished: Floats | None) -> int:
+        slot = len(before)
+        if wished is None:
+            found[slot, greedy] = 1.0
+        else:
+            weights = _softmax_weights(wished, top, exploration.temperature)
+            even = np.ones(len(wished))
+            even[before] = 0.0
+            epsilon = exploration.epsilon
+            found[slot] = exploration.rate * ((1 - epsilon) * weights / weights.sum() + epsilon * even / even.sum())
+            found[slot, greedy] += 1 - exploration.rate
+        return picks[slot]
+
+    _slots(scores, content, len(picks), diversity, exploration, bonus, follow)
+    return found
+
+
 def _slots(
     scores: Floats,
     content: Floats,
