@@ -7,6 +7,7 @@ second (of the shop's time) what is learnt goes to where the next slates are mad
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -15,17 +16,22 @@ from features.interaction import Kind, ShopItem
 from features.simulator.shop import Shop
 from infra.bench.features import START_MS
 from streaming.io.feed import to_item, to_message
+from streaming.log.sink import LOGS
+from streaming.log.tables import Record
 from streaming.policy.attribution import Attribution, Fate
 from streaming.policy.loop import Loop
 from streaming.schemas import (
     Change,
+    FeatureRecord,
     Impression,
+    Message,
     Origin,
     Outcome,
     Policy,
     Recommendation,
     Topic,
     encode,
+    now_ms,
 )
 from streaming.scoring.catalogue import Catalogue
 from streaming.scoring.live_shop import LiveShop
@@ -35,6 +41,7 @@ from streaming.scoring.recommender import Recommender
 LEARN_EVERY_MS = 1_000
 EVENTS_PER_SECOND = 100.0
 _RECOMMENDATION = msgspec.json.Decoder(Recommendation)
+_FEATURES = msgspec.json.Decoder(FeatureRecord)
 
 
 @dataclass
@@ -67,8 +74,10 @@ class _Memory:
 class ClosedLoop:
     """A shop, and everything that makes slates for it."""
 
-    def __init__(self, shop: Shop, model: SessionModel, learns: bool = True) -> None:
+    def __init__(self, shop: Shop, model: SessionModel, learns: bool = True, keeps_log: bool = False) -> None:
         self.shop = shop
+        self._log: dict[Topic, list[Record]] = defaultdict(list)  # what would lie on the topics that land
+        self._keeps_log = keeps_log
         self.seconds: list[Second] = [Second()]
         self.live = LiveShop(Catalogue(model.items), model.manifest.model_version)
         self._recommender = Recommender(model, self.live, "home")
@@ -90,6 +99,7 @@ class ClosedLoop:
         letter = self.live.apply(policy.scope, encode(policy), self._origin(Topic.POLICIES))
         if letter is not None:
             raise ValueError(letter.error)
+        self._keep(Topic.POLICIES, policy.scope, policy)
 
     def measured(self, constraint: str) -> float:
         """Return what the controller of the global policy measures; 0 before anything was shown."""
@@ -103,6 +113,20 @@ class ClosedLoop:
         for _ in range(round(seconds * EVENTS_PER_SECOND)):
             self._step()
         return self.seconds[first:-1]
+
+    def land(self, folder: Path) -> None:
+        """Write the log to `folder` as `rheostat log sink` does."""
+        for log in LOGS:
+            frame = log.to_frame(self._log[log.topic])
+            dates = frame["event_timestamp"].dt.date()
+            for date in dates.unique().sort():
+                path = folder / log.folder / f"date={date}" / f"0-0-{len(frame)}.parquet"
+                path.parent.mkdir(parents=True)
+                frame.filter(dates == date).write_parquet(path)
+
+    def _keep(self, topic: Topic, key: str, message: Message) -> None:
+        if self._keeps_log:
+            self._log[topic].append(Record(key, message, now_ms()))
 
     def _step(self) -> None:
         now_ms = START_MS + round(self._number * 1000 / EVENTS_PER_SECOND)
@@ -125,6 +149,9 @@ class ClosedLoop:
         answer = self._recommender.answer(did.shopper_id, encode(message), self._origin(topic), held)
         if answer.state is not None:
             self._held[did.shopper_id] = answer.state
+        if self._keeps_log:
+            _, shopper_id, raw = answer.records[1]
+            self._keep(Topic.FEATURE_LOG, shopper_id, _FEATURES.decode(raw))
         raw = answer.records[0][2]
         slate = _RECOMMENDATION.decode(raw)
         self._take(attribution.slate(slate.rec_id, raw))
@@ -137,6 +164,7 @@ class ClosedLoop:
     def _take(self, found: Iterable[tuple[Fate, Outcome | None]]) -> None:
         for _, outcome in found:
             if outcome is not None:
+                self._keep(Topic.OUTCOMES, outcome.shopper_id, outcome)
                 self._outcomes.append(outcome)
                 self._count(outcome)
 
@@ -168,7 +196,9 @@ class ClosedLoop:
 
     def _put_items(self, items: Iterable[ShopItem]) -> None:
         for each in items:
-            self.live.catalogue.put(each.item_id, to_item(each), self._offsets[Topic.ITEMS])
+            item = to_item(each)
+            self.live.catalogue.put(each.item_id, item, self._offsets[Topic.ITEMS])
+            self._keep(Topic.ITEMS, each.item_id, item)
             self._offsets[Topic.ITEMS] += 1
 
     def _origin(self, topic: Topic) -> Origin:

@@ -56,14 +56,14 @@ def measure(model_folder: Path, candidates: int, slates: int, console: Console) 
     catalogue = Catalogue(model.items)
     for offset, item in enumerate(shop.items()):
         catalogue.put(item.item_id, to_item(item), offset)
-    catalogue.lift_spread[:] = 0.3
-    catalogue.calibration = Calibration(-0.2, 0.9)
+    catalogue.learnt.spread[:] = 0.3
+    catalogue.learnt = catalogue.learnt._replace(calibration=Calibration(-0.2, 0.9))
     state = shopper.new()
     for number, did in zip(range(INTERACTIONS), shop.interactions(SEED, START_MS, 1.0), strict=False):
         of_one = replace(did, shopper_id="bench", session_id=f"{number // 10}")
         state = shopper.update(state, interaction(to_message(of_one), catalogue))
     present = shopper.present(state)
-    asker = Asker(present, row("bench", present, catalogue), INTERACTIONS, "home")
+    asker = Asker(row("bench", present, catalogue), INTERACTIONS, "home")
     rng = np.random.default_rng(SEED)
     found = []
     for _ in range(64):  # in turns, so that no cache is warmer than in the job
@@ -75,7 +75,8 @@ def measure(model_folder: Path, candidates: int, slates: int, console: Console) 
     for n in range(slates):
         for name, table in tables.items():
             began = time.perf_counter_ns()
-            fill(asker, f"bench-{n}", found[n % len(found)], model, catalogue, table)
+            of_slate = found[n % len(found)]
+            fill(asker, f"bench-{n}", of_slate, catalogue.learnt.of(of_slate.numbers), catalogue, table)
             times_us[name].append((time.perf_counter_ns() - began) / 1000)
     shown = Table("policy", "p50 µs", "p99 µs", title=f"A slate of 20 from {candidates} candidates")
     figures = {}

@@ -137,7 +137,7 @@ def log_sink(
     batch_s: Annotated[float, typer.Option(min=0.1, help="After which a file is written.")] = 60.0,
     as_json: AsJson = False,
 ) -> None:
-    """Land the topics feature-log and items as Parquet, partitioned by date, where Feast looks for them.
+    """Land feature rows, items, outcomes and policies as Parquet, by date: for Feast, `train-set` and `evaluate`.
 
     Example: rheostat log sink --once
     """
@@ -150,13 +150,13 @@ def log_sink(
     with stopping() as stop, errors(KafkaException, TopicError, OSError), console.status("landing …") as status:
 
         def progress(landed: dict[str, Landed]) -> None:
-            status.update("  ".join(f"{topic} {each.rows:,} rows" for topic, each in landed.items()))
+            status.update("  ".join(f"{name} {each.rows:,} rows" for name, each in landed.items()))
 
         landed = land(bootstrap_servers, out, once, batch_rows, batch_s, progress, stop.is_set)
-    for topic, each in landed.items():
+    for name, each in landed.items():
         bad = f", {each.undecodable:,} were undecodable (see dead-letters)" if each.undecodable else ""
-        say(f"{topic}: {each.rows:,} rows landed in {each.files:,} files below {out}{bad}", console)
-    print_json({topic: dataclasses.asdict(each) for topic, each in landed.items()}, as_json)
+        say(f"{name}: {each.rows:,} rows landed in {each.files:,} files below {out}{bad}", console)
+    print_json({name: dataclasses.asdict(each) for name, each in landed.items()}, as_json)
 
 
 def train_set(

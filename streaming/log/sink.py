@@ -1,4 +1,4 @@
-"""The logs as Parquet, partitioned by date: what training sets are made from and what Feast joins.
+"""The logs as Parquet, partitioned by date: for training sets, Feast's joins, and the evaluation of policies.
 
 `<folder>/date=<of the row's event time, UTC>/<partition>-<first offset>-<last offset>.parquet`. How far a log has
 landed is in `<folder>/_landed.json`, which is replaced after a batch's files are complete. A file that begins at or
@@ -7,31 +7,37 @@ after that is of a batch that was cut off, and is removed at the next start: eac
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import polars as pl
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
 from streaming.io.topics import consumer, partitions
-from streaming.log.tables import feature_frame, item_frame
-from streaming.schemas import DeadLetter, FeatureRecord, Item, Origin, Topic, decode
+from streaming.log.tables import Record, decision_log, feature_log, item_log, outcome_log, policy_log
+from streaming.schemas import DeadLetter, Origin, Topic, decode
 
 LANDED = "_landed.json"
 POLL_RECORDS, POLL_S = 500, 0.2
 
 
 class Log(NamedTuple):
-    """A topic that lands, and the folder that Feast's file source expects it in."""
+    """A topic that lands, and the folder in which; of the first two Feast's file sources know the names."""
 
     topic: Topic
     folder: str
-    to_frame: Callable[[list[Any]], pl.DataFrame]
+    to_frame: Callable[[Sequence[Record]], pl.DataFrame]
 
 
-LOGS = (Log(Topic.FEATURE_LOG, "feature_log", feature_frame), Log(Topic.ITEMS, "item_log", item_frame))
+LOGS = (
+    Log(Topic.FEATURE_LOG, "feature_log", feature_log),
+    Log(Topic.ITEMS, "item_log", item_log),
+    Log(Topic.FEATURE_LOG, "decision_log", decision_log),
+    Log(Topic.OUTCOMES, "outcome_log", outcome_log),
+    Log(Topic.POLICIES, "policy_log", policy_log),
+)
 
 
 @dataclass
@@ -52,7 +58,7 @@ class LogSink:
         log: which one.
     """
 
-    def __init__(self, bootstrap_servers: str, folder: Path, log: Log = LOGS[0]) -> None:
+    def __init__(self, bootstrap_servers: str, folder: Path, log: Log) -> None:
         self._log, self._folder = log, folder / log.folder
         self._folder.mkdir(parents=True, exist_ok=True)
         self._next = _landed(self._folder)
@@ -61,7 +67,7 @@ class LogSink:
         self._partitions = partitions(bootstrap_servers, log.topic)
         self._consumer.assign([TopicPartition(log.topic, n, self._next.get(n, 0)) for n in self._partitions])
         self._ended: set[int] = set()
-        self._batch: dict[int, list[tuple[int, Any]]] = {}  # partition -> offsets and what lands of them
+        self._batch: dict[int, list[tuple[int, Record | None]]] = {}  # partition -> offsets and what lands of them
         self._began = time.monotonic()
         self.landed = Landed()
 
@@ -116,16 +122,14 @@ class LogSink:
     def close(self) -> None:
         self._consumer.close()
 
-    def _decode(self, record: Message) -> Any:
+    def _decode(self, record: Message) -> Record | None:
         key = (record.key() or b"").decode(errors="replace")
         origin = Origin(self._log.topic, record.partition() or 0, record.offset() or 0)
         message = decode(key, record.value(), origin)
-        if isinstance(message, FeatureRecord):
-            return message
-        if message is None or isinstance(message, Item):
-            return key, message, record.timestamp()[1]
-        self.landed.undecodable += isinstance(message, DeadLetter)
-        return None
+        if isinstance(message, DeadLetter):
+            self.landed.undecodable += 1
+            return None
+        return Record(key, message, record.timestamp()[1])
 
 
 def land(
@@ -137,7 +141,7 @@ def land(
     progress: Callable[[dict[str, Landed]], None] = lambda landed: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> dict[str, Landed]:
-    """Land both logs below `folder`: what there is, and what comes. Return what was done, by topic.
+    """Land the logs below `folder`: what there is, and what comes. Return what was done, by the folder's name.
 
     Args:
         bootstrap_servers: of the broker.
@@ -153,7 +157,7 @@ def land(
         KafkaException: the broker is not there.
     """
     sinks = [LogSink(bootstrap_servers, folder, log) for log in LOGS]
-    landed = {log.topic.value: sink.landed for log, sink in zip(LOGS, sinks, strict=True)}
+    landed = {log.folder: sink.landed for log, sink in zip(LOGS, sinks, strict=True)}
     try:
         while not stop() and not (until_end and all(sink.is_at_end for sink in sinks)):
             for sink in sinks:

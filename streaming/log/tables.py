@@ -1,14 +1,15 @@
-"""The two logs as tables: what a landed row has in it, under the names that Feast and training sets know."""
+"""The logs as tables: what a landed row has in it, under the names that Feast and training sets know."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
+import msgspec
 import polars as pl
 
 from features.row import Value
 from features.spec import FEATURES, Type, View
 from streaming.io.columns import feature_columns, item_columns
-from streaming.schemas import FeatureRecord, Item
+from streaming.schemas import FeatureRecord, Item, Message, Outcome, Policy
 
 _TYPES: dict[Type, Any] = {
     Type.INT: pl.Int64,
@@ -39,7 +40,59 @@ _FOR_LABELS: Schema = {
     "sequence": pl.Int64,
 }
 FEATURE_LOG: Schema = {"shopper_id": pl.String} | _FOR_FEAST | _FOR_LABELS | _features(View.SESSION, View.PROFILE)
-ITEM_LOG: Schema = {"item_id": pl.String} | _FOR_FEAST | _features(View.ITEM)
+ITEM_LOG: Schema = {"item_id": pl.String, "margin": pl.Float64} | _FOR_FEAST | _features(View.ITEM)
+# What other policies are asked about (`streaming.log.logged_slates`): from what each slate was drawn, and by whom.
+DECISION_LOG: Schema = {
+    "rec_id": pl.String,
+    "shopper_id": pl.String,
+    "event_timestamp": _TIME,
+    "created_timestamp": _TIME,
+    "sequence": pl.Int64,
+    "model_version": pl.String,
+    "row": pl.Binary,  # msgpack of features.row.FeatureRow
+    "considered": pl.Binary,  # msgpack of streaming.schemas.Considered
+}
+_OUTCOME_ITEM = pl.Struct(
+    {
+        "item_id": pl.String,
+        "place": pl.Int64,
+        "propensity": pl.Float64,
+        "predicted": pl.Float64,
+        "shown": pl.Boolean,
+        "clicked_after_ms": pl.Int64,
+        "bought": pl.Int64,
+        "value": pl.Float64,
+        "bought_after_ms": pl.Int64,
+    }
+)
+OUTCOME_LOG: Schema = {
+    "rec_id": pl.String,
+    "shopper_id": pl.String,
+    "event_timestamp": _TIME,
+    "created_timestamp": _TIME,
+    "revision": pl.Int64,
+    "surface": pl.String,
+    "policy_version": pl.Int64,
+    "policy_scope": pl.String,
+    "model_version": pl.String,
+    "fallback": pl.String,
+    "items": pl.List(_OUTCOME_ITEM),
+}
+POLICY_LOG: Schema = {
+    "scope": pl.String,
+    "event_timestamp": _TIME,
+    "created_timestamp": _TIME,
+    "version": pl.Int64,
+    "policy": pl.String,  # JSON; null: the scope's policy was taken back
+}
+
+
+class Record(NamedTuple):
+    """A decoded record, as it lies on its topic."""
+
+    key: str
+    message: Message | None  # None for a tombstone
+    written_ms: int
 
 
 def feature_frame(records: Sequence[FeatureRecord]) -> pl.DataFrame:
@@ -57,17 +110,65 @@ def feature_frame(records: Sequence[FeatureRecord]) -> pl.DataFrame:
     return _frame(rows, FEATURE_LOG)
 
 
-def item_frame(records: Sequence[tuple[str, Item | None, int]]) -> pl.DataFrame:
-    """Return records of the topic items, each with the time at which it was written, ms, as a table of ITEM_LOG."""
-    rows = []
-    for item_id, item, written_ms in records:
+def feature_log(records: Sequence[Record]) -> pl.DataFrame:
+    return feature_frame([each.message for each in records if isinstance(each.message, FeatureRecord)])
+
+
+def decision_log(records: Sequence[Record]) -> pl.DataFrame:
+    rows: list[dict[str, Any]] = [
+        {
+            "rec_id": each.rec_id,
+            "shopper_id": each.row.shopper_id,
+            "event_timestamp": each.row.event_time_ms * 1000,
+            "created_timestamp": each.created_time_us,
+            "sequence": each.sequence,
+            "model_version": each.model_version,
+            "row": msgspec.msgpack.encode(each.row),
+            "considered": msgspec.msgpack.encode(each.considered),
+        }
+        for _, each, _ in records
+        if isinstance(each, FeatureRecord)
+    ]
+    return _frame(rows, DECISION_LOG)
+
+
+def outcome_log(records: Sequence[Record]) -> pl.DataFrame:
+    rows: list[dict[str, Any]] = []
+    for _, each, written_ms in records:
+        if isinstance(each, Outcome):
+            times = {"event_timestamp": each.event_time_ms * 1000, "created_timestamp": written_ms * 1000}
+            rows.append(msgspec.to_builtins(each) | times)
+    return _frame(rows, OUTCOME_LOG)
+
+
+def policy_log(records: Sequence[Record]) -> pl.DataFrame:
+    rows: list[dict[str, Any]] = []
+    for scope, each, written_ms in records:
+        policy = each if isinstance(each, Policy) else None
+        time_ms = written_ms if policy is None or policy.time_ms is None else policy.time_ms
+        rows.append(
+            {
+                "scope": scope,
+                "event_timestamp": time_ms * 1000,
+                "created_timestamp": written_ms * 1000,
+                "version": None if policy is None else policy.version,
+                "policy": None if policy is None else msgspec.json.encode(policy).decode(),
+            }
+        )
+    return _frame(rows, POLICY_LOG)
+
+
+def item_log(records: Sequence[Record]) -> pl.DataFrame:
+    rows: list[dict[str, Any]] = []
+    for item_id, message, written_ms in records:
+        item = message if isinstance(message, Item) else None
         columns = item_columns(item, written_ms)
         event_time_ms = columns["event_time_ms"]
         assert isinstance(event_time_ms, int)
         times = {"event_timestamp": event_time_ms * 1000, "created_timestamp": written_ms * 1000}
-        rows.append({**columns, **times, "item_id": item_id})
+        rows.append({**columns, **times, "item_id": item_id, "margin": None if item is None else item.margin})
     return _frame(rows, ITEM_LOG)
 
 
-def _frame(rows: Sequence[dict[str, Value]], schema: Schema) -> pl.DataFrame:
+def _frame(rows: Sequence[dict[str, Any]], schema: Schema) -> pl.DataFrame:
     return pl.DataFrame([pl.Series(name, [row[name] for row in rows], dtype) for name, dtype in schema.items()])

@@ -93,8 +93,9 @@ class RecommendMetrics:
             self._repeats.inc()
         if answer.late:
             self._late.inc()
-        if answer.slate.model_ns:
-            self._model_us.update(answer.slate.model_ns // 1000)
+        model_ns = answer.slate.candidates.model_ns
+        if model_ns:
+            self._model_us.update(model_ns // 1000)
         self._weigh_us.update(answer.slate.weigh_ns // 1000)
         self._answer_us.update(answer_ns // 1000)
 

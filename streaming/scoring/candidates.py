@@ -28,7 +28,7 @@ class Candidates(NamedTuple):
 
     numbers: NDArray[np.int64]  # (K,) in the model's item order
     odds: NDArray[np.float64]  # (K,) log odds of P(clicked | looked at) as the model has it, before outcomes
-    bought: NDArray[np.float64] | None  # (K,) P(bought in the rest of the session), if the model says so
+    bought: NDArray[np.float64] | None  # (K,) how likely to be bought; 1 is an average item. None: the model is silent
     fallback: Fallback
     session_vector: bytes  # (D,) float32, little-endian; empty without the model
     model_ns: int  # in the model; 0 without it
@@ -71,7 +71,7 @@ def find(shopper: Present, taste: Sequence[float], model: SessionModel, catalogu
     if bought:
         allowed &= [number not in bought for number in answer.items.tolist()]
     numbers, odds = answer.items[allowed], model.odds(answer.logits[allowed])
-    buys = None if answer.purchase is None else answer.purchase[allowed].astype(np.float64)
+    buys = None if answer.purchase is None else answer.purchase[allowed] / model.buy_rate
     missing = SLATE_SIZE - len(numbers)
     if missing > 0:
         more = _popular(bought.union(numbers.tolist()), catalogue, missing)

@@ -12,8 +12,8 @@ import msgspec
 
 from features import profile, shopper
 from features.profile import Profile
-from features.row import row
-from features.shopper import ShopperState
+from features.row import FeatureRow, row
+from features.shopper import Present, ShopperState
 from features.spec import SPEC_VERSION
 from streaming.schemas import (
     Click,
@@ -35,6 +35,7 @@ from streaming.schemas import (
     now_ms,
 )
 from streaming.scoring.advance import Advanced, advance
+from streaming.scoring.considered import pack
 from streaming.scoring.live_shop import LiveShop
 from streaming.scoring.model import SessionModel
 from streaming.scoring.slate import Asker, Slate, make_slate
@@ -90,12 +91,12 @@ class Recommender:
         to_slates, to_log = _PROBE_TOPICS if origin.topic == Topic.PROBES else _TOPICS
         key = message.shopper_id
         if not message.consent:
-            slate = self._slate(message, Asker(_NOBODY, row("", _NOBODY, self._shop.catalogue), 0, self._surface))
+            slate = self._slate(message, _NOBODY, row("", _NOBODY, self._shop.catalogue), 0)
             return Answer([(to_slates, key, self._recommendation(message, origin, slate, late=False))], slate=slate)
         state = shopper.new() if held is None else _STATE_DECODER.decode(held)
         advanced = advance(state, message, self._shop.catalogue)
         slates_before = max(advanced.state.sequence - 1, 0)
-        slate = self._slate(message, Asker(advanced.present, advanced.row, slates_before, self._surface))
+        slate = self._slate(message, advanced.present, advanced.row, slates_before)
         records = [(to_slates, key, self._recommendation(message, origin, slate, advanced.late))]
         if advanced.is_repeat:
             return Answer(records, slate=slate, is_repeat=True)
@@ -104,9 +105,10 @@ class Recommender:
             records.append((Topic.PROFILE_REQUESTS.value, key, encode(ProfileRequest(shopper_id=key))))
         return Answer(records, _ENCODER.encode(advanced.state), advanced.late, slate=slate)
 
-    def _slate(self, message: Click | Purchase, asker: Asker) -> Slate:
+    def _slate(self, message: Click | Purchase, present: Present, features: FeatureRow, slates_before: int) -> Slate:
         drawn_by = rec_id(message.event_id, self._surface)
-        return make_slate(asker, drawn_by, self._model, self._shop.catalogue, self._shop.table)
+        asker = Asker(features, slates_before, self._surface)
+        return make_slate(present, asker, drawn_by, self._model, self._shop.catalogue, self._shop.table)
 
     def _recommendation(self, message: Click | Purchase, origin: Origin, slate: Slate, late: bool) -> bytes:
         return encode(
@@ -149,7 +151,8 @@ class Recommender:
                 spec_version=SPEC_VERSION,
                 row=advanced.row,
                 profile_state=_ENCODER.encode(advanced.present.profile),
-                session_vector=slate.session_vector,
+                session_vector=slate.candidates.session_vector,
+                considered=pack(slate.candidates, slate.learnt, self._shop.catalogue),
                 model_version=self._model.manifest.model_version,
             )
         )

@@ -130,7 +130,7 @@ def test_training_set_holds_the_very_rows_that_were_scored(
     stack: Stack, logged: dict[str, FeatureRecord], tmp_path: Path
 ) -> None:
     landed = land(stack.bootstrap_servers, tmp_path, until_end=True, batch_rows=1_000, batch_s=60.0)
-    assert landed[Topic.FEATURE_LOG].rows == len(logged)
+    assert landed["feature_log"].rows == len(logged)
     out = tmp_path / "set.parquet"
     summary = training_set.build(tmp_path / "feature_log", START_MS, START_MS + 90_000, horizon_ms=5_000, out=out)
     examples = pl.read_parquet(out)

@@ -54,7 +54,7 @@ def records(bootstrap_servers: str) -> list[FeatureRecord]:
 
 def land_all(bootstrap_servers: str, folder: Path, batch_rows: int = 50) -> int:
     landed = land(bootstrap_servers, folder, until_end=True, batch_rows=batch_rows, batch_s=60.0)
-    return landed[Topic.FEATURE_LOG].rows
+    return landed["feature_log"].rows
 
 
 def landed(folder: Path) -> pl.DataFrame:
@@ -66,7 +66,7 @@ def landed(folder: Path) -> pl.DataFrame:
 def test_every_row_lands_once_with_every_column(
     bootstrap_servers: str, records: list[FeatureRecord], tmp_path: Path
 ) -> None:
-    result = land(bootstrap_servers, tmp_path, until_end=True, batch_rows=50, batch_s=60.0)[Topic.FEATURE_LOG]
+    result = land(bootstrap_servers, tmp_path, until_end=True, batch_rows=50, batch_s=60.0)["feature_log"]
     assert (result.rows, result.undecodable) == (len(records), 1)
     frame = landed(tmp_path)
     assert {**frame.schema, "date": pl.Date} == {**FEATURE_LOG, "date": pl.Date}
@@ -137,7 +137,7 @@ def test_feast_joins_the_row_that_was_known_at_a_time_and_materializes_the_newes
 def test_items_land_with_the_time_of_their_change(
     bootstrap_servers: str, records: list[FeatureRecord], tmp_path: Path
 ) -> None:
-    landed = land(bootstrap_servers, tmp_path, until_end=True, batch_rows=1_000, batch_s=60.0)[Topic.ITEMS]
+    landed = land(bootstrap_servers, tmp_path, until_end=True, batch_rows=1_000, batch_s=60.0)["item_log"]
     frame = pl.read_parquet(tmp_path / "item_log" / "**" / "*.parquet", hive_partitioning=False)
     assert frame.schema == ITEM_LOG
     assert landed.rows == len(frame) == len(shop.items()) + 1

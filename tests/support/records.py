@@ -13,6 +13,7 @@ from features.spec import SPEC_VERSION
 from streaming.schemas import (
     Click,
     ClickKind,
+    Considered,
     Fallback,
     FeatureRecord,
     Impression,
@@ -49,6 +50,7 @@ def feature_record(
         row=row(last.shopper_id, present, Shop()),
         profile_state=msgspec.msgpack.encode(present.profile),
         session_vector=np.arange(4, dtype="<f4").tobytes(),
+        considered=Considered(b"", (), Fallback.EMPTY_SESSION, 0, 0.0, 1.0, 0.1),
         model_version="model-1",
     )
 

@@ -34,8 +34,8 @@ def test_what_is_learnt_reaches_the_next_slates() -> None:
     made = loop()
     made.run(8)
     catalogue = made.live.catalogue
-    assert catalogue.calibration.click_rate != 0.1
-    assert (catalogue.lift[catalogue.available] != 1.0).sum() > 200
+    assert catalogue.learnt.calibration.click_rate != 0.1
+    assert (catalogue.learnt.lift[catalogue.available] != 1.0).sum() > 200
 
 
 def test_exposure_is_raised_and_let_go_when_the_constraint_is_taken_away() -> None:

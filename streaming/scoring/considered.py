@@ -1,0 +1,69 @@
+"""The candidates of a slate as they are logged, and as they were. 24 bytes a candidate."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streaming.policy.objectives import Calibration
+from streaming.schemas import Considered
+from streaming.scoring.candidates import Candidates
+from streaming.scoring.catalogue import Catalogue, Learnt
+
+CANDIDATE = np.dtype(
+    [
+        ("number", "<i4"),  # in the model's item order; of an item that it does not know the job's own
+        ("odds", "<f4"),
+        ("bought", "<f4"),  # NaN where the model is silent
+        ("lift", "<f4"),
+        ("spread", "<f4"),
+        ("buy_lift", "<f4"),
+    ]
+)
+
+
+class UnknownItem(Exception):
+    """A candidate is an item of which nothing is known here; the argument is its id."""
+
+
+def pack(found: Candidates, learnt: Learnt, catalogue: Catalogue) -> Considered:
+    """Return candidates, and what was learnt of them, as they are logged."""
+    table = np.empty(len(found.numbers), CANDIDATE)
+    table["number"], table["odds"] = found.numbers, found.odds
+    table["bought"] = np.nan if found.bought is None else found.bought
+    table["lift"], table["spread"], table["buy_lift"] = learnt.lift, learnt.spread, learnt.buy_lift
+    new = found.numbers[found.numbers >= catalogue.first_new].tolist()
+    return Considered(
+        candidates=table.tobytes(),
+        new_items=tuple([catalogue.ids[number] for number in new]),
+        fallback=found.fallback,
+        estimates_version=learnt.version,
+        intercept=learnt.calibration.intercept,
+        slope=learnt.calibration.slope,
+        click_rate=learnt.calibration.click_rate,
+    )
+
+
+def unpack(considered: Considered, catalogue: Catalogue) -> tuple[Candidates, Learnt]:
+    """Return what was logged, numbered as `catalogue` does.
+
+    Raises:
+        UnknownItem: the catalogue has never met one of the items.
+    """
+    table = np.frombuffer(considered.candidates, CANDIDATE)
+    numbers = table["number"].astype(np.int64)
+    for place, item_id in enumerate(considered.new_items, start=len(numbers) - len(considered.new_items)):
+        if item_id not in catalogue.number:
+            raise UnknownItem(item_id)
+        numbers[place] = catalogue.number[item_id]
+    bought = None if np.isnan(table["bought"]).any() else _floats(table["bought"])
+    learnt = Learnt(
+        version=considered.estimates_version,
+        calibration=Calibration(considered.intercept, considered.slope, considered.click_rate),
+        lift=_floats(table["lift"]),
+        spread=_floats(table["spread"]),
+        buy_lift=_floats(table["buy_lift"]),
+    )
+    return Candidates(numbers, _floats(table["odds"]), bought, considered.fallback, b"", 0), learnt
+
+
+def _floats(column: NDArray[np.float32]) -> NDArray[np.float64]:
+    return column.astype(np.float64)
