@@ -46,6 +46,10 @@ Bootstrap = Annotated[
 Model = Annotated[
     Path, typer.Option(exists=True, file_okay=False, envvar=MODEL_VARIABLE, help="Folder of a model artifact.")
 ]
+_FORMATS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]
+From = Annotated[datetime | None, typer.Option("--from", formats=_FORMATS, help="UTC; event time, this included.")]
+To = Annotated[datetime | None, typer.Option("--to", formats=_FORMATS, help="UTC; event time, this left out.")]
+FOR_EVER_MS = 1 << 62
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object as the last line of stdout.")]
 
 
@@ -101,6 +105,10 @@ def say(words: str, console: Console) -> None:
 def print_json(figures: Any, as_json: bool) -> None:
     if as_json:
         sys.stdout.write(msgspec.json.encode(figures).decode() + "\n")
+
+
+def to_ms(moment: datetime | None, default: int) -> int:
+    return default if moment is None else round(moment.replace(tzinfo=UTC).timestamp() * 1000)
 
 
 def when(time_ms: int) -> str:

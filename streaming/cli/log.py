@@ -2,7 +2,6 @@
 
 import dataclasses
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,13 +10,25 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from streaming.cli.console import DATA, MODEL, AsJson, Bootstrap, Model, errors, fail, group, print_json, say, stopping
+from streaming.cli.console import (
+    DATA,
+    FOR_EVER_MS,
+    MODEL,
+    AsJson,
+    Bootstrap,
+    From,
+    Model,
+    To,
+    errors,
+    fail,
+    group,
+    print_json,
+    say,
+    stopping,
+    to_ms,
+)
 
 log = group("The log of the feature rows that were scored.")
-FORMATS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]
-From = Annotated[datetime | None, typer.Option("--from", formats=FORMATS, help="UTC; event time, this included.")]
-To = Annotated[datetime | None, typer.Option("--to", formats=FORMATS, help="UTC; event time, this left out.")]
-FOR_EVER_MS = 1 << 62
 DATASETS = ("jdata", "taobao", "diginetica", "retailrocket", "yoochoose", "rees46", "otto", "completejourney")
 
 
@@ -178,7 +189,7 @@ def train_set(
     console = Console(stderr=as_json)
     with errors(training_set.TrainingSetError, OSError):
         horizon_ms = round(horizon_s * 1000)
-        made = training_set.build(log_folder, _ms(from_, 0), _ms(to, FOR_EVER_MS), horizon_ms, out)
+        made = training_set.build(log_folder, to_ms(from_, 0), to_ms(to, FOR_EVER_MS), horizon_ms, out)
     _summary(
         f"{made.rows:,} examples in {out}: {made.next_views:,} with a next view, {made.carts:,} carts, "
         f"{made.purchases:,} purchases, revenue {made.revenue:,.2f}; left out: {made.censored:,} whose horizon ends "
@@ -212,7 +223,7 @@ def parity(
         def progress(what: str, count: int) -> None:
             status.update(f"{what}: {count:,}")
 
-        report = check(bootstrap_servers, model, _ms(from_, 0), _ms(to, FOR_EVER_MS), progress)
+        report = check(bootstrap_servers, model, to_ms(from_, 0), to_ms(to, FOR_EVER_MS), progress)
     for what, found in (("first difference", report.first_difference), ("first missing", report.first_missing)):
         if found:
             say(f"{what}: {found}", console)
@@ -233,7 +244,3 @@ def parity(
 def _summary(words: str, figures: Any, console: Console, as_json: bool) -> None:
     say(words, console)
     print_json(dataclasses.asdict(figures), as_json)
-
-
-def _ms(moment: datetime | None, default: int) -> int:
-    return default if moment is None else round(moment.replace(tzinfo=UTC).timestamp() * 1000)

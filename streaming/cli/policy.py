@@ -1,17 +1,17 @@
 """Commands that turn the policies, and show what is and was in force."""
 
-import getpass
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 import numpy as np
 import typer
-import yaml
 from rich.console import Console
 from rich.table import Table
 
-from streaming.cli.console import AsJson, Bootstrap, errors, fail, group, print_json, when
+from streaming.cli import evaluate, policy_file
+from streaming.cli.console import DATA, MODEL, AsJson, Bootstrap, Model, errors, fail, group, print_json, when
+from streaming.schemas import Measure
 
 policy = group("What slates aim at, now and before.")
 
@@ -63,17 +63,23 @@ def policy_set(
     temperature: Annotated[float | None, typer.Option(help="Of what explores.")] = None,
     epsilon: Annotated[float | None, typer.Option(help="Share of what explores that is drawn evenly.")] = None,
     author: Author = None,
+    gate: Annotated[bool, typer.Option("--gate", help="Refuse it if the log says that it may be worse.")] = False,
+    log: evaluate.Log = DATA,
+    model: Model = MODEL,
+    reward: evaluate.Reward = Measure.CLICKS,
+    margin: evaluate.Margin = 0.0,
     as_json: AsJson = False,
 ) -> None:
     """Turn what the next slates aim at, while the stream runs: a whole policy, or some numbers of the one in force.
 
     Example: rheostat policy set --weight relevance=0.3 --weight revenue=1 --diversity 0.2 --budget 0.1
     """
+    from streaming.policy.table import PolicyTable
     from streaming.schemas import Policy
 
     _, in_force = history(bootstrap_servers)
     if file is not None:
-        asked = _read(file)
+        asked = policy_file.read(file)
     else:
         held = in_force.get(scope, {})
         asked = {"scope": scope} | {name: held[name] for name in held.keys() - {"version", "author", "time_ms"}}
@@ -88,10 +94,11 @@ def policy_set(
         asked |= {name: value for name, value in (("diversity", diversity), ("when", when_)) if value is not None}
         if msgspec.json.encode(asked) == before or (not held and not weight):
             fail("nothing is turned; give a file or, among others, --weight NAME=NUMBER. All: `policy set --help`")
-    try:
-        made = msgspec.convert(_stamped(asked, in_force, author), Policy)
-    except msgspec.ValidationError as error:
-        fail(f"{file or 'the policy'}: {error}")
+    made = policy_file.stamped(asked, _highest(in_force), author, str(file or "the policy"))
+    if gate:
+        table = PolicyTable({scope: msgspec.convert(each, Policy) for scope, each in in_force.items()})
+        if why := evaluate.refusal(made, table, log, model, reward, margin, Console(stderr=as_json)):
+            fail(f"the policy is refused at the gate, and what is in force stays: {why}")
     _write(made, in_force, bootstrap_servers, as_json)
 
 
@@ -107,13 +114,13 @@ def policy_roll_back(
     Example: rheostat policy roll-back 3
     """
     from streaming.policy.table import is_controller
-    from streaming.schemas import Policy
 
     written, in_force = history(bootstrap_servers)
     turns = {each["version"]: each for each in written if not is_controller(each["scope"])}
     if version not in turns:
         fail(f"the topic has no version {version}; it has {', '.join(map(str, turns)) or 'none'}")
-    _write(msgspec.convert(_stamped(turns[version], in_force, author), Policy), in_force, bootstrap_servers, as_json)
+    made = policy_file.stamped(turns[version], _highest(in_force), author, f"version {version}")
+    _write(made, in_force, bootstrap_servers, as_json)
 
 
 @policy.command("remove")
@@ -138,26 +145,6 @@ def policy_remove(
     removed = in_force.pop(scope)
     Console(stderr=as_json).print(f"{scope}: version {removed['version']} is no longer in force", markup=False)
     print_json(removed, as_json)
-
-
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        asked = yaml.safe_load(file.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        fail(f"{file} is not YAML: {error}")
-    if not isinstance(asked, dict):
-        fail(f"{file}: expected the fields of a policy (scope, weights, …), found {asked!r}")
-    return asked
-
-
-def _stamped(asked: dict[str, Any], in_force: dict[str, dict[str, Any]], author: str | None) -> dict[str, Any]:
-    from streaming.schemas import now_ms
-
-    return asked | {
-        "version": _highest(in_force) + 1,
-        "author": author or getpass.getuser(),
-        "time_ms": now_ms(),
-    }
 
 
 def _highest(in_force: dict[str, dict[str, Any]]) -> int:

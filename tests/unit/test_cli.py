@@ -32,6 +32,7 @@ COMMANDS = (
         "replay",
         "watch",
         "explain",
+        "evaluate",
         "parity",
         "train-set",
         "log sink",

@@ -1,0 +1,137 @@
+"""What a policy would have brought, before it is put in force."""
+
+import math
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from streaming.cli import policy_file
+from streaming.cli.console import (
+    DATA,
+    FOR_EVER_MS,
+    MODEL,
+    AsJson,
+    From,
+    Model,
+    To,
+    errors,
+    fail,
+    print_json,
+    say,
+    to_ms,
+)
+from streaming.schemas import Measure
+
+LEAST_EFFECTIVE = 100.0
+Log = Annotated[Path, typer.Option("--log", help="Folder that `rheostat log sink` filled.")]
+Confidence = Annotated[float, typer.Option(min=0.5, max=0.999, help="Of the intervals.")]
+Reward = Annotated[Measure, typer.Option(help="What of a slate must not become worse: clicks, purchases or revenue.")]
+Margin = Annotated[float, typer.Option(min=0, max=1, help="By which it may, as a share of what is in force.")]
+_NAMES = {"ips": "IPS", "snips": "SNIPS", "dr": "doubly robust", "cascade": "cascade"}
+
+
+def evaluate(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="YAML of the policy that is asked about.")],
+    log: Log = DATA,
+    model: Model = MODEL,
+    from_: From = None,
+    to: To = None,
+    confidence: Confidence = 0.95,
+    reward: Reward = Measure.CLICKS,
+    margin: Margin = 0.0,
+    as_json: AsJson = False,
+) -> None:
+    """Estimate from the log what a policy would have brought, beside those in force at the log's end (off-policy).
+
+    Example: rheostat evaluate policy.yaml --log .local/feast/data
+    """
+    from streaming.log import evaluation
+    from streaming.log.logged_slates import LoggedSlatesError, policies_in_force
+
+    console = Console(stderr=as_json)
+    with errors(LoggedSlatesError, OSError):
+        in_force = policies_in_force(log)
+    made = policy_file.stamped(policy_file.read(file), in_force.version, None, str(file))
+    range_ms = to_ms(from_, 0), to_ms(to, FOR_EVER_MS)
+    found = _evaluated(made, in_force, log, model, range_ms, confidence, console)
+    why = evaluation.refusal(found, reward, margin, LEAST_EFFECTIVE)
+    say(f"the gate would {f'refuse it: {why}' if why else 'let it pass'}", console)
+    print_json(msgspec.to_builtins(found) | {"refusal": why}, as_json)
+
+
+def refusal(
+    made: Any, in_force: Any, log: Path, model: Path, reward: Measure, margin: float, console: Console
+) -> str | None:
+    """Return why the policy `made` should not be put in force as the log has it, and print what it says."""
+    from streaming.log import evaluation
+
+    found = _evaluated(made, in_force, log, model, (0, FOR_EVER_MS), 0.95, console)
+    return evaluation.refusal(found, reward, margin, LEAST_EFFECTIVE)
+
+
+def _evaluated(
+    made: Any,
+    in_force: Any,
+    log: Path,
+    model: Path,
+    range_ms: tuple[int, int],
+    confidence: float,
+    console: Console,
+) -> Any:
+    from onnx_models.artifact import ArtifactError, read_items, read_manifest
+    from streaming.log import evaluation
+    from streaming.log.logged_slates import LoggedSlates, LoggedSlatesError
+    from streaming.policy import check
+
+    if why := check.refusal(made, in_force.version, check.ANYONE):
+        fail(f"the policy is refused: {why}")
+    with errors(ArtifactError, LoggedSlatesError, OSError):
+        manifest = read_manifest(model)
+        slates = LoggedSlates(log, read_items(model, manifest), manifest.model_version, *range_ms)
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        with Progress(*columns, console=console, transient=True) as progress:
+            task = progress.add_task("slates", total=len(slates))
+            found = evaluation.evaluate(
+                slates, in_force, in_force.put(made), confidence, lambda done: progress.update(task, completed=done)
+            )
+    _print(found, slates, confidence, console)
+    return found
+
+
+def _print(found: Any, slates: Any, confidence: float, console: Console) -> None:
+    title = f"Of a slate, with {confidence:.0%} intervals; {found.slates:,} slates of {found.shoppers:,} shoppers"
+    table = Table("", "estimator", *[reward.value for reward in found.value], title=title)
+    values = found.value.values()
+    table.add_row("logged", "", *[_words(each.logged) for each in values])
+    for name, of in (("in force", "in_force"), ("asked", "asked"), ("gain", "gain")):
+        for estimator, shown in _NAMES.items():
+            table.add_row(name, shown, *[_words(getattr(each, of)[estimator], of == "gain") for each in values])
+            name = ""
+        table.add_section()
+    console.print(table)
+    for who, effective in (("in force", found.in_force), ("asked", found.asked)):
+        few = min(effective.slates, effective.places) < LEAST_EFFECTIVE
+        note = "; what has fewer than 100 behind it says little, whatever its interval" if few else ""
+        say(
+            f"{who}: the log counts as {effective.places:,.0f} slates of its own for the cascade, "
+            f"{effective.slates:,.0f} for the others{note}",
+            console,
+        )
+    say(
+        f"{found.reproduced:.1%} of the logged propensities are those of the policies in force; left out: "
+        f"{slates.not_shown:,} slates that were not shown, {slates.of_another_model:,} of another model, "
+        f"{slates.of_unknown_items:,} of items that the log does not have",
+        console,
+    )
+
+
+def _words(interval: Any, is_gain: bool = False) -> str:
+    sign = "+" if is_gain else ""
+    if math.isnan(interval.value):
+        return "nothing alike"
+    return f"{interval.value:{sign}.4f} ± {interval.high - interval.value:.4f}"

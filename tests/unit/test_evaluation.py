@@ -1,0 +1,141 @@
+"""Policies asked of the log of another one, against what they bring on line in the same shop."""
+
+import json
+from pathlib import Path
+
+import msgspec
+import polars as pl
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from features.simulator.shop import Shop
+from infra.bench.closed_loop import ClosedLoop, mean
+from streaming.cli.main import app
+from streaming.log.evaluation import Evaluation, evaluate, refusal
+from streaming.log.logged_slates import LoggedSlates, LoggedSlatesError, policies_in_force
+from streaming.policy.off_policy import Estimator
+from streaming.policy.table import PolicyTable
+from streaming.schemas import Measure, Policy
+from streaming.scoring.model import shared_model
+
+ARTIFACT = Path(__file__).parents[2] / "onnx_models" / "artifacts" / "generator"
+FOR_EVER_MS = 1 << 62
+EXPLORING = {"budget": 0.3, "settled": 1.0, "temperature": 0.2, "epsilon": 0.2}
+LOGGING = {"version": 2, "author": "test", "exploration": EXPLORING}
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("log")
+    loop = ClosedLoop(Shop(5), shared_model(ARTIFACT), keeps_log=True)
+    loop.turn(msgspec.convert(LOGGING, Policy))
+    loop.run(30)
+    loop.land(folder)
+    return folder
+
+
+def table(**policy: object) -> PolicyTable:
+    return PolicyTable({"global": msgspec.convert(LOGGING | policy, Policy)})
+
+
+def slates(log: Path) -> LoggedSlates:
+    model = shared_model(ARTIFACT)
+    return LoggedSlates(log, model.items, model.manifest.model_version, 0, FOR_EVER_MS)
+
+
+def asked(log: Path, **policy: object) -> Evaluation:
+    return evaluate(slates(log), policies_in_force(log), table(**policy), 0.95)
+
+
+def on_line(**policy: object) -> float:
+    """Return the clicks of a slate in other days of the same shop."""
+    clicks = []
+    for seed in (6, 7):
+        loop = ClosedLoop(Shop(seed), shared_model(ARTIFACT))
+        loop.turn(msgspec.convert(LOGGING | policy, Policy))
+        clicks.append(mean(loop.run(30), "clicks"))
+    return sum(clicks) / len(clicks)
+
+
+def test_the_logging_policy_is_found_again_exactly(log: Path) -> None:
+    assert policies_in_force(log).policies["global"].exploration.budget == EXPLORING["budget"]
+    found = asked(log)
+    assert found.slates > 1_000
+    assert found.reproduced == 1.0
+    for value in found.value.values():
+        assert value.logged.value > 0
+        for estimator in (Estimator.IPS, Estimator.SNIPS):
+            assert value.asked[estimator].value == pytest.approx(value.logged.value, rel=1e-6)
+        assert value.asked[Estimator.CASCADE].value == pytest.approx(value.logged.value, rel=0.02)
+        assert {each.value for each in value.gain.values()} == {0.0}
+    assert found.asked.slates == pytest.approx(found.slates)
+    assert refusal(found, Measure.CLICKS, 0.0, 100.0) is None
+
+
+def test_what_a_policy_would_have_brought_is_what_it_brings(log: Path) -> None:
+    less = EXPLORING | {"budget": 0.15}
+    found = asked(log, exploration=less)
+    assert found.asked.places > 500
+    brings = on_line(exploration=less)
+    for estimator in Estimator:
+        interval = found.value[Measure.CLICKS].asked[estimator]
+        assert interval.low < brings < interval.high
+    whole, by_place = [found.value[Measure.CLICKS].gain[each] for each in (Estimator.IPS, Estimator.CASCADE)]
+    assert by_place.high - by_place.low < 0.6 * (whole.high - whole.low)
+
+
+def test_the_gate_refuses_what_may_be_worse_and_what_the_log_says_too_little_of(log: Path) -> None:
+    worse = asked(log, exploration=EXPLORING | {"epsilon": 0.95})
+    assert worse.value[Measure.CLICKS].gain[Estimator.CASCADE].high < 0
+    assert "it may be worse: clicks of a slate change by -0.0" in (refusal(worse, Measure.CLICKS, 0.0, 100.0) or "")
+    assert refusal(worse, Measure.CLICKS, 0.9, 100.0) is None
+    other = asked(log, weights={"popularity": 1.0})
+    assert other.asked.places < 50
+    assert "the log says too little of it" in (refusal(other, Measure.CLICKS, 1.0, 100.0) or "")
+
+
+def test_a_log_that_cannot_be_used_is_said(log: Path, tmp_path: Path) -> None:
+    with pytest.raises(LoggedSlatesError, match=r"decision_log: no date=…/\*.parquet; land the logs there first"):
+        slates(tmp_path)
+    assert policies_in_force(tmp_path).policies == PolicyTable().policies
+    with pytest.raises(LoggedSlatesError, match=r"were shown, none of them of the model other \(but of "):
+        LoggedSlates(log, shared_model(ARTIFACT).items, "other", 0, FOR_EVER_MS)
+    with pytest.raises(LoggedSlatesError, match="of 0 slates in the range 0 were shown"):
+        LoggedSlates(log, shared_model(ARTIFACT).items, "other", 0, 1)
+    (tmp_path / "decision_log" / "date=2026-01-01").mkdir(parents=True)
+    pl.DataFrame({"a": [1]}).write_parquet(tmp_path / "decision_log" / "date=2026-01-01" / "0-0-0.parquet")
+    with pytest.raises(LoggedSlatesError, match="no column `rec_id`, found a"):
+        slates(tmp_path)
+
+
+def test_slates_whose_items_the_log_does_not_have_are_left_out_and_counted(log: Path, tmp_path: Path) -> None:
+    for name in ("decision_log", "outcome_log"):
+        (tmp_path / name).symlink_to(log / name)
+    (path,) = (log / "item_log").glob("date=*/*.parquet")
+    known = set(shared_model(ARTIFACT).items.ids)
+    items = pl.read_parquet(path)
+    (tmp_path / "item_log" / path.parent.name).mkdir(parents=True)
+    items.filter(pl.col("item_id").is_in(known)).write_parquet(tmp_path / "item_log" / path.parent.name / path.name)
+    found = slates(tmp_path)
+    count = sum(1 for _ in found)
+    assert 0 < found.of_unknown_items < len(found)
+    assert count + found.of_unknown_items == len(found)
+
+
+def test_the_command_says_the_estimates_and_what_the_gate_would(log: Path, tmp_path: Path) -> None:
+    file = tmp_path / "policy.yaml"
+    file.write_text(yaml.safe_dump({"exploration": EXPLORING | {"epsilon": 0.95}}))
+    command = ["evaluate", str(file), "--log", str(log), "--model", str(ARTIFACT)]
+    result = CliRunner().invoke(app, [*command, "--json"])
+    assert result.exit_code == 0, result.output
+    figures = json.loads(result.stdout.splitlines()[-1])
+    assert figures["value"]["clicks"]["gain"]["cascade"][0] < 0
+    assert "may be worse" in figures["refusal"]
+    words = " ".join(result.stderr.split())
+    assert "100.0% of the logged propensities are those of the policies in force" in words
+    assert "the gate would refuse it: it may be worse" in words
+    file.write_text("weights: {fame: 1.0}")
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 2
+    assert "no objective is called fame" in " ".join(result.stderr.split())
