@@ -126,7 +126,8 @@ class ClosedLoop:
 
     def _keep(self, topic: Topic, key: str, message: Message) -> None:
         if self._keeps_log:
-            self._log[topic].append(Record(key, message, now_ms()))
+            log = self._log[topic]
+            log.append(Record(key, message, now_ms(), len(log)))
 
     def _step(self) -> None:
         now_ms = START_MS + round(self._number * 1000 / EVENTS_PER_SECOND)

@@ -43,7 +43,7 @@ class LoggedSlate(NamedTuple):
 
 @dataclass
 class LoggedSlates:
-    """Iterates over the slates in the order in which they were made; `catalogue` is as it was at each of them.
+    """Iterates over the slates in the order in which the shop changed; `catalogue` is as it was at each of them.
 
     Args:
         folder: in which decision_log, outcome_log and item_log lie.
@@ -68,7 +68,7 @@ class LoggedSlates:
 
     def __post_init__(self) -> None:
         self.catalogue = Catalogue(self.items)
-        decisions = _landed(self.folder / "decision_log", "rec_id").sort("created_timestamp", maintain_order=True)
+        decisions = _landed(self.folder / "decision_log", "rec_id").sort("items_offset", "created_timestamp")
         decisions = decisions.unique("rec_id", keep="first", maintain_order=True)
         in_range = decisions.filter(
             pl.col("event_timestamp").dt.epoch("ms").is_between(self.from_ms, self.to_ms, closed="left")
@@ -92,13 +92,12 @@ class LoggedSlates:
         return len(self._slates)
 
     def __iter__(self) -> Iterator[LoggedSlate]:
-        changes = _landed(self.folder / "item_log", "item_id").sort("created_timestamp", maintain_order=True)
-        items = iter(changes.iter_rows(named=True))
-        offset, change = 0, next(items, None)
+        items = _landed(self.folder / "item_log", "item_id").sort("offset").iter_rows(named=True)
+        change = next(items, None)
         for slate in self._slates.iter_rows(named=True):
-            while change is not None and change["created_timestamp"] <= slate["created_timestamp"]:
-                self.catalogue.put(change["item_id"], _item(change), offset)
-                offset, change = offset + 1, next(items, None)
+            while change is not None and change["offset"] <= slate["items_offset"]:
+                self.catalogue.put(change["item_id"], _item(change), change["offset"])
+                change = next(items, None)
             try:
                 yield self._logged(slate)
             except UnknownItem:

@@ -129,7 +129,7 @@ class LogSink:
         if isinstance(message, DeadLetter):
             self.landed.undecodable += 1
             return None
-        return Record(key, message, record.timestamp()[1])
+        return Record(key, message, record.timestamp()[1], origin.offset)
 
 
 def land(

@@ -40,7 +40,7 @@ _FOR_LABELS: Schema = {
     "sequence": pl.Int64,
 }
 FEATURE_LOG: Schema = {"shopper_id": pl.String} | _FOR_FEAST | _FOR_LABELS | _features(View.SESSION, View.PROFILE)
-ITEM_LOG: Schema = {"item_id": pl.String, "margin": pl.Float64} | _FOR_FEAST | _features(View.ITEM)
+ITEM_LOG: Schema = {"item_id": pl.String, "offset": pl.Int64, "margin": pl.Float64} | _FOR_FEAST | _features(View.ITEM)
 # What other policies are asked about (`streaming.log.logged_slates`): from what each slate was drawn, and by whom.
 DECISION_LOG: Schema = {
     "rec_id": pl.String,
@@ -48,6 +48,7 @@ DECISION_LOG: Schema = {
     "event_timestamp": _TIME,
     "created_timestamp": _TIME,
     "sequence": pl.Int64,
+    "items_offset": pl.Int64,  # up to which the shop was known, as ITEM_LOG has it
     "model_version": pl.String,
     "row": pl.Binary,  # msgpack of features.row.FeatureRow
     "considered": pl.Binary,  # msgpack of streaming.schemas.Considered
@@ -93,6 +94,7 @@ class Record(NamedTuple):
     key: str
     message: Message | None  # None for a tombstone
     written_ms: int
+    offset: int
 
 
 def feature_frame(records: Sequence[FeatureRecord]) -> pl.DataFrame:
@@ -122,11 +124,12 @@ def decision_log(records: Sequence[Record]) -> pl.DataFrame:
             "event_timestamp": each.row.event_time_ms * 1000,
             "created_timestamp": each.created_time_us,
             "sequence": each.sequence,
+            "items_offset": each.items_offset,
             "model_version": each.model_version,
             "row": msgspec.msgpack.encode(each.row),
             "considered": msgspec.msgpack.encode(each.considered),
         }
-        for _, each, _ in records
+        for _, each, *_ in records
         if isinstance(each, FeatureRecord)
     ]
     return _frame(rows, DECISION_LOG)
@@ -134,7 +137,7 @@ def decision_log(records: Sequence[Record]) -> pl.DataFrame:
 
 def outcome_log(records: Sequence[Record]) -> pl.DataFrame:
     rows: list[dict[str, Any]] = []
-    for _, each, written_ms in records:
+    for _, each, written_ms, _ in records:
         if isinstance(each, Outcome):
             times = {"event_timestamp": each.event_time_ms * 1000, "created_timestamp": written_ms * 1000}
             rows.append(msgspec.to_builtins(each) | times)
@@ -143,7 +146,7 @@ def outcome_log(records: Sequence[Record]) -> pl.DataFrame:
 
 def policy_log(records: Sequence[Record]) -> pl.DataFrame:
     rows: list[dict[str, Any]] = []
-    for scope, each, written_ms in records:
+    for scope, each, written_ms, _ in records:
         policy = each if isinstance(each, Policy) else None
         time_ms = written_ms if policy is None or policy.time_ms is None else policy.time_ms
         rows.append(
@@ -160,13 +163,14 @@ def policy_log(records: Sequence[Record]) -> pl.DataFrame:
 
 def item_log(records: Sequence[Record]) -> pl.DataFrame:
     rows: list[dict[str, Any]] = []
-    for item_id, message, written_ms in records:
+    for item_id, message, written_ms, offset in records:
         item = message if isinstance(message, Item) else None
         columns = item_columns(item, written_ms)
         event_time_ms = columns["event_time_ms"]
         assert isinstance(event_time_ms, int)
         times = {"event_timestamp": event_time_ms * 1000, "created_timestamp": written_ms * 1000}
-        rows.append({**columns, **times, "item_id": item_id, "margin": None if item is None else item.margin})
+        margin = None if item is None else item.margin
+        rows.append({**columns, **times, "item_id": item_id, "offset": offset, "margin": margin})
     return _frame(rows, ITEM_LOG)
 
 

@@ -11,6 +11,7 @@ import msgspec
 import polars as pl
 import pytest
 from support.data import HAS_DATA, JDATA, needs_data
+from support.memory import Memory, feed
 from support.records import feature_record, views
 
 from features.datasets import jdata
@@ -19,13 +20,28 @@ from features.simulator import shop
 from features.spec import DAY_MS
 from infra.local.stack import Stack, local_stack
 from infra.local.subscriber import Subscriber
+from onnx_models.artifact import read_items, read_manifest
 from streaming.io.feed import to_item
 from streaming.io.online_store import OnlineStore
+from streaming.io.topics import read_topic
 from streaming.log import training_set
+from streaming.log.evaluation import evaluate
+from streaming.log.logged_slates import LoggedSlates, policies_in_force
 from streaming.log.parity import Report, check
 from streaming.log.sink import land
 from streaming.log.tables import feature_frame
-from streaming.schemas import FeatureRecord, StoredProfile, Topic, encode, now_ms
+from streaming.policy.attribution import Attribution
+from streaming.schemas import (
+    Exploration,
+    FeatureRecord,
+    Impression,
+    Policy,
+    Recommendation,
+    StoredProfile,
+    Topic,
+    encode,
+    now_ms,
+)
 
 ROOT = Path(__file__).parents[2]
 ARTIFACT = ROOT / "onnx_models" / "artifacts" / "generator"
@@ -33,6 +49,13 @@ DEADLINE_S = 120.0
 GENERATOR_COUNT, JDATA_COUNT = 2_000, 3_000
 RETURNING = "shopper-7"  # of the generator
 START_MS = now_ms() - 3_600_000
+TURNED = Policy(
+    version=2,
+    author="test",
+    weights={"relevance": 1.0, "revenue": 0.5, "conversion": 0.5},
+    diversity=0.1,
+    exploration=Exploration(budget=0.2, epsilon=0.2, optimism=0.5),
+)
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +91,7 @@ def logged(stack: Stack, traffic: list[Interaction]) -> dict[str, FeatureRecord]
         while (profile := profiles.poll(0.2)) is None or profile.shopper_id != RETURNING:
             stack.assert_running()
             assert time.monotonic() < deadline, "no profile came"
+    stack.feed.policy(TURNED)
     future = replace(traffic[0], event_id="future", event_time_ms=now_ms() + DAY_MS)  # has a dead letter and no row
     stack.feed.interaction(future)
     for n, each in enumerate(traffic):
@@ -88,6 +112,37 @@ def logged(stack: Stack, traffic: list[Interaction]) -> dict[str, FeatureRecord]
             stack.assert_running()
             assert time.monotonic() < deadline, f"{len(found)} rows of {len(traffic)}"
     return found
+
+
+def test_what_a_slate_was_drawn_from_draws_it_again(
+    stack: Stack, logged: dict[str, FeatureRecord], tmp_path: Path
+) -> None:
+    shown = 0
+    for _, _, raw in read_topic(stack.bootstrap_servers, Topic.RECOMMENDATIONS):
+        slate = msgspec.json.decode(raw or b"", type=Recommendation)
+        if slate.policy_version == TURNED.version:
+            attribution = Attribution(Memory())
+            list(feed(attribution, slate))
+            seen = Impression(
+                rec_id=slate.rec_id,
+                shopper_id=slate.shopper_id,
+                items=tuple(each.item_id for each in slate.slate),
+                event_time_ms=slate.event_time_ms + 1,
+            )
+            ((_, outcome),) = feed(attribution, seen)
+            assert outcome is not None
+            stack.feed.raw(Topic.OUTCOMES, outcome.shopper_id, encode(outcome))
+            shown += 1
+    stack.feed.flush()
+    land(stack.bootstrap_servers, tmp_path, until_end=True, batch_rows=1_000, batch_s=60.0)
+    manifest = read_manifest(ARTIFACT)
+    slates = LoggedSlates(tmp_path, read_items(ARTIFACT, manifest), manifest.model_version, 0, 1 << 62)
+    in_force = policies_in_force(tmp_path)
+    assert in_force.policies["global"] == TURNED
+    found = evaluate(slates, in_force, in_force, 0.95)
+    assert found.slates == shown > 0.9 * GENERATOR_COUNT
+    assert slates.of_unknown_items == 0
+    assert found.reproduced > 0.999  # an item may change between a row and its slate
 
 
 def parity(stack: Stack, **bounds: int) -> Report:

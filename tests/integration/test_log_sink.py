@@ -19,7 +19,7 @@ from infra.local.feast import feast_repo
 from infra.local.kafka import local_kafka
 from infra.local.topics import create_topics
 from streaming.io.columns import feature_columns
-from streaming.io.feed import Feed
+from streaming.io.feed import Feed, to_item
 from streaming.log.sink import LANDED, land
 from streaming.log.tables import FEATURE_LOG, ITEM_LOG
 from streaming.schemas import FeatureRecord, Topic, encode, now_ms
@@ -142,5 +142,7 @@ def test_items_land_with_the_time_of_their_change(
     assert frame.schema == ITEM_LOG
     assert landed.rows == len(frame) == len(shop.items()) + 1
     assert frame["item_id"].to_list() == [*(each.item_id for each in shop.items()), shop.items()[0].item_id]
+    assert frame["offset"].to_list() == list(range(len(frame)))
+    assert frame["margin"].to_list() == [*(to_item(each).margin for each in shop.items()), None]
     assert frame["price"][-1] is None
     assert (now_ms() - frame["event_time_ms"]).is_between(0, 600_000).all()
