@@ -6,6 +6,7 @@ Exit codes: 0 done; 1 the answer is no; 2 it could not be done, and one message 
 from streaming.cli.bench import bench
 from streaming.cli.console import group
 from streaming.cli.evaluate import evaluate
+from streaming.cli.experiment import experiment
 from streaming.cli.explain import explain
 from streaming.cli.local import demo, doctor, down, status, traffic, up
 from streaming.cli.log import log, parity, replay, train_set
@@ -14,7 +15,7 @@ from streaming.cli.policy import policy
 
 # What a sub-command needs is imported when it runs: Feast alone takes seconds.
 app = group(__doc__)
-for command in (up, down, status, doctor, demo, traffic, replay, watch, explain, evaluate, parity):
+for command in (up, down, status, doctor, demo, traffic, replay, watch, explain, evaluate, experiment, parity):
     app.command()(command)
 app.command("train-set")(train_set)
 app.add_typer(policy, name="policy")

@@ -16,7 +16,7 @@ from streaming.schemas import Measure
 policy = group("What slates aim at, now and before.")
 
 NOTHING = "-"
-Scope = Annotated[str, typer.Option(help="global, surface:NAME, segment:NAME or merchant:NAME.")]
+Scope = Annotated[str, typer.Option(help="global, experiment:NAME, surface:NAME, segment:NAME or merchant:NAME.")]
 Author = Annotated[str | None, typer.Option(help="Who turns it.", show_default="you")]
 
 
@@ -58,6 +58,7 @@ def policy_set(
         list[str] | None, typer.Option(metavar="NAME=EXPRESSION", help="One of your own, over item.* and session.*.")
     ] = None,
     when_: Annotated[str | None, typer.Option("--when", help="What makes the segment, over session.*.")] = None,
+    share: Annotated[float | None, typer.Option(help="Of the shoppers, for whom the experiment is.")] = None,
     diversity: Annotated[float | None, typer.Option(help="What an item loses that is like one before it.")] = None,
     budget: Annotated[float | None, typer.Option(help="Share of the impressions that may explore, at most.")] = None,
     temperature: Annotated[float | None, typer.Option(help="Of what explores.")] = None,
@@ -85,13 +86,14 @@ def policy_set(
         asked = {"scope": scope} | {name: held[name] for name in held.keys() - {"version", "author", "time_ms"}}
         exploring = {"budget": budget, "temperature": temperature, "epsilon": epsilon}
         turned = {name: value for name, value in exploring.items() if value is not None}
+        options = (("diversity", diversity), ("when", when_), ("share", share))
         before = msgspec.json.encode(asked)
         asked["weights"] = asked.get("weights", {}) | {name: _number(text) for name, text in _pairs(weight)}
         asked["objectives"] = asked.get("objectives", {}) | {
             name: {"expression": text, "scale": _scale(text, bootstrap_servers)} for name, text in _pairs(objective)
         }
         asked["exploration"] = asked.get("exploration", {}) | turned
-        asked |= {name: value for name, value in (("diversity", diversity), ("when", when_)) if value is not None}
+        asked |= {name: value for name, value in options if value is not None}
         if msgspec.json.encode(asked) == before or (not held and not weight):
             fail("nothing is turned; give a file or, among others, --weight NAME=NUMBER. All: `policy set --help`")
     made = policy_file.stamped(asked, _highest(in_force), author, str(file or "the policy"))
@@ -162,7 +164,7 @@ def _write(made: Any, in_force: dict[str, dict[str, Any]], bootstrap_servers: st
     if is_controller(made.scope):
         fail(f"{made.scope} is the job learn's; turn the constraints of the scope that it holds")
     names_one = made.scope.startswith("merchant:") or any(each.merchant for each in made.constraints.values())
-    merchants = {each.merchant for each in _items(bootstrap_servers)} if names_one else ()
+    merchants = {each.merchant for each in items(bootstrap_servers)} if names_one else ()
     if why := refusal(made, _highest(in_force), merchants):
         fail(f"the policy is refused: {why}")
     with errors(TimeoutError), Feed(bootstrap_servers) as feed:
@@ -197,7 +199,7 @@ def history(bootstrap_servers: str) -> tuple[list[dict[str, Any]], dict[str, dic
     return [msgspec.to_builtins(each) for each in written], in_force
 
 
-def _items(bootstrap_servers: str) -> list[Any]:
+def items(bootstrap_servers: str) -> list[Any]:
     from streaming.io.topics import read_compacted
     from streaming.schemas import Item, Topic, decode
 
@@ -212,13 +214,13 @@ def _scale(expression: str, bootstrap_servers: str) -> float:
     from streaming.policy.expression import SESSION_FIELDS, Expression, ExpressionError
     from streaming.scoring.catalogue import Catalogue, unknown_to_any_model
 
-    items = _items(bootstrap_servers)
-    catalogue = Catalogue(unknown_to_any_model([each.item_id for each in items]))
-    for offset, each in enumerate(items):
+    found = items(bootstrap_servers)
+    catalogue = Catalogue(unknown_to_any_model([each.item_id for each in found]))
+    for offset, each in enumerate(found):
         catalogue.put(each.item_id, each, offset)
     with errors(ExpressionError):
         asked = Expression(expression)
-    columns = {name: getattr(catalogue, name)[1 : len(items) + 1] for name in asked.item_fields}
+    columns = {name: getattr(catalogue, name)[1 : len(found) + 1] for name in asked.item_fields}
     value = asked(columns, dict.fromkeys(SESSION_FIELDS, 1.0))
     return float(np.abs(value).mean()) or 1.0 if value.size else 1.0
 

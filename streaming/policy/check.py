@@ -59,6 +59,10 @@ def refusal(policy: Policy, in_force: int, merchants: Container[str]) -> str | N
         return "a merchant's policy has weights alone: diversity, exploration and own objectives are of a slate"
     if (kind == "segment") != (policy.when is not None):
         return f"{policy.scope}: `when` is what makes a segment, and is expected there and nowhere else"
+    if (kind == "experiment") != (policy.share is not None):
+        return (
+            f"{policy.scope}: `share` is how many shoppers an experiment is for, and is expected there and nowhere else"
+        )
     if policy.constraints and kind not in ("global", "surface"):
         return f"{policy.scope}: constraints are held for a surface or for all slates"
     for constraint, what in policy.constraints.items():

@@ -7,12 +7,14 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from streaming.policy.experiment import is_treated
 from streaming.policy.expression import Expression, Fields
 from streaming.schemas import DEFAULT_POLICY, GLOBAL, Measure, Policy
 
 Floats = NDArray[np.float64]
 
 CONTROLLER = "controller:"
+EXPERIMENT = "experiment:"
 KEPT_AT_LEAST = 0.01  # of an operator's weight, however far a controller turns it down: something must order the items
 TURNED = {Measure.CLICKS: "relevance", Measure.PURCHASES: "conversion", Measure.REVENUE: "revenue"}
 
@@ -44,6 +46,11 @@ class PolicyTable:
     def __init__(self, policies: dict[str, Policy] | None = None) -> None:
         self.policies = {GLOBAL: DEFAULT_POLICY} | (policies or {})
         self.version = max(each.version for each in self.policies.values() if not is_controller(each.scope))
+        self._experiments = [
+            (scope.removeprefix(EXPERIMENT), each.share, scope)
+            for scope, each in sorted(self.policies.items())
+            if scope.startswith(EXPERIMENT) and each.share is not None
+        ]
         self._segments = [
             (Expression(each.when), scope)
             for scope, each in sorted(self.policies.items())
@@ -83,8 +90,14 @@ class PolicyTable:
         policy = self.policies.get(scope)
         return None if policy is DEFAULT_POLICY else policy
 
-    def of(self, surface: str, session: Fields) -> Weighing:
-        """Return what a slate is weighed by: the most specific policy that applies; of segments the first by name."""
+    def of(self, surface: str, session: Fields, shopper_id: str) -> Weighing:
+        """Return what a slate is weighed by: the most specific policy that applies; of several the first by name.
+
+        A shopper without an id, who has not consented, is in no experiment.
+        """
+        for name, share, scope in self._experiments:
+            if shopper_id and is_treated(name, shopper_id, share):
+                return self._weighings[scope]
         for condition, scope in self._segments:
             if condition({}, session) > 0:
                 return self._weighings[scope]

@@ -33,6 +33,7 @@ COMMANDS = (
         "watch",
         "explain",
         "evaluate",
+        "experiment",
         "parity",
         "train-set",
         "log sink",

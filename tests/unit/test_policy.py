@@ -50,6 +50,8 @@ def policy(**fields: object) -> Policy:
             "constraints are held for a surface or for all slates",
         ),
         ({"duals": {"c": 1.0}}, "a controller's"),
+        ({"scope": "experiment:new"}, "`share` is how many shoppers an experiment is for"),
+        ({"share": 0.5}, "`share` is how many shoppers an experiment is for"),
         ({"scope": "segment:new"}, "`when` is what makes a segment"),
         ({"when": "session.length < 2"}, "`when` is what makes a segment"),
         ({"scope": "segment:new", "when": "item.price > 2"}, "asks for an item"),
@@ -90,10 +92,10 @@ def test_scope_that_is_none_does_not_decode(scope: str) -> None:
 def test_table_names_all_policies_by_the_highest_version_and_gives_the_default_back() -> None:
     table = PolicyTable().put(policy(version=4)).put(policy(scope="surface:cart", version=7))
     assert (PolicyTable().version, table.version) == (1, 7)
-    assert table.of("cart", {}).policy.version == 7
-    assert table.of("home", {}).policy.version == 4
+    assert table.of("cart", {}, "s").policy.version == 7
+    assert table.of("home", {}, "s").policy.version == 4
     assert table.remove("surface:cart").version == 4
-    assert table.remove("global").of("home", {}).policy is DEFAULT_POLICY
+    assert table.remove("global").of("home", {}, "s").policy is DEFAULT_POLICY
     assert table.written("global") is not None
     assert PolicyTable().written("global") is None
 
@@ -107,23 +109,23 @@ def test_controllers_add_to_the_weights_of_the_constraints_that_the_policy_still
     duals = {"revenue": 0.5, "clicks": -9.0, "share": 0.25, "gone": 3.0}
     table = PolicyTable().put(policy(constraints=constraints, weights={"relevance": 1.0, "revenue": 0.1}))
     turned = table.put(policy(scope="controller:global", version=1, duals=duals))
-    weighing = turned.of("home", {})
+    weighing = turned.of("home", {}, "s")
     assert (weighing.names, weighing.weights.tolist()) == (("relevance", "revenue"), [[0.01, 0.6], [0.01, 0.6]])
     assert weighing.merchants == {"m": 1}
     assert weighing.boosts is not None
     assert weighing.boosts.tolist() == [0.0, 0.25]
     assert (turned.version, turned.highest("controller:global"), turned.highest("global")) == (2, 1, 2)
     off = turned.put(policy(version=3, weights={"relevance": 1.0, "revenue": 0.1}))
-    assert (off.of("home", {}).names, off.of("home", {}).boosts) == (("relevance", "revenue"), None)
-    assert off.of("home", {}).weights.tolist() == [[1.0, 0.1]]
+    assert (off.of("home", {}, "s").names, off.of("home", {}, "s").boosts) == (("relevance", "revenue"), None)
+    assert off.of("home", {}, "s").weights.tolist() == [[1.0, 0.1]]
 
 
 def test_first_segment_by_name_counts_whose_condition_holds() -> None:
     table = PolicyTable()
     for scope, when in (("segment:b", "1"), ("segment:a", "session.length > 3")):
         table = table.put(policy(scope=scope, when=when))
-    assert table.of("home", {"length": 2}).policy.scope == "segment:b"
-    assert table.of("home", {"length": 4}).policy.scope == "segment:a"
+    assert table.of("home", {"length": 2}, "s").policy.scope == "segment:b"
+    assert table.of("home", {"length": 4}, "s").policy.scope == "segment:a"
 
 
 def test_intercept_gives_the_click_rate_that_is_asked_for() -> None:
@@ -137,3 +139,15 @@ def test_calibration_keeps_what_needs_none_and_moves_the_rest_in_order() -> None
     moved = Calibration(-1.0, 0.5).clicked(logit(predicted))
     assert np.all(np.diff(moved) > 0)
     np.testing.assert_allclose(logit(moved), -1.0 + 0.5 * logit(predicted))
+
+
+def test_an_experiment_is_for_its_share_of_the_shoppers_whatever_else_applies_to_them() -> None:
+    table = PolicyTable()
+    for version, fields in enumerate(
+        ({"scope": "experiment:x", "share": 0.25}, {"scope": "segment:a", "when": "1"}), start=2
+    ):
+        table = table.put(policy(**fields | {"version": version}))
+    scopes = [table.of("home", {}, f"s{n}").policy.scope for n in range(4_000)]
+    assert scopes.count("experiment:x") / len(scopes) == pytest.approx(0.25, abs=0.03)
+    assert set(scopes) == {"experiment:x", "segment:a"}
+    assert table.of("home", {}, "").policy.scope == "segment:a"  # who has not consented is no part of it

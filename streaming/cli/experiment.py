@@ -1,0 +1,87 @@
+"""How an experiment stands."""
+
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from streaming.cli.console import AsJson, Bootstrap, errors, fail, print_json, say
+from streaming.cli.policy import history, items
+
+STANDS = "not clear yet"
+
+
+def experiment(
+    name: Annotated[str, typer.Argument(help="Of the policy `experiment:NAME`.")],
+    bootstrap_servers: Bootstrap,
+    window_s: Annotated[float, typer.Option(min=1, help="From a shopper's first slate, in which it counts.")] = 1800.0,
+    confidence: Annotated[float, typer.Option(min=0.5, max=0.999, help="Of all intervals, whenever asked.")] = 0.95,
+    as_json: AsJson = False,
+) -> None:
+    """Compare the shoppers of an experiment with all others; one may look at any time, and stop when it is clear (A/B).
+
+    Example: rheostat experiment bolder --window-s 600
+    """
+    from confluent_kafka import KafkaException
+
+    from streaming.io.topics import TopicError
+    from streaming.log.arms import arms
+    from streaming.policy.experiment import AT_LEAST, compare
+    from streaming.policy.table import EXPERIMENT
+
+    console = Console(stderr=as_json)
+    in_force = history(bootstrap_servers)[1]
+    policy = in_force.get(f"{EXPERIMENT}{name}")
+    if policy is None:
+        others = [scope.removeprefix(EXPERIMENT) for scope in in_force if scope.startswith(EXPERIMENT)]
+        fail(
+            f"no policy has the scope {EXPERIMENT}{name}; experiments in force: {', '.join(others) or 'none'}. Begin "
+            f"one with `rheostat policy set --scope {EXPERIMENT}{name} --share 0.5 --weight …`"
+        )
+    with errors(TopicError, KafkaException), console.status("reading outcomes …"):
+        margins = {each.item_id: each.margin for each in items(bootstrap_servers)}
+
+        def margin_of(item_id: str) -> float:
+            margin = margins.get(item_id)
+            return 1.0 if margin is None else margin
+
+        found = arms(
+            _outcomes(bootstrap_servers),
+            name,
+            policy["share"],
+            policy["time_ms"] or 0,
+            round(window_s * 1000),
+            margin_of,
+        )
+    treated = next(iter(found.values())).treated
+    shoppers = {"treated": int(treated.sum()), "control": int((~treated).sum())}
+    table = Table("of a slate", "control", "treated", "difference", "", title=f"{EXPERIMENT}{name}")
+    figures: dict[str, Any] = {}
+    for reward, of_arms in found.items():
+        compared = compare(of_arms, confidence)
+        low, high = compared.difference.low, compared.difference.high
+        verdict = "better" if low > 0 else "worse" if high < 0 else STANDS
+        difference = f"{compared.difference.value:+.4f}"
+        if high < float("inf"):
+            difference += f" ± {high - compared.difference.value:.4f}"
+        table.add_row(reward, f"{compared.control:.4f}", f"{compared.treated:.4f}", difference, verdict)
+        figures[reward] = compared._asdict() | {"verdict": verdict}
+    console.print(table)
+    say(
+        f"{shoppers['treated']:,} shoppers with the experiment's policy, {shoppers['control']:,} without; "
+        f"{confidence:.0%} intervals that hold whenever one looks, from {AT_LEAST} shoppers of each on",
+        console,
+    )
+    print_json({"experiment": name, "share": policy["share"], "shoppers": shoppers, "rewards": figures}, as_json)
+
+
+def _outcomes(bootstrap_servers: str) -> Iterator[Any]:
+    from streaming.io.topics import read_topic
+    from streaming.schemas import Outcome, Topic, decode_any
+
+    for origin, _, raw in read_topic(bootstrap_servers, Topic.OUTCOMES):
+        message = decode_any(raw or b"", origin)
+        if isinstance(message, Outcome):
+            yield message

@@ -1,0 +1,96 @@
+"""Proof before and after, on a broker: what the log speaks against is refused, and two policies are compared live."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from features.simulator import shop
+from features.simulator.shop import Shop
+from infra.bench.closed_loop import ClosedLoop
+from infra.local.kafka import local_kafka
+from infra.local.topics import create_topics
+from streaming.cli.main import app
+from streaming.cli.policy import history
+from streaming.io.feed import Feed
+from streaming.policy.experiment import is_treated
+from streaming.schemas import Fallback, Outcome, OutcomeItem, Policy, Topic, encode, now_ms
+from streaming.scoring.model import shared_model
+
+ARTIFACT = Path(__file__).parents[2] / "onnx_models" / "artifacts" / "generator"
+EXPLORING = {"budget": 0.3, "settled": 1.0, "temperature": 0.2, "epsilon": 0.2}
+
+
+@pytest.fixture
+def bootstrap_servers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    with local_kafka(tmp_path / "kafka") as broker:
+        create_topics(broker.bootstrap_servers)
+        monkeypatch.setenv("RHEOSTAT_BOOTSTRAP_SERVERS", broker.bootstrap_servers)
+        yield broker.bootstrap_servers
+
+
+def run(*command: str) -> tuple[int, str, str]:
+    result = CliRunner().invoke(app, list(command))
+    return result.exit_code, result.stdout, " ".join(result.stderr.split())
+
+
+def test_a_policy_that_may_be_worse_is_refused_and_what_is_in_force_stays(
+    bootstrap_servers: str, tmp_path: Path
+) -> None:
+    in_force = msgspec.convert({"version": 2, "author": "test", "exploration": EXPLORING}, Policy)
+    loop = ClosedLoop(Shop(5), shared_model(ARTIFACT), keeps_log=True)
+    loop.turn(in_force)
+    loop.run(25)
+    loop.land(tmp_path / "log")
+    with Feed(bootstrap_servers) as feed:
+        feed.policy(in_force)
+    asked = tmp_path / "policy.yaml"
+    asked.write_text(yaml.safe_dump({"exploration": EXPLORING | {"epsilon": 0.95}}))
+    command = ["policy", "set", str(asked), "--gate", "--log", str(tmp_path / "log"), "--model", str(ARTIFACT)]
+    code, _, said = run(*command)
+    assert code == 2
+    assert "refused at the gate, and what is in force stays: it may be worse: clicks of a slate change by" in said
+    assert [each["version"] for each in history(bootstrap_servers)[0]] == [2]
+    code, _, said = run(*command, "--margin", "0.9")
+    assert code == 0, said
+    assert history(bootstrap_servers)[1]["global"]["exploration"]["epsilon"] == 0.95
+
+
+def test_an_experiment_is_begun_and_told_better_from_what_came_of_its_slates(bootstrap_servers: str) -> None:
+    code, _, said = run("experiment", "bolder")
+    assert code == 2
+    assert "no policy has the scope experiment:bolder; experiments in force: none" in said
+    code, _, said = run("policy", "set", "--scope", "experiment:bolder", "--share", "0.4", "--weight", "novelty=1")
+    assert code == 0, said
+    began, sold = now_ms() + 1, shop.items()[:1]
+    with Feed(bootstrap_servers) as feed:
+        feed.items(sold)
+        for n in range(2_000):
+            shopper, rec_id = f"s{n % 1_000}", f"r{n}"
+            # Every fifth shopper clicks, of those with the experiment's policy every second one.
+            clicks = n % (2 if is_treated("bolder", shopper, 0.4) else 5) == 0
+            item = OutcomeItem(sold[0].item_id, 1, 1.0, 0.2, shown=True, clicked_after_ms=10 if clicks else None)
+            made = Outcome(
+                rec_id=rec_id,
+                shopper_id=shopper,
+                surface="home",
+                event_time_ms=began + n,
+                policy_version=2,
+                policy_scope="global",
+                model_version="m",
+                fallback=Fallback.NONE,
+                items=(item,),
+            )
+            feed.raw(Topic.OUTCOMES, shopper, encode(made))
+    code, out, said = run("experiment", "bolder", "--window-s", "1", "--json")
+    assert code == 0, said
+    figures = json.loads(out.splitlines()[-1])
+    clicks, purchases = figures["rewards"]["clicks"], figures["rewards"]["purchases"]
+    assert (clicks["control"], clicks["treated"]) == (pytest.approx(0.2, abs=0.05), pytest.approx(0.5, abs=0.07))
+    assert (clicks["verdict"], purchases["verdict"]) == ("better", "not clear yet")
+    assert figures["shoppers"]["treated"] + figures["shoppers"]["control"] == 1_000
+    assert "intervals that hold whenever one looks" in said
