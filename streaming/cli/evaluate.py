@@ -56,7 +56,7 @@ def evaluate(
     console = Console(stderr=as_json)
     with errors(LoggedSlatesError, OSError):
         in_force = policies_in_force(log)
-    made = policy_file.stamped(policy_file.read(file), in_force.version, None, str(file))
+    made = policy_file.stamped(policy_file.read(file), in_force, None, str(file))
     range_ms = to_ms(from_, 0), to_ms(to, FOR_EVER_MS)
     found = _evaluated(made, in_force, log, model, range_ms, confidence, console)
     why = evaluation.refusal(found, reward, margin, LEAST_EFFECTIVE)

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from streaming.cli.console import AsJson, Bootstrap, errors, fail, print_json, say
-from streaming.cli.policy import history, items
+from streaming.cli.policy import history
 
 STANDS = "not clear yet"
 
@@ -28,11 +28,12 @@ def experiment(
 
     from streaming.io.topics import TopicError
     from streaming.log.arms import arms
+    from streaming.log.policies import read_items
     from streaming.policy.experiment import AT_LEAST, compare
     from streaming.policy.table import EXPERIMENT
 
     console = Console(stderr=as_json)
-    in_force = history(bootstrap_servers)[1]
+    in_force = history(bootstrap_servers).table.policies
     policy = in_force.get(f"{EXPERIMENT}{name}")
     if policy is None:
         others = [scope.removeprefix(EXPERIMENT) for scope in in_force if scope.startswith(EXPERIMENT)]
@@ -41,7 +42,7 @@ def experiment(
             f"one with `rheostat policy set --scope {EXPERIMENT}{name} --share 0.5 --weight …`"
         )
     with errors(TopicError, KafkaException), console.status("reading outcomes …"):
-        margins = {each.item_id: each.margin for each in items(bootstrap_servers)}
+        margins = {each.item_id: each.margin for each in read_items(bootstrap_servers)}
 
         def margin_of(item_id: str) -> float:
             margin = margins.get(item_id)
@@ -50,8 +51,8 @@ def experiment(
         found = arms(
             _outcomes(bootstrap_servers),
             name,
-            policy["share"],
-            policy["time_ms"] or 0,
+            policy.share,
+            policy.time_ms or 0,
             round(window_s * 1000),
             margin_of,
         )
@@ -74,7 +75,7 @@ def experiment(
         f"{confidence:.0%} intervals that hold whenever one looks, from {AT_LEAST} shoppers of each on",
         console,
     )
-    print_json({"experiment": name, "share": policy["share"], "shoppers": shoppers, "rewards": figures}, as_json)
+    print_json({"experiment": name, "share": policy.share, "shoppers": shoppers, "rewards": figures}, as_json)
 
 
 def _outcomes(bootstrap_servers: str) -> Iterator[Any]:

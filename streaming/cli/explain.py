@@ -61,8 +61,8 @@ def explain(
         traced = trace(item.item_id, session_of(features.row), loaded)
     in_force = [
         each
-        for each in history(bootstrap_servers)[0]
-        if each["scope"] == slate.policy_scope and each["version"] <= slate.policy_version
+        for each in history(bootstrap_servers).written
+        if each.scope == slate.policy_scope and each.version <= slate.policy_version
     ]
     policy = in_force[-1] if in_force else None
     found = {
@@ -111,7 +111,7 @@ def _print(found: dict[str, Any], event_time_ms: int, console: Console) -> None:
         console,
     )
     policy = found["policy"]
-    by = "the default policy" if policy is None else f"{policy['author']}'s policy of version {policy['version']}"
+    by = "the default policy" if policy is None else f"{policy.author}'s policy of version {policy.version}"
     explored = f"Places explore with chance {found['exploration_rate']:.1%}; " if found["exploration_rate"] else ""
     say(
         f"It was weighed by {by} ({found['policy_scope']}). {explored}this item had the chance "

@@ -27,7 +27,7 @@ def policy_get(bootstrap_servers: Bootstrap, as_json: AsJson = False) -> None:
     Example: rheostat policy get --json
     """
     console = Console(stderr=as_json)
-    found = list(history(bootstrap_servers)[1].values())
+    found = msgspec.to_builtins(list(history(bootstrap_servers).table.policies.values()))
     _print(found, console)
     print_json(found, as_json)
 
@@ -39,7 +39,7 @@ def policyhistory(bootstrap_servers: Bootstrap, as_json: AsJson = False) -> None
     Example: rheostat policy history
     """
     console = Console(stderr=as_json)
-    found = history(bootstrap_servers)[0]
+    found = msgspec.to_builtins(history(bootstrap_servers).written)
     _print(found, console)
     print_json(found, as_json)
 
@@ -75,33 +75,29 @@ def policy_set(
 
     Example: rheostat policy set --weight relevance=0.3 --weight revenue=1 --diversity 0.2 --budget 0.1
     """
-    from streaming.policy.table import PolicyTable
-    from streaming.schemas import Policy
-
-    _, in_force = history(bootstrap_servers)
+    turned = history(bootstrap_servers)
+    in_force = turned.table.policies
     if file is not None:
         asked = policy_file.read(file)
     else:
-        held = in_force.get(scope, {})
+        held = msgspec.to_builtins(in_force.get(scope, {}))
         asked = {"scope": scope} | {name: held[name] for name in held.keys() - {"version", "author", "time_ms"}}
         exploring = {"budget": budget, "temperature": temperature, "epsilon": epsilon}
-        turned = {name: value for name, value in exploring.items() if value is not None}
+        explores = {name: value for name, value in exploring.items() if value is not None}
         options = (("diversity", diversity), ("when", when_), ("share", share))
         before = msgspec.json.encode(asked)
         asked["weights"] = asked.get("weights", {}) | {name: _number(text) for name, text in _pairs(weight)}
         asked["objectives"] = asked.get("objectives", {}) | {
             name: {"expression": text, "scale": _scale(text, bootstrap_servers)} for name, text in _pairs(objective)
         }
-        asked["exploration"] = asked.get("exploration", {}) | turned
+        asked["exploration"] = asked.get("exploration", {}) | explores
         asked |= {name: value for name, value in options if value is not None}
         if msgspec.json.encode(asked) == before or (not held and not weight):
             fail("nothing is turned; give a file or, among others, --weight NAME=NUMBER. All: `policy set --help`")
-    made = policy_file.stamped(asked, _highest(in_force), author, str(file or "the policy"))
-    if gate:
-        table = PolicyTable({scope: msgspec.convert(each, Policy) for scope, each in in_force.items()})
-        if why := evaluate.refusal(made, table, log, model, reward, margin, Console(stderr=as_json)):
-            fail(f"the policy is refused at the gate, and what is in force stays: {why}")
-    _write(made, in_force, bootstrap_servers, as_json)
+    made = policy_file.stamped(asked, turned.table, author, str(file or "the policy"))
+    if gate and (why := evaluate.refusal(made, turned.table, log, model, reward, margin, Console(stderr=as_json))):
+        fail(f"the policy is refused at the gate, and what is in force stays: {why}")
+    _write(made, turned, bootstrap_servers, as_json)
 
 
 @policy.command("roll-back")
@@ -115,14 +111,12 @@ def policy_roll_back(
 
     Example: rheostat policy roll-back 3
     """
-    from streaming.policy.table import is_controller
+    from streaming.log import policies
 
-    written, in_force = history(bootstrap_servers)
-    turns = {each["version"]: each for each in written if not is_controller(each["scope"])}
-    if version not in turns:
-        fail(f"the topic has no version {version}; it has {', '.join(map(str, turns)) or 'none'}")
-    made = policy_file.stamped(turns[version], _highest(in_force), author, f"version {version}")
-    _write(made, in_force, bootstrap_servers, as_json)
+    turned = history(bootstrap_servers)
+    with errors(policies.PolicyRefused):
+        asked = policies.before(version, turned)
+    _write(policy_file.stamped(asked, turned.table, author, f"version {version}"), turned, bootstrap_servers, as_json)
 
 
 @policy.command("remove")
@@ -138,83 +132,52 @@ def policy_remove(
     from streaming.io.feed import Feed
     from streaming.schemas import Topic
 
-    _, in_force = history(bootstrap_servers)
-    if scope not in in_force or in_force[scope]["author"] == "default":
-        fail(f"{scope} has no policy; there are {', '.join(in_force)}")
+    table = history(bootstrap_servers).table
+    removed = table.written(scope)
+    if removed is None:
+        fail(f"{scope} has no policy; there are {', '.join(table.policies)}")
     with errors(TimeoutError), Feed(bootstrap_servers) as feed:
         feed.raw(Topic.POLICIES, scope, None)
         feed.flush()
-    removed = in_force.pop(scope)
-    Console(stderr=as_json).print(f"{scope}: version {removed['version']} is no longer in force", markup=False)
+    Console(stderr=as_json).print(f"{scope}: version {removed.version} is no longer in force", markup=False)
     print_json(removed, as_json)
 
 
-def _highest(in_force: dict[str, dict[str, Any]]) -> int:
-    from streaming.policy.table import is_controller
+def _write(made: Any, turned: Any, bootstrap_servers: str, as_json: bool) -> None:
+    from confluent_kafka import KafkaException
 
-    versions: list[int] = [each["version"] for scope, each in in_force.items() if not is_controller(scope)]
-    return max(versions)
+    from streaming.io.topics import TopicError
+    from streaming.log import policies
 
-
-def _write(made: Any, in_force: dict[str, dict[str, Any]], bootstrap_servers: str, as_json: bool) -> None:
-    from streaming.io.feed import Feed
-    from streaming.policy.check import refusal
-    from streaming.policy.table import is_controller
-
-    if is_controller(made.scope):
-        fail(f"{made.scope} is the job learn's; turn the constraints of the scope that it holds")
-    names_one = made.scope.startswith("merchant:") or any(each.merchant for each in made.constraints.values())
-    merchants = {each.merchant for each in items(bootstrap_servers)} if names_one else ()
-    if why := refusal(made, _highest(in_force), merchants):
-        fail(f"the policy is refused: {why}")
-    with errors(TimeoutError), Feed(bootstrap_servers) as feed:
-        feed.policy(made)
-    if history(bootstrap_servers)[1].get(made.scope) != msgspec.to_builtins(made):
-        fail("another policy was written at the same moment, and this one is refused; read it and turn it anew")
-    before = [in_force[made.scope]] if made.scope in in_force else []
-    _print([*before, msgspec.to_builtins(made)], Console(stderr=as_json))
+    try:
+        with errors(TimeoutError, TopicError, KafkaException):
+            policies.write(made, turned.table, bootstrap_servers)
+    except policies.PolicyRefused as error:
+        fail(f"the policy is refused: {error}")
+    held = turned.table.policies.get(made.scope)
+    shown = [made] if held is None else [held, made]
+    _print(msgspec.to_builtins(shown), Console(stderr=as_json))
     print_json(made, as_json)
 
 
-def history(bootstrap_servers: str) -> tuple[list[dict[str, Any]], dict[str, dict[str, Any]]]:
-    """Return the policies on the topic that were taken over, oldest first, and by scope those that are in force."""
+def history(bootstrap_servers: str) -> Any:
+    """Return the policies on the topic that were taken over, and those that are in force."""
     from confluent_kafka import KafkaException
 
-    from streaming.io.topics import TopicError, read_compacted
-    from streaming.policy.check import take_over
-    from streaming.policy.table import PolicyTable
-    from streaming.schemas import Policy, Topic, decode
+    from streaming.io.topics import TopicError
+    from streaming.log import policies
 
-    table, written = PolicyTable(), list[Policy]()
     with errors(TopicError, KafkaException):
-        for origin, key, raw in read_compacted(bootstrap_servers, [Topic.POLICIES]):
-            scope = key.decode(errors="replace")
-            message = decode(scope, raw, origin)
-            if message is None or isinstance(message, Policy):
-                found = take_over(table, scope, message)
-                if isinstance(message, Policy) and isinstance(found, PolicyTable) and found is not table:
-                    written.append(message)
-                table = found if isinstance(found, PolicyTable) else table
-    in_force = {scope: msgspec.to_builtins(each) for scope, each in table.policies.items()}
-    return [msgspec.to_builtins(each) for each in written], in_force
-
-
-def items(bootstrap_servers: str) -> list[Any]:
-    from streaming.io.topics import read_compacted
-    from streaming.schemas import Item, Topic, decode
-
-    found: dict[str, Any] = {}
-    for origin, key, raw in read_compacted(bootstrap_servers, [Topic.ITEMS]):
-        found[key.decode(errors="replace")] = decode(key.decode(errors="replace"), raw, origin)
-    return [each for each in found.values() if isinstance(each, Item)]
+        return policies.read(bootstrap_servers)
 
 
 def _scale(expression: str, bootstrap_servers: str) -> float:
     """Return what an item of the shop has of the objective on average, so that 1 is an average item."""
+    from streaming.log.policies import read_items
     from streaming.policy.expression import SESSION_FIELDS, Expression, ExpressionError
     from streaming.scoring.catalogue import Catalogue, unknown_to_any_model
 
-    found = items(bootstrap_servers)
+    found = read_items(bootstrap_servers)
     catalogue = Catalogue(unknown_to_any_model([each.item_id for each in found]))
     for offset, each in enumerate(found):
         catalogue.put(each.item_id, each, offset)

@@ -4,7 +4,6 @@ import getpass
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import yaml
 
 from streaming.cli.console import fail
@@ -20,19 +19,19 @@ def read(file: Path) -> dict[str, Any]:
     return asked
 
 
-def stamped(asked: dict[str, Any], in_force: int, author: str | None, source: str) -> Any:
-    """Return the policy with the version after `in_force`, its author (you, without one) and the time.
+def stamped(asked: dict[str, Any], in_force: Any, author: str | None, source: str) -> Any:
+    """Return the policy with the version after those in force, its author (you, without one) and the time.
 
     Args:
         asked: the fields of a policy.
-        in_force: the highest version that is in force.
+        in_force: the PolicyTable.
         author: who turns it.
         source: where it comes from, for the message where it is wrong.
     """
-    from streaming.schemas import Policy, now_ms
+    from streaming.log.policies import PolicyRefused
+    from streaming.log.policies import stamped as stamp
 
-    stamp = {"version": in_force + 1, "author": author or getpass.getuser(), "time_ms": now_ms()}
     try:
-        return msgspec.convert(asked | stamp, Policy)
-    except msgspec.ValidationError as error:
+        return stamp(asked, in_force, author or getpass.getuser())
+    except PolicyRefused as error:
         fail(f"{source}: {error}")

@@ -54,10 +54,10 @@ def test_a_policy_that_may_be_worse_is_refused_and_what_is_in_force_stays(
     code, _, said = run(*command)
     assert code == 2
     assert "refused at the gate, and what is in force stays: it may be worse: clicks of a slate change by" in said
-    assert [each["version"] for each in history(bootstrap_servers)[0]] == [2]
+    assert [each.version for each in history(bootstrap_servers).written] == [2]
     code, _, said = run(*command, "--margin", "0.9")
     assert code == 0, said
-    assert history(bootstrap_servers)[1]["global"]["exploration"]["epsilon"] == 0.95
+    assert history(bootstrap_servers).table.policies["global"].exploration.epsilon == 0.95
 
 
 def test_an_experiment_is_begun_and_told_better_from_what_came_of_its_slates(bootstrap_servers: str) -> None:

@@ -1,0 +1,112 @@
+"""The topic `policies` for people: what is and was in force, and how another turn gets onto it."""
+
+from typing import Any, NamedTuple
+
+import msgspec
+
+from streaming.io.feed import Feed
+from streaming.io.topics import read_compacted
+from streaming.policy.check import refusal, take_over
+from streaming.policy.table import PolicyTable, is_controller
+from streaming.schemas import Item, Policy, Topic, decode, now_ms
+
+
+class PolicyRefused(Exception):
+    """A policy is not written; the message says why."""
+
+
+class Turned(NamedTuple):
+    written: list[Policy]  # that the topic still has and that were taken over, oldest first
+    table: PolicyTable  # in force
+
+
+def read(bootstrap_servers: str) -> Turned:
+    """Return what is and was in force.
+
+    Raises:
+        TopicError: there is no such topic.
+        KafkaException: the broker is not there.
+    """
+    turned = Turned([], PolicyTable())
+    for origin, key, raw in read_compacted(bootstrap_servers, [Topic.POLICIES]):
+        scope = key.decode(errors="replace")
+        message = decode(scope, raw, origin)
+        if message is None or isinstance(message, Policy):
+            turned = taken(turned, scope, message)
+    return turned
+
+
+def taken(turned: Turned, scope: str, policy: Policy | None) -> Turned:
+    """Return what is in force after the newest record of a scope, None for a tombstone; refused changes none."""
+    found = take_over(turned.table, scope, policy)
+    if isinstance(found, str) or found is turned.table:
+        return turned
+    return Turned(turned.written if policy is None else [*turned.written, policy], found)
+
+
+def read_items(bootstrap_servers: str) -> list[Item]:
+    """Return the items that the shop has now.
+
+    Raises:
+        TopicError: there is no such topic.
+        KafkaException: the broker is not there.
+    """
+    found: dict[str, Item] = {}
+    for origin, raw_key, raw in read_compacted(bootstrap_servers, [Topic.ITEMS]):
+        key = raw_key.decode(errors="replace")
+        message = decode(key, raw, origin)
+        if isinstance(message, Item):
+            found[key] = message
+        elif message is None:
+            found.pop(key, None)
+    return list(found.values())
+
+
+def stamped(asked: dict[str, Any], in_force: PolicyTable, author: str) -> Policy:
+    """Return the policy with the version after those in force, its author and the time.
+
+    Raises:
+        PolicyRefused: a field is not as it must be.
+    """
+    stamp = {"version": in_force.version + 1, "author": author, "time_ms": now_ms()}
+    try:
+        return msgspec.convert(asked | stamp, Policy)
+    except msgspec.ValidationError as error:
+        raise PolicyRefused(str(error)) from error
+
+
+def write(policy: Policy, in_force: PolicyTable, bootstrap_servers: str) -> None:
+    """Put a policy into force.
+
+    Raises:
+        PolicyRefused: it cannot be used, or another one was written at the same moment.
+        TopicError: a topic is not there.
+        KafkaException: the broker is not there.
+        TimeoutError: it did not take the record.
+    """
+    if is_controller(policy.scope):
+        msg = f"{policy.scope} is the job learn's; turn the constraints of the scope that it holds"
+        raise PolicyRefused(msg)
+    names_one = policy.scope.startswith("merchant:") or any(each.merchant for each in policy.constraints.values())
+    merchants = {each.merchant or "" for each in read_items(bootstrap_servers)} if names_one else set[str]()
+    if why := refusal(policy, in_force.version, merchants):
+        raise PolicyRefused(why)
+    with Feed(bootstrap_servers) as feed:
+        feed.policy(policy)
+    if read(bootstrap_servers).table.policies.get(policy.scope) != policy:
+        msg = "another policy was written at the same moment, and this one is refused; read it and turn it anew"
+        raise PolicyRefused(msg)
+
+
+def before(version: int, turned: Turned) -> dict[str, Any]:
+    """Return the fields of an earlier version, to be stamped and written again.
+
+    Raises:
+        PolicyRefused: the topic no longer has it.
+    """
+    turns = {each.version: each for each in turned.written if not is_controller(each.scope)}
+    if version not in turns:
+        msg = f"the topic has no version {version}; it has {', '.join(map(str, turns)) or 'none'}"
+        raise PolicyRefused(msg)
+    fields: dict[str, Any] = msgspec.to_builtins(turns[version])
+    return fields
