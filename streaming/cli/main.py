@@ -12,10 +12,11 @@ from streaming.cli.local import demo, doctor, down, status, traffic, up
 from streaming.cli.log import log, parity, replay, train_set
 from streaming.cli.operate import dead_letters, features, watch
 from streaming.cli.policy import policy
+from streaming.cli.web import console
 
 # What a sub-command needs is imported when it runs: Feast alone takes seconds.
 app = group(__doc__)
-for command in (up, down, status, doctor, demo, traffic, replay, watch, explain, evaluate, experiment, parity):
+for command in (up, down, status, doctor, demo, traffic, replay, watch, explain, evaluate, experiment, console, parity):
     app.command()(command)
 app.command("train-set")(train_set)
 app.add_typer(policy, name="policy")

@@ -34,6 +34,7 @@ COMMANDS = (
         "explain",
         "evaluate",
         "experiment",
+        "console",
         "parity",
         "train-set",
         "log sink",
