@@ -37,20 +37,21 @@ def console(
     from streaming.io.topics import TopicError
 
     words = Console()
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except OSError as error:
-        fail(f"{host}:{port}: {error.strerror}; name another with --port, 0 for any that is free")
-    with errors(TopicError, KafkaException, ArtifactError), words.status("reading the shop …"):
-        follower = Follower(bootstrap_servers, read_items(model, read_manifest(model)))
-    token = token or secrets.token_urlsafe(16)
-    is_loopback = host in LOOPBACK
-    app = build(follower, token, getpass.getuser(), list(LOOPBACK) if is_loopback else ["*"], is_open=is_loopback)
-    say(f"the console: http://{host}:{listener.getsockname()[1]}/#token={token}", words)
-    say("who has this link may turn the policy; Ctrl-C ends it", words)
-    try:
-        uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1)).run([listener])
-    finally:
-        follower.close()
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, port))
+        except OSError as error:
+            fail(f"{host}:{port}: {error.strerror}; name another with --port, 0 for any that is free")
+        with errors(TopicError, KafkaException, ArtifactError), words.status("reading the shop …"):
+            follower = Follower(bootstrap_servers, read_items(model, read_manifest(model)))
+        token = token or secrets.token_urlsafe(16)
+        is_loopback = host in LOOPBACK
+        app = build(follower, token, getpass.getuser(), list(LOOPBACK) if is_loopback else ["*"], is_open=is_loopback)
+        listener.listen()  # who follows the link at once is waited for
+        say(f"the console: http://{host}:{listener.getsockname()[1]}/#token={token}", words)
+        say("who has this link may turn the policy; Ctrl-C ends it", words)
+        try:
+            uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1)).run([listener])
+        finally:
+            follower.close()

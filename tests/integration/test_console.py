@@ -1,0 +1,245 @@
+"""The console as a person uses it: in a real Chromium, on a real broker, with slates that the job's code made."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from playwright.sync_api import Page, expect
+from support.browser import browser_page, needs_chromium
+from support.memory import Memory, feed
+from typer.testing import CliRunner
+
+from features.interaction import Kind
+from features.simulator import shop
+from infra.local.kafka import local_kafka
+from infra.local.process import stop, wait_until
+from infra.local.topics import create_topics
+from streaming.cli.main import app
+from streaming.io.feed import Feed, to_item, to_message
+from streaming.log import policies
+from streaming.policy.attribution import Attribution
+from streaming.schemas import Impression, Origin, Policy, Recommendation, Topic, encode, now_ms
+from streaming.scoring.catalogue import Catalogue
+from streaming.scoring.live_shop import LiveShop
+from streaming.scoring.model import shared_model
+from streaming.scoring.recommender import Recommender
+
+ARTIFACT = Path(__file__).parents[2] / "onnx_models" / "artifacts" / "generator"
+TOKEN = "only-for-this-test"
+START_TIMEOUT_S = 60.0
+FIRST = Policy(version=2, author="someone")
+
+
+@dataclass
+class Running:
+    url: str
+    bootstrap_servers: str
+    newest: Recommendation
+
+    def ask(self, path: str, body: Any = None, token: str = "", host: str = "") -> tuple[int, Any]:
+        request = urllib.request.Request(f"{self.url}{path}", None if body is None else json.dumps(body).encode())
+        for name, value in (("Authorization", token and f"Bearer {token}"), ("Host", host)):
+            if value:
+                request.add_header(name, value)
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                return answer.status, json.loads(answer.read())
+        except urllib.error.HTTPError as error:
+            with error:
+                raw = error.read()
+                return error.code, json.loads(raw) if raw.startswith(b"{") else raw.decode()
+
+    def in_force(self) -> Policy:
+        return policies.read(self.bootstrap_servers).table.policies["global"]
+
+
+def let_shoppers_in(bootstrap_servers: str, count: int) -> Recommendation:
+    """Put what the jobs would answer on the topics, and return the newest slate; every slate is clicked."""
+    model = shared_model(ARTIFACT)
+    live = LiveShop(Catalogue(model.items), model.manifest.model_version)
+    for offset, item in enumerate(shop.items()):
+        live.catalogue.put(item.item_id, to_item(item), offset)
+    recommender, held = Recommender(model, live, "home"), dict[str, bytes]()
+    with Feed(bootstrap_servers) as topics:
+        for n, did in enumerate(islice(shop.interactions(4, now_ms() - 60_000, 20), count)):
+            topic = Topic.PURCHASES if did.kind is Kind.PURCHASE else Topic.CLICKS
+            raw = encode(to_message(did))
+            answer = recommender.answer(did.shopper_id, raw, Origin(topic, 0, n), held.get(did.shopper_id))
+            assert answer.state is not None
+            held[did.shopper_id] = answer.state
+            for to, key, value in answer.records:
+                topics.raw(Topic(to), key, value)
+            slate = msgspec.json.decode(answer.records[0][2], type=Recommendation)
+            attribution = Attribution(Memory())
+            list(feed(attribution, slate))
+            seen = Impression(
+                rec_id=slate.rec_id,
+                shopper_id=slate.shopper_id,
+                items=tuple(each.item_id for each in slate.slate),
+                event_time_ms=slate.event_time_ms + 1,
+            )
+            click = msgspec.structs.replace(
+                to_message(did), event_id=f"click-{n}", item_id=seen.items[0], event_time_ms=seen.event_time_ms + 1
+            )
+            for feedback in (seen, msgspec.structs.replace(click, rec_id=slate.rec_id)):
+                for _, outcome in feed(attribution, feedback):
+                    if outcome is not None:
+                        topics.raw(Topic.OUTCOMES, outcome.shopper_id, encode(outcome))
+        topics.flush()
+    return slate
+
+
+@contextmanager
+def console(bootstrap_servers: str, log: Path, host: str) -> Iterator[str]:
+    options = {"RHEOSTAT_BOOTSTRAP_SERVERS": bootstrap_servers, "RHEOSTAT_CONSOLE_TOKEN": TOKEN, "COLUMNS": "200"}
+    command = [sys.executable, "-m", "streaming.cli.main", "console", "--host", host, "--port", "0"]
+    with log.open("wb") as sink:
+        process = subprocess.Popen(
+            [*command, "--model", str(ARTIFACT)], stdout=sink, stderr=subprocess.STDOUT, env=os.environ | options
+        )
+    try:
+        wait_until(lambda: "/#token=" in log.read_text(), "the console", process, log, START_TIMEOUT_S)
+        (url,) = re.findall(r"(http://[\d.]+:\d+)/#token=", log.read_text())
+        yield url
+    finally:
+        stop(process)
+    assert "Traceback" not in log.read_text()
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    home = tmp_path_factory.mktemp("console")
+    with local_kafka(home / "kafka") as broker:
+        create_topics(broker.bootstrap_servers)
+        with Feed(broker.bootstrap_servers) as topics:
+            topics.items(shop.items())
+            topics.policy(FIRST)
+        with console(broker.bootstrap_servers, home / "console.log", "127.0.0.1") as url:
+            yield Running(url, broker.bootstrap_servers, let_shoppers_in(broker.bootstrap_servers, 150))
+
+
+@pytest.fixture
+def page(running: Running) -> Iterator[Page]:
+    with browser_page() as (opened, complaints):
+        opened.goto(f"{running.url}/#token={TOKEN}")
+        expect(opened.locator("#slate li")).to_have_count(20, timeout=START_TIMEOUT_S * 1000)
+        yield opened
+        assert not complaints
+
+
+def order(page: Page) -> list[str]:
+    return [each or "" for each in page.locator("#slate li").evaluate_all("rows => rows.map(row => row.dataset.item)")]
+
+
+@needs_chromium
+def test_dragging_a_slider_reorders_the_slate_and_letting_go_puts_it_in_force(running: Running, page: Page) -> None:
+    version = running.in_force().version
+    expect(page.locator("#version")).to_have_text(str(version))
+    page.locator("#shopper").select_option(running.newest.shopper_id)
+    expect(page.locator("#about")).to_contain_text("home")
+    before = order(page)
+    assert before == [each.item_id for each in running.newest.slate]  # as it really went out
+    slider = page.locator("#turn-revenue").bounding_box()
+    assert slider is not None
+    height = slider["y"] + slider["height"] / 2
+    page.mouse.move(slider["x"] + 4, height)
+    page.mouse.down()
+    page.mouse.move(slider["x"] + 0.8 * slider["width"], height, steps=5)
+    expect(page.locator("#under")).to_have_text("as it would be")
+    expect(page.locator("#said")).to_have_text("let go to put it in force")
+    dragged = order(page)
+    assert dragged != before
+    assert running.in_force().version == version  # nothing is written before it is let go
+    assert "revenue" in (page.locator("#slate li .bar").first.get_attribute("title") or "")
+    expect(page.locator("#slate li .chip", has_text="earns").first).to_be_visible()
+    page.mouse.up()
+    expect(page.locator("#version")).to_have_text(str(version + 1))
+    expect(page.locator("#under")).to_have_text(f"under version {version + 1} (global)")
+    assert order(page) == dragged
+    turned = running.in_force()
+    assert turned.version == version + 1
+    assert turned.weights["revenue"] == pytest.approx(1.6, abs=0.1)
+    assert turned.weights["relevance"] == 1.0
+    row = page.locator("#history tr", has_text="revenue")
+    expect(row.first).to_contain_text("in force")
+
+
+@needs_chromium
+def test_a_turn_is_rolled_back_from_the_trail_and_the_slate_with_it(running: Running, page: Page) -> None:
+    page.locator("#history tr", has_text="someone").get_by_role("button", name="roll back").click()
+    expect(page.locator("#said")).to_contain_text(f"version {FIRST.version} is in force again")
+    expect(page.locator("#turn-revenue")).to_have_value("0")
+    page.locator("#shopper").select_option(running.newest.shopper_id)
+    expect(page.locator("#slate li").first).to_have_attribute("data-item", running.newest.slate[0].item_id)
+    assert order(page) == [each.item_id for each in running.newest.slate]
+    assert running.in_force().weights == FIRST.weights
+
+
+@needs_chromium
+def test_the_figures_of_what_came_in_are_shown(page: Page) -> None:
+    expect(page.locator("#figure-satisfaction")).to_have_text("100.0 %")
+    expect(page.locator("#figure-exploration")).to_have_text("0.0 %")
+
+
+@needs_chromium
+def test_without_the_token_one_may_look_and_not_turn(running: Running) -> None:
+    version = running.in_force().version
+    with browser_page() as (page, complaints):
+        page.goto(running.url)
+        expect(page.locator("#slate li")).to_have_count(20)
+        page.locator("#turn-novelty").focus()
+        page.keyboard.press("ArrowRight")
+        expect(page.locator("#said")).to_contain_text("read only: open the link with the token")
+        assert not complaints
+    assert running.in_force().version == version
+
+
+def test_what_is_asked_wrongly_is_one_clear_word(running: Running) -> None:
+    turn = {"scope": "global", "weights": {"relevance": 1.0}, "diversity": 0.0, "exploration": {}}
+    version = running.in_force().version
+    for token in ("", "another"):
+        status, said = running.ask("/policies", turn, token)
+        assert (status, "open the link that `rheostat console` has printed" in said["error"]) == (401, True)
+    for change, words in (
+        ({"weights": {"relevance": -1.0}}, "Expected `float` >= 0.0"),
+        ({"weights": {"fame": 1.0}}, "no objective is called fame"),
+        ({"weights": {"relevance": 0.0}}, "all weights are 0"),
+        ({"scope": "merchant:nobody"}, "no item on sale has the merchant 'nobody'"),
+        ({"scope": "controller:global"}, "is the job learn's"),
+        ({"colour": 1}, "unknown field `colour`"),
+    ):
+        status, said = running.ask("/policies", turn | change, TOKEN)
+        assert (status, words in said["error"]) == (400, True), said
+    status, said = running.ask("/policies/99/roll-back", {}, TOKEN)
+    assert (status, "the topic has no version 99; it has 2" in said["error"]) == (400, True)
+    status, said = running.ask("/slate", {"shopper_id": "nobody"})
+    assert (status, said["error"]) == (404, "shopper nobody has no slate since the console was started")
+    assert running.ask("/state", host="elsewhere.example") == (400, "Invalid host header")
+    assert running.in_force().version == version
+
+
+def test_beside_loopback_reads_need_the_token_too_and_a_taken_port_is_said(running: Running, tmp_path: Path) -> None:
+    elsewhere = "127.0.0.2"  # reached from here alone, and not the loopback address that is meant
+    with console(running.bootstrap_servers, tmp_path / "console.log", elsewhere) as url:
+        other = replace(running, url=url)
+        assert other.ask("/state")[0] == 401
+        assert other.ask("/slate", {"shopper_id": "s"})[0] == 401
+        assert other.ask("/state", token=TOKEN)[0] == 200
+        port = url.rpartition(":")[2]
+        command = ["console", "--host", elsewhere, "--port", port, "--bootstrap-servers", running.bootstrap_servers]
+        result = CliRunner().invoke(app, [*command, "--model", str(ARTIFACT)])
+        assert result.exit_code == 2
+        said = " ".join(result.stderr.split())
+        assert f"{elsewhere}:{port}: Address already in use; name another with --port" in said
