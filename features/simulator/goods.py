@@ -122,6 +122,17 @@ class Goods:
                 self._ran_out[number] = now
                 self._stock(number, 0)
 
+    def change_fashion(self) -> None:
+        """Draw the quality of all brands and items anew."""
+        self._brand_quality = self._rng.normal(size=self._parameters.brand_count)
+        for number, item in enumerate(self.items):
+            self._quality[number] = self._some_quality(int((item.brand or "").removeprefix("brand-")))
+            if item.stock:
+                self.appeal[number] = self._quality[number]
+
+    def _some_quality(self, brand: int) -> float:
+        return float(self._parameters.quality * (0.6 * self._brand_quality[brand] + 0.8 * self._rng.normal()))
+
     def changes(self) -> list[ShopItem]:
         """Return the items that are new or have another stock than when this was asked last."""
         changed = list(self._changed.values())
@@ -147,7 +158,7 @@ class Goods:
         for n, category in enumerate(categories):
             noun, base_price = CATEGORIES[NAMES[category]]
             number, brand = first + n, self._chance.randrange(p.brand_count)
-            quality[n] = p.quality * (0.6 * self._brand_quality[brand] + 0.8 * self._rng.normal())
+            quality[n] = self._some_quality(brand)
             is_there = (first > 0 and count == 1) or self._chance.random() >= p.out_of_stock
             item = ShopItem(
                 item_id=f"i{number:03d}",

@@ -5,7 +5,7 @@ second (of the shop's time) what is learnt goes to where the next slates are mad
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -54,6 +54,8 @@ class Second:
     purchases: int = 0
     revenue: float = 0.0  # price times margin
     exposure: dict[str, int] = field(default_factory=lambda: defaultdict(int))  # places, by merchant
+    items: set[str] = field(default_factory=set)  # that were shown
+    new: int = 0  # places that show items which the model does not know
     duals: dict[str, float] = field(default_factory=dict)
 
 
@@ -74,8 +76,27 @@ class _Memory:
 class ClosedLoop:
     """A shop, and everything that makes slates for it."""
 
-    def __init__(self, shop: Shop, model: SessionModel, learns: bool = True, keeps_log: bool = False) -> None:
+    def __init__(
+        self,
+        shop: Shop,
+        model: SessionModel,
+        learns: bool = True,
+        keeps_log: bool = False,
+        prepare: Callable[[LiveShop], None] = lambda live: None,
+        oracle: bool = False,
+    ) -> None:
+        """Open the shop.
+
+        Args:
+            shop: the world.
+            model: of the slates.
+            learns: from outcomes.
+            keeps_log: of what would land.
+            prepare: called before each slate, for what is compared with our own way.
+            oracle: shoppers are shown what they like best at that moment in place of the slate.
+        """
         self.shop = shop
+        self._prepare, self._oracle = prepare, oracle
         self._log: dict[Topic, list[Record]] = defaultdict(list)  # what would lie on the topics that land
         self._keeps_log = keeps_log
         self.seconds: list[Second] = [Second()]
@@ -147,6 +168,7 @@ class ClosedLoop:
         self._take(attribution.feedback(message))
         topic = Topic.PURCHASES if did.kind is Kind.PURCHASE else Topic.CLICKS
         held = self._held.get(did.shopper_id)
+        self._prepare(self.live)
         answer = self._recommender.answer(did.shopper_id, encode(message), self._origin(topic), held)
         if answer.state is not None:
             self._held[did.shopper_id] = answer.state
@@ -155,6 +177,11 @@ class ClosedLoop:
             self._keep(Topic.FEATURE_LOG, shopper_id, _FEATURES.decode(raw))
         raw = answer.records[0][2]
         slate = _RECOMMENDATION.decode(raw)
+        if self._oracle:
+            best = self.shop.best(did.shopper_id, len(slate.slate))
+            places = tuple(msgspec.structs.replace(slate.slate[0], item_id=item_id) for item_id in best)
+            slate = msgspec.structs.replace(slate, slate=places)
+            raw = encode(slate)
         self._take(attribution.slate(slate.rec_id, raw))
         self._shown[did.shopper_id] = slate
         self.shop.show(did.shopper_id, slate.rec_id, [each.item_id for each in slate.slate])
@@ -177,6 +204,8 @@ class ClosedLoop:
             if new.change is Change.SHOWN:
                 second.places += 1
                 second.exposure[goods.merchant] += 1
+                second.items.add(item.item_id)
+                second.new += self.live.catalogue.number.get(item.item_id, 0) >= self.live.catalogue.first_new
             elif new.change is Change.CLICKED:
                 second.clicks += 1
             else:

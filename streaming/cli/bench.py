@@ -78,6 +78,27 @@ def bench_control(
     print_json(figures, as_json)
 
 
+@bench.command("tradeoff")
+def bench_tradeoff(
+    seeds: Annotated[int, typer.Option(min=1, help="Shops, the same for all ways.")] = 20,
+    seconds: Annotated[int, typer.Option(min=60, help="After the change, of the shop's time.")] = 600,
+    plot: Annotated[Path | None, typer.Option(dir_okay=False, help="PNG of the curves and the front.")] = None,
+    model: Model = MODEL,
+    as_json: AsJson = False,
+) -> None:
+    """Compare fixed weights, ε-greedy, Thompson sampling and Rheostat in the simulated shop when the fashion changes.
+
+    Example: rheostat bench tradeoff --seeds 20 --plot docs/plots/tradeoff.png
+    """
+    assert_checkout()
+    from infra.bench.tradeoff import measure
+    from onnx_models.artifact import ArtifactError
+
+    with errors(ArtifactError):
+        figures = measure(model, seeds, seconds, plot, Console(stderr=as_json))
+    print_json(figures, as_json)
+
+
 @bench.command("features")
 def bench_features(
     data_dir: Annotated[Path | None, typer.Option(help="Folder of the JData sample, measured too.")] = None,

@@ -45,6 +45,7 @@ COMMANDS = (
         "bench latency",
         "bench slate",
         "bench control",
+        "bench tradeoff",
         "bench features",
         "bench feast",
         "bench shop",

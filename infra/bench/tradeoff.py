@@ -1,0 +1,257 @@
+"""`rheostat bench tradeoff`: whole ways to recommend, side by side in the closed loop, when the fashion changes.
+
+A slate's reward is what it brings of clicks, purchases and revenue, each in units of what fixed weights of relevance
+bring before the change, a third of the sum. The same shops for all; what is judged is after the change.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from features.simulator.shop import Shop
+from infra.bench.closed_loop import ClosedLoop, Second
+from streaming.schemas import Policy
+from streaming.scoring.catalogue import Learnt
+from streaming.scoring.live_shop import LiveShop
+from streaming.scoring.model import shared_model
+
+BEFORE_S = 60
+EPSILON = 0.1
+LIFT_AT_LEAST = 1e-3  # of a draw
+GOALS = "clicks", "purchases", "revenue"
+MERCHANT, SHARE = "merchant-7", (0.05, 0.06)  # of the constraint; by itself it is 1 in 60
+STEP_S = 30  # of the curves
+FRONT_SEEDS = 5  # of the points that are only of the front
+
+RELEVANCE = {"relevance": 1.0}
+MIX = {"relevance": 1.0, "conversion": 1.0, "revenue": 1.0}
+# Of the objective beside relevance, whose weight alone is turned.
+SWEEPS: dict[str, list[dict[str, float]]] = {
+    "conversion": [RELEVANCE, {"relevance": 1.0, "conversion": 1.0}, {"relevance": 0.1, "conversion": 1.0}],
+    "revenue": [RELEVANCE, {"relevance": 1.0, "revenue": 0.5}, {"relevance": 0.1, "revenue": 1.0}],
+}
+FRONT = [RELEVANCE, MIX, SWEEPS["conversion"][2], SWEEPS["revenue"][2]]
+OURS = {"budget": 0.1, "settled": 0.5, "optimism": 1.0, "temperature": 0.05}
+HELD = {"measure": "exposure", "merchant": MERCHANT, "at_least": SHARE[0], "at_most": SHARE[1], "speed": 3.0}
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way to recommend."""
+
+    weights: dict[str, float]
+    learns: bool = True
+    exploration: dict[str, float] = field(default_factory=dict)
+    draws_lifts: bool = False  # Thompson sampling: each slate by a draw of what is believed of every item
+    constraints: dict[str, Any] = field(default_factory=dict)
+
+
+WAYS = {
+    "fixed, relevance": Way(RELEVANCE, learns=False),
+    "fixed, mix": Way(MIX, learns=False),
+    "ε-greedy": Way(MIX, exploration={"budget": EPSILON, "settled": 1.0, "epsilon": 1.0}),
+    "Thompson": Way(MIX, draws_lifts=True),
+    "Rheostat": Way(MIX, exploration=OURS),
+}
+FIXED, OTHERS, RHEOSTAT = ("fixed, relevance", "fixed, mix"), ("ε-greedy", "Thompson"), "Rheostat"
+ORACLE, CONSTRAINED = "oracle", "Rheostat, constrained"
+
+
+class Run(NamedTuple):
+    before: NDArray[np.float64]  # (3,) of a slate that was looked at, by GOALS
+    after: NDArray[np.float64]  # (3,)
+    curve: NDArray[np.float64]  # (steps, 3)
+    coverage: float  # share of the items on sale that were shown after the change
+    new: float  # share of the places after the change that show items which the model does not know
+    share: float  # of MERCHANT, over the last half
+
+
+def measure(model: Path, seeds: int, after_s: int, plot: Path | None, console: Console) -> dict[str, Any]:
+    """Return what each way brings, and by how much ours brings more."""
+    fronts = {f"fixed {n}": Way(each, learns=False) for n, each in enumerate(SWEEPS["conversion"] + SWEEPS["revenue"])}
+    fronts |= {f"ours {n}": Way(each, exploration=OURS) for n, each in enumerate(FRONT)}
+    held = {CONSTRAINED: Way(MIX, exploration=OURS, constraints={"share": HELD})}
+    asked = [(model, name, way, seed, after_s) for name, way in WAYS.items() for seed in range(seeds)]
+    asked += [(model, ORACLE, Way(RELEVANCE, learns=False), seed, after_s) for seed in range(seeds)]
+    few = range(min(seeds, FRONT_SEEDS))
+    asked += [(model, name, way, seed, after_s) for name, way in (fronts | held).items() for seed in few]
+    runs: dict[str, list[Run]] = {}
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with ProcessPoolExecutor(2) as pool, Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("shops", total=len(asked))
+        for (_, name, *_), run in zip(asked, pool.map(_run, asked), strict=True):
+            runs.setdefault(name, []).append(run)
+            progress.advance(task)
+    unit = np.mean([run.before for run in runs[FIXED[0]]], axis=0)
+    rewards = {name: np.array([(run.after / unit).mean() for run in runs[name]]) for name in (*WAYS, ORACLE)}
+    table = Table("way", *[f"{goal} of a slate" for goal in GOALS], "reward", "regret, clicks", "coverage", "new items")
+    figures: dict[str, Any] = {}
+    best_clicks = np.mean([run.after[0] for run in runs[ORACLE]])
+    for name, reward in rewards.items():
+        of_goals = np.mean([run.after for run in runs[name]], axis=0)
+        figures[name] = {
+            "reward": round(float(reward.mean()), 4),
+            "standard_error": _error(reward),
+            **{goal: round(float(value), 4) for goal, value in zip(GOALS, of_goals, strict=True)},
+            "regret_clicks": round(float(best_clicks - of_goals[0]), 4),
+            "coverage": round(float(np.mean([run.coverage for run in runs[name]])), 4),
+            "new_items": round(float(np.mean([run.new for run in runs[name]])), 4),
+        }
+        shown = figures[name]
+        table.add_row(
+            name,
+            *[f"{shown[goal]:.4f}" for goal in GOALS],
+            f"{shown['reward']:.3f} ± {shown['standard_error']:.3f}",
+            f"{shown['regret_clicks']:.3f}",
+            f"{shown['coverage']:.1%}",
+            f"{shown['new_items']:.1%}",
+        )
+    console.print(table)
+
+    def gain(over: tuple[str, ...]) -> tuple[float, float]:
+        best = max(over, key=lambda name: rewards[name].mean())
+        ratio = rewards[RHEOSTAT] / rewards[best]  # the same shops
+        return round(float(rewards[RHEOSTAT].mean() / rewards[best].mean() - 1), 4), _error(ratio)
+
+    def points(names: list[str]) -> NDArray[np.float64]:
+        return np.array([np.mean([run.after / unit for run in runs[name]], axis=0) for name in names])
+
+    names = [f"fixed {n}" for n in range(len(fronts) - len(FRONT))]
+    count = len(SWEEPS["conversion"])
+    ours = points([f"ours {n}" for n in range(len(FRONT))])
+    sweeps = {"conversion": points(names[:count]), "revenue": points(names[count:])}
+    widest = max(hypervolume(each) for each in sweeps.values())
+    shares = np.array([run.share for run in runs[CONSTRAINED]])
+    violation = float(max(0.0, (1 - shares / SHARE[0]).max(), (shares / SHARE[1] - 1).max()))
+    (over_fixed, its_error), (over_others, their_error) = gain(FIXED), gain(OTHERS)
+    console.print(
+        f"Rheostat over the best fixed weights {over_fixed:+.1%} ± {its_error:.1%}, over the best of the others "
+        f"{over_others:+.1%} ± {their_error:.1%}; constraint violated by {violation:.1%} at worst; hypervolume "
+        f"{hypervolume(ours) / widest:.2f} times that of the best sweep"
+    )
+    if plot is not None:
+        _plot({name: runs[name] for name in (*WAYS, ORACLE)}, unit, ours, sweeps, plot)
+        console.print(f"curves and front: {plot}")
+    return {
+        "seeds": seeds,
+        "seconds": after_s,
+        "ways": figures,
+        "gain_over_greedy": over_fixed,
+        "gain_over_greedy_standard_error": its_error,
+        "gain_over_best_baseline": over_others,
+        "gain_over_best_baseline_standard_error": their_error,
+        "constraint_violation": round(violation, 4),
+        "hypervolume_ratio": round(hypervolume(ours) / widest, 4),
+    }
+
+
+def hypervolume(points: NDArray[np.float64]) -> float:
+    """Return the volume of what some point of (N, 3) exceeds in everything, from the origin (Zitzler & Thiele 1998)."""
+    points = points[np.argsort(-points[:, 2])]
+    levels = [*points[:, 2].tolist(), 0.0]
+    return sum(_area(points[:n, :2]) * (above - below) for n, (above, below) in enumerate(pairwise(levels), start=1))
+
+
+def _area(points: NDArray[np.float64]) -> float:
+    covered = height = 0.0
+    pairs: list[tuple[float, float]] = points.tolist()
+    for x, y in sorted(pairs, reverse=True):
+        if y > height:
+            covered += x * (y - height)
+            height = y
+    return covered
+
+
+def _run(asked: tuple[Path, str, Way, int, int]) -> Run:
+    folder, name, way, seed, after_s = asked
+    shop = Shop(seed)
+    rng = np.random.default_rng(seed)
+    prepare = _drawing(rng) if way.draws_lifts else _as_it_is
+    loop = ClosedLoop(shop, shared_model(folder), way.learns, prepare=prepare, oracle=name == ORACLE)
+    fields = {"weights": way.weights, "exploration": way.exploration, "constraints": way.constraints}
+    loop.turn(msgspec.convert({"version": 2, "author": "bench"} | fields, Policy))
+    before = loop.run(BEFORE_S)
+    shop.change_fashion()
+    after = loop.run(after_s)
+    late = after[len(after) // 2 :]
+    shown: set[str] = set().union(*[each.items for each in after])
+    places = sum(each.places for each in after)
+    return Run(
+        before=_of_slate(before),
+        after=_of_slate(after),
+        curve=np.array([_of_slate(after[n : n + STEP_S]) for n in range(0, after_s - STEP_S + 1, STEP_S)]),
+        coverage=len(shown) / len(shop.items()),
+        new=sum(each.new for each in after) / places,
+        share=sum(each.exposure[MERCHANT] for each in late) / sum(each.places for each in late),
+    )
+
+
+def _as_it_is(live: LiveShop) -> None:
+    pass
+
+
+def _drawing(rng: np.random.Generator) -> Callable[[LiveShop], None]:
+    """Return what puts a draw of each item's lift in the place of its mean, from the gamma that is believed of it."""
+    drawn: Learnt | None = None
+    believed: Learnt | None = None
+
+    def prepare(live: LiveShop) -> None:
+        nonlocal drawn, believed
+        if live.catalogue.learnt is not drawn:  # learnt anew since the last draw
+            believed = live.catalogue.learnt
+        assert believed is not None
+        scale = believed.spread**2 / believed.lift
+        lift = np.maximum(rng.gamma(believed.lift / scale, scale), LIFT_AT_LEAST)
+        drawn = live.catalogue.learnt = believed._replace(lift=lift)
+
+    return prepare
+
+
+def _of_slate(seconds: list[Second]) -> NDArray[np.float64]:
+    slates = max(sum(each.slates for each in seconds), 1)
+    return np.array([sum(getattr(each, goal) for each in seconds) for goal in GOALS]) / slates
+
+
+def _error(values: NDArray[np.float64]) -> float:
+    return round(float(values.std(ddof=1) / len(values) ** 0.5), 4) if len(values) > 1 else float("nan")
+
+
+def _plot(
+    runs: dict[str, list[Run]],
+    unit: NDArray[np.float64],
+    ours: NDArray[np.float64],
+    sweeps: dict[str, NDArray[np.float64]],
+    path: Path,
+) -> None:
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot
+
+    figure, (left, middle, right) = pyplot.subplots(1, 3, figsize=(15, 4.5))
+    for name, of_way in runs.items():
+        curve = np.mean([run.curve for run in of_way], axis=0)
+        seconds = STEP_S * np.arange(1, len(curve) + 1)
+        left.plot(seconds, curve[:, 0], label=name)
+        if name != ORACLE:
+            middle.plot(seconds, (curve / unit).mean(axis=1).cumsum() / np.arange(1, len(curve) + 1), label=name)
+    left.set(xlabel="s after the fashion changed", ylabel="clicks of a slate", ylim=(0, None))
+    middle.set(xlabel="s after the fashion changed", ylabel="mean reward so far")
+    for name, points in (*[(f"fixed, {name} turned", each) for name, each in sweeps.items()], ("Rheostat", ours)):
+        right.scatter(points[:, 0], points[:, 2], s=20 + 60 * points[:, 1], label=name, alpha=0.8)
+    right.set(xlabel="clicks", ylabel="revenue (size: purchases)")
+    for each in (left, middle, right):
+        each.legend(fontsize=8)
+    figure.tight_layout()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=80)
