@@ -159,7 +159,8 @@ def hypervolume(points: NDArray[np.float64]) -> float:
     """Return the volume of what some point of (N, 3) exceeds in everything, from the origin (Zitzler & Thiele 1998)."""
     points = points[np.argsort(-points[:, 2])]
     levels = [*points[:, 2].tolist(), 0.0]
-    return sum(_area(points[:n, :2]) * (above - below) for n, (above, below) in enumerate(pairwise(levels), start=1))
+    slabs = [_area(points[:n, :2]) * (above - below) for n, (above, below) in enumerate(pairwise(levels), start=1)]
+    return float(sum(slabs))
 
 
 def _area(points: NDArray[np.float64]) -> float:

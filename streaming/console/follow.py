@@ -123,6 +123,7 @@ class Follower:
         table: PolicyTable = self.turned.table if policy is None else self.turned.table.put(policy)
         features = shown.features
         asker = Asker(features.row, max(features.sequence - 1, 0), shown.slate.surface)
+        assert features.considered is not None, "others are not kept"
         found, learnt = unpack(features.considered, self.catalogue)
         return fill(asker, shown.slate.rec_id, found, learnt, self.catalogue, table)
 
@@ -174,7 +175,7 @@ class Follower:
                 second.places += len(message.slate)
                 second.explored += sum(each.reason is ReasonCode.EXPLORED for each in message.slate)
                 self._meet(message.rec_id, message, self._rows.pop(message.rec_id, None))
-        elif isinstance(message, FeatureRecord):
+        elif isinstance(message, FeatureRecord) and message.considered is not None:
             with self._lock:
                 self._meet(message.rec_id, self._slates.pop(message.rec_id, None), message)
         elif isinstance(message, Outcome):

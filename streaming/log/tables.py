@@ -130,7 +130,7 @@ def decision_log(records: Sequence[Record]) -> pl.DataFrame:
             "considered": msgspec.msgpack.encode(each.considered),
         }
         for _, each, *_ in records
-        if isinstance(each, FeatureRecord)
+        if isinstance(each, FeatureRecord) and each.considered is not None
     ]
     return _frame(rows, DECISION_LOG)
 
