@@ -82,6 +82,11 @@ def bench_control(
 def bench_tradeoff(
     seeds: Annotated[int, typer.Option(min=1, help="Shops, the same for all ways.")] = 20,
     seconds: Annotated[int, typer.Option(min=60, help="After the change, of the shop's time.")] = 600,
+    env: Annotated[
+        str | None, typer.Option(help="Of SARDINE, in place of our own shop: SlateTopK-Bored-v0 and others.")
+    ] = None,
+    episodes: Annotated[int, typer.Option(min=2, help="There: one shopper each, with its seed.")] = 60,
+    first_seed: Annotated[int, typer.Option(min=0, help="There: of the first episode.")] = 0,
     plot: Annotated[Path | None, typer.Option(dir_okay=False, help="PNG of the curves and the front.")] = None,
     model: Model = MODEL,
     as_json: AsJson = False,
@@ -91,11 +96,17 @@ def bench_tradeoff(
     Example: rheostat bench tradeoff --seeds 20 --plot docs/plots/tradeoff.png
     """
     assert_checkout()
+    from infra.bench import sardine
     from infra.bench.tradeoff import measure
     from onnx_models.artifact import ArtifactError
 
+    console = Console(stderr=as_json)
+    if env is not None:
+        with errors(sardine.NoEnvironmentError):
+            print_json(sardine.measure(env, episodes, console, first_seed), as_json)
+        return
     with errors(ArtifactError):
-        figures = measure(model, seeds, seconds, plot, Console(stderr=as_json))
+        figures = measure(model, seeds, seconds, plot, console)
     print_json(figures, as_json)
 
 

@@ -60,6 +60,9 @@ def policy_set(
     when_: Annotated[str | None, typer.Option("--when", help="What makes the segment, over session.*.")] = None,
     share: Annotated[float | None, typer.Option(help="Of the shoppers, for whom the experiment is.")] = None,
     diversity: Annotated[float | None, typer.Option(help="What an item loses that is like one before it.")] = None,
+    satiation: Annotated[
+        float | None, typer.Option(help="What an item loses for each click on its category lately.")
+    ] = None,
     budget: Annotated[float | None, typer.Option(help="Share of the impressions that may explore, at most.")] = None,
     temperature: Annotated[float | None, typer.Option(help="Of what explores.")] = None,
     epsilon: Annotated[float | None, typer.Option(help="Share of what explores that is drawn evenly.")] = None,
@@ -91,6 +94,8 @@ def policy_set(
             name: {"expression": text, "scale": _scale(text, bootstrap_servers)} for name, text in _pairs(objective)
         }
         asked["exploration"] = asked.get("exploration", {}) | explores
+        if satiation is not None:
+            asked["satiation"] = asked.get("satiation", {}) | {"weight": satiation}
         asked |= {name: value for name, value in options if value is not None}
         if msgspec.json.encode(asked) == before or (not held and not weight):
             fail("nothing is turned; give a file or, among others, --weight NAME=NUMBER. All: `policy set --help`")

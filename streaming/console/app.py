@@ -108,6 +108,7 @@ class _Turn(msgspec.Struct, forbid_unknown_fields=True):
     scope: str
     weights: dict[str, float]
     diversity: float
+    satiation: float
     exploration: dict[str, float]
 
 
@@ -128,7 +129,14 @@ def _whole(follower: Follower, turn: _Turn) -> dict[str, Any]:
     held = follower.turned.table.policies.get(turn.scope)
     fields: dict[str, Any] = {} if held is None else msgspec.to_builtins(held)
     turned: dict[str, Any] = msgspec.to_builtins(turn)
-    return fields | turned | {"exploration": fields.get("exploration", {}) | turn.exploration}
+    return (
+        fields
+        | turned
+        | {
+            "exploration": fields.get("exploration", {}) | turn.exploration,
+            "satiation": fields.get("satiation", {}) | {"weight": turn.satiation},
+        }
+    )
 
 
 def _state(follower: Follower) -> dict[str, Any]:

@@ -186,9 +186,9 @@ def _rewards(slate: LoggedSlate, catalogue: Catalogue) -> Floats:
 def _gather(of: _Columns, slate: LoggedSlate, weighed: Weighed, expects: Floats) -> None:
     how = weighed.scores, weighed.content
     diversity, exploration, bonus = weighed.weighing.policy.diversity, weighed.exploration, weighed.bonus
-    chances = draw.conditional(slate.picks, *how, diversity, exploration, bonus)
+    chances = draw.conditional(slate.picks, *how, diversity, exploration, bonus, weighed.tiring)
     coins = draw.uniforms(f"evaluate {slate.rec_id}", 2 * SLATE_SIZE)  # not those that drew the slate
-    own = draw.draw(*how, len(slate.picks), diversity, exploration, bonus, coins)
+    own = draw.draw(*how, len(slate.picks), diversity, exploration, bonus, coins, weighed.tiring)
     of.propensities.append(_padded(chances[np.arange(len(slate.picks)), slate.picks], 1.0))
     of.expected.append(_padded(chances @ expects))
     of.direct.append(_padded(expects[own.picks]))

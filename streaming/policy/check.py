@@ -55,8 +55,9 @@ def refusal(policy: Policy, in_force: int, merchants: Container[str]) -> str | N
         return f"exploration.temperature is {temperature}; expected 0, or from {TEMPERATURE_AT_LEAST} on"
     if kind == "merchant" and name not in merchants:
         return f"no item on sale has the merchant {name!r}"
-    if kind == "merchant" and (policy.diversity or policy.objectives or policy.exploration != Exploration()):
-        return "a merchant's policy has weights alone: diversity, exploration and own objectives are of a slate"
+    of_slate = policy.diversity, policy.satiation.weight, policy.objectives, policy.exploration != Exploration()
+    if kind == "merchant" and any(of_slate):
+        return "a merchant's policy has weights alone; diversity, satiation, exploration and objectives are of a slate"
     if (kind == "segment") != (policy.when is not None):
         return f"{policy.scope}: `when` is what makes a segment, and is expected there and nowhere else"
     if (kind == "experiment") != (policy.share is not None):

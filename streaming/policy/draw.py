@@ -2,10 +2,11 @@
 
 At a slot, every candidate i that is left has
 
-    u(i) = score(i) - diversity * max over the picks j so far of cos(i, j)
+    u(i) = score(i) - diversity * max over the picks j so far of cos(i, j) - tired of the group of i
 
-(Carbonell & Goldstein 1998, "The use of MMR, diversity-based reranking for reordering documents", with a weight beside
-the score in place of a mixture). The greedy pick g has the highest u. One that explores is drawn from
+where a group is what a shopper tires of, and each pick makes its group more so by the clicks to be expected of it. (The
+second term: Carbonell & Goldstein 1998, "The use of MMR, diversity-based reranking for reordering documents", with a
+weight beside the score in place of a mixture.) The greedy pick g has the highest u. One that explores is drawn from
 
     q(i) = (1 - epsilon) * softmax((u + bonus) / temperature)(i) + epsilon / number left
 
@@ -20,7 +21,7 @@ the product over its slots.
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import floor
+from math import floor, log2
 from typing import NamedTuple
 
 import numpy as np
@@ -32,6 +33,8 @@ Floats = NDArray[np.float64]
 Choose = Callable[[list[int], int, float, Floats | None], int]
 
 BONUS_AT_MOST = 5.0
+SLOTS_AT_MOST = 100
+LOOKED = [1.0 / log2(k + 2) for k in range(SLOTS_AT_MOST)]  # as DCG discounts (Järvelin & Kekäläinen 2002)
 TEMPERATURE_AT_LEAST = 0.01  # above 0: BONUS_AT_MOST over it is an exponent that a double still has
 
 
@@ -47,6 +50,14 @@ class Exploration:
     @property
     def is_on(self) -> bool:
         return self.rate > 0 and self.allowance > 0
+
+
+class Tiring(NamedTuple):
+    """How far a shopper is tired of groups of candidates, in the unit of the scores."""
+
+    group: NDArray[np.int64]  # (K,) of each candidate
+    lost: Floats  # (K,) what it loses at the first slot
+    by_pick: Floats  # (K,) what its group loses once it is picked for the first place; LOOKED of it for another
 
 
 class Draw(NamedTuple):
@@ -77,6 +88,7 @@ def draw(
     exploration: Exploration,
     bonus: Floats | None,
     random: Floats,
+    tiring: Tiring | None = None,
 ) -> Draw:
     """Return a slate of up to `size` candidates.
 
@@ -88,8 +100,9 @@ def draw(
         exploration: how far the slate may leave the greedy one.
         bonus: (K,) in [0, BONUS_AT_MOST], for what is not known well; None for none.
         random: (2 * size,) in [0, 1): two for each slot; not looked at where nothing explores.
+        tiring: None where nothing tires.
     """
-    if not diversity and not exploration.is_on:
+    if not diversity and not exploration.is_on and tiring is None:
         best = np.argsort(-scores, kind="stable")[:size].tolist()
         return Draw(best, [1.0] * len(best), [False] * len(best))
     coins = random.tolist()
@@ -107,7 +120,7 @@ def draw(
         weights = _softmax_weights(wished, top, exploration.temperature)
         return _weighted(weights, (other - exploration.epsilon) / (1 - exploration.epsilon))
 
-    return _slots(scores, content, min(size, len(scores)), diversity, exploration, bonus, choose)
+    return _slots(scores, content, min(size, len(scores)), diversity, exploration, bonus, tiring, choose)
 
 
 def propensities(
@@ -117,10 +130,14 @@ def propensities(
     diversity: float,
     exploration: Exploration,
     bonus: Floats | None,
+    tiring: Tiring | None = None,
 ) -> list[float]:
     """Return how likely `draw` makes each of `picks`, given those before it."""
-    made = _slots(scores, content, len(picks), diversity, exploration, bonus, lambda before, *_: picks[len(before)])
-    return made.propensities
+
+    def follow(before: list[int], greedy: int, top: float, wished: Floats | None) -> int:
+        return picks[len(before)]
+
+    return _slots(scores, content, len(picks), diversity, exploration, bonus, tiring, follow).propensities
 
 
 def conditional(
@@ -130,6 +147,7 @@ def conditional(
     diversity: float,
     exploration: Exploration,
     bonus: Floats | None,
+    tiring: Tiring | None = None,
 ) -> Floats:
     """Return (S, K) how likely `draw` makes each candidate the pick of a slot, given that `picks` (S,) precede it."""
     found = np.zeros((len(picks), len(scores)))
@@ -147,7 +165,7 @@ def conditional(
             found[slot, greedy] += 1 - exploration.rate
         return picks[slot]
 
-    _slots(scores, content, len(picks), diversity, exploration, bonus, follow)
+    _slots(scores, content, len(picks), diversity, exploration, bonus, tiring, follow)
     return found
 
 
@@ -158,11 +176,13 @@ def _slots(
     diversity: float,
     exploration: Exploration,
     bonus: Floats | None,
+    tiring: Tiring | None,
     choose: Choose,
 ) -> Draw:
     explores = exploration.is_on
     highest_bonus = 0.0 if bonus is None or not len(bonus) else float(bonus.max())
-    alone = scores.copy()  # what a candidate is worth beside nothing; minus infinity once it is picked
+    # What a candidate is worth beside nothing; minus infinity once it is picked.
+    alone = scores.copy() if tiring is None else scores - tiring.lost
     hoped = alone.copy() if bonus is None else alone + bonus
     utility, wished = (alone, hoped) if not diversity else (alone.copy(), hoped.copy())
     scaled, loss = diversity * content, np.zeros(len(scores))
@@ -184,6 +204,11 @@ def _slots(
         explored.append(pick != greedy)
         spent += pick != greedy
         alone[pick] = hoped[pick] = -np.inf
+        if tiring is not None:
+            alike, more = tiring.group == tiring.group[pick], LOOKED[slot] * tiring.by_pick[pick]
+            alone[alike] -= more
+            if hoped is not alone:
+                hoped[alike] -= more
         if diversity and slot < size - 1:
             np.maximum(loss, scaled @ content[pick], out=loss)
             np.subtract(alone, loss, out=utility)

@@ -16,13 +16,14 @@ systems"): a fact at time t weighs 2^((t - start) / half-life), and what is read
 """
 
 from collections.abc import Callable, Iterable
-from math import exp, log, log2, sqrt
+from math import exp, log, sqrt
 from typing import NamedTuple
 
 import msgspec
 import numpy as np
 
 from features.spec import HOUR_MS
+from streaming.policy.draw import LOOKED
 from streaming.policy.objectives import PRICE_LEVELS, PRIOR_BUY_RATE, PRIOR_CLICK_RATE, UNLIKELY, sigmoid
 from streaming.schemas import Change, Estimates, ItemEstimate, LevelEstimate, Outcome, OutcomeItem
 
@@ -33,6 +34,7 @@ PRIOR_LEVEL_CLICKS, PRIOR_LEVEL_BUYS = 30.0, 5.0  # of a price level
 PRIOR_PLACE_CLICKS = 20.0  # of a place
 PRIOR_ALL_CLICKS = 20.0  # of the correction of all predictions, and of the buy rate
 PLACES = 20
+PRIOR_LOOKED = LOOKED[:PLACES]
 LEVELS, UNKNOWN_LEVEL = PRICE_LEVELS + 1, PRICE_LEVELS
 BINS, BIN_WIDTH = 48, 0.5  # of log odds of what was predicted, around 0
 NEWTON_STEPS = 8
@@ -40,7 +42,6 @@ STEP_AT_MOST = 1.0  # of one of Newton's
 INTERCEPT_SPREAD, SLOPE_SPREAD = 2.0, 0.5  # standard deviations of the prior
 SLOPE_AT_LEAST = 0.05  # what the model finds likelier stays so
 LOOKED_AT_LEAST = 0.01
-PRIOR_LOOKED = [1.0 / log2(k + 2) for k in range(PLACES)]  # as DCG discounts (Järvelin & Kekäläinen 2002)
 RESCALE_AFTER = 40  # half-lives: 2^40 still leaves a double its small summands
 FORGOTTEN_BELOW = 0.01  # clicks, expected ones and purchases
 DIGITS = 4

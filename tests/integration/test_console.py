@@ -207,7 +207,7 @@ def test_without_the_token_one_may_look_and_not_turn(running: Running) -> None:
 
 
 def test_what_is_asked_wrongly_is_one_clear_word(running: Running) -> None:
-    turn = {"scope": "global", "weights": {"relevance": 1.0}, "diversity": 0.0, "exploration": {}}
+    turn = {"scope": "global", "weights": {"relevance": 1.0}, "diversity": 0.0, "satiation": 0.0, "exploration": {}}
     version = running.in_force().version
     for token in ("", "another"):
         status, said = running.ask("/policies", turn, token)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streaming.policy.draw import Draw, Exploration, allowance, draw, propensities, uniforms
+from streaming.policy.draw import Draw, Exploration, Tiring, allowance, conditional, draw, propensities, uniforms
 
 DRAWS = 100_000
 
@@ -30,22 +30,33 @@ explorations = st.builds(
 )
 
 
+TIRING = Tiring(np.array([0, 0, 1, 1, 2]), np.array([0.3, 0.3, 0.0, 0.0, 0.1]), np.array([0.2, 0.5, 0.4, 0.1, 0.3]))
+
+
 @pytest.mark.parametrize(
-    ("diversity", "exploration"),
+    ("diversity", "exploration", "tiring"),
     [
-        (0.0, Exploration(1.0, 0.3, 0.0, 3)),
-        (0.4, Exploration(0.7, 0.3, 0.1, 3)),
-        (0.4, Exploration(0.7, 0.3, 0.1, 1)),
-        (0.4, Exploration(0.5, 0.0, 0.3, 2)),
+        (0.0, Exploration(1.0, 0.3, 0.0, 3), None),
+        (0.4, Exploration(0.7, 0.3, 0.1, 3), None),
+        (0.4, Exploration(0.7, 0.3, 0.1, 1), None),
+        (0.4, Exploration(0.5, 0.0, 0.3, 2), None),
+        (0.0, Exploration(0.7, 0.3, 0.1, 3), TIRING),
+        (0.4, Exploration(0.7, 0.3, 0.1, 2), TIRING),
     ],
 )
-def test_frequencies_of_many_draws_are_the_propensities(diversity: float, exploration: Exploration) -> None:
+def test_frequencies_of_many_draws_are_the_propensities(
+    diversity: float, exploration: Exploration, tiring: Tiring | None
+) -> None:
     scores, content, bonus = candidates(3, 5)
     random = np.random.default_rng(1).random((DRAWS, 6))
-    found = Counter(tuple(draw(scores, content, 3, diversity, exploration, bonus, each).picks) for each in random)
+    found = Counter(
+        tuple(draw(scores, content, 3, diversity, exploration, bonus, each, tiring).picks) for each in random
+    )
     total = 0.0
     for slate in permutations(range(5), 3):
-        chance = prod(propensities(slate, scores, content, diversity, exploration, bonus))
+        chance = prod(propensities(slate, scores, content, diversity, exploration, bonus, tiring))
+        by_slot = conditional(slate, scores, content, diversity, exploration, bonus, tiring)
+        assert by_slot[np.arange(3), list(slate)].prod() == pytest.approx(chance)
         total += chance
         # Five standard deviations of a binomial share: one slate of all these tests in 30,000 would miss it.
         assert found[slate] / DRAWS == pytest.approx(chance, abs=5 * np.sqrt(chance * (1 - chance) / DRAWS) + 1e-12)
@@ -108,3 +119,15 @@ def test_budget_is_never_exceeded_after_any_number_of_slates(budget: float, size
     assert spent <= budget * size * slates
     assert spent > budget * size * slates - 1
     assert all(0 <= allowance(budget, size, before) <= size for before in range(slates))
+
+
+def test_a_group_is_left_once_its_clicks_are_to_be_had() -> None:
+    scores = np.array([1.0, 0.9, 0.8, 0.7, 0.2])
+    group, none = np.array([0, 0, 0, 1, 1]), np.zeros(5)
+    tiring = Tiring(group, none, np.full(5, 0.25))
+    made = draw(scores, np.zeros((5, 1)), 4, 0.0, Exploration(), None, uniforms("a", 8), tiring)
+    # 0.9 - 0.25 < 0.7, then 0.9 - 0.25 > 0.2 - 0.25 / log2(3), and so on.
+    assert made.picks == [0, 3, 1, 2]
+    assert made.propensities == [1.0] * 4
+    tired = tiring._replace(lost=np.array([0.5, 0.5, 0.5, 0.0, 0.0]))
+    assert draw(scores, np.zeros((5, 1)), 2, 0.0, Exploration(), None, uniforms("a", 4), tired).picks == [3, 0]

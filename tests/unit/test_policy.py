@@ -28,6 +28,7 @@ def policy(**fields: object) -> Policy:
         ({"objectives": {"mine": {"expression": "item.colour"}}}, "`item.colour` cannot be used"),
         ({"scope": "merchant:nobody"}, "no item on sale has the merchant 'nobody'"),
         ({"scope": "merchant:m", "diversity": 0.1}, "weights alone"),
+        ({"scope": "merchant:m", "satiation": {"weight": 0.1}}, "weights alone"),
         ({"scope": "merchant:m", "exploration": {"budget": 0.1}}, "weights alone"),
         ({"constraints": {"c": {"measure": "clicks"}}}, "constraints.c: expected at_least, at_most, or both"),
         (
