@@ -1,5 +1,6 @@
 """Commands for whoever runs the jobs: watch them, look at a shopper, look after dead letters."""
 
+import contextlib
 import itertools
 import time
 from collections import Counter
@@ -77,8 +78,12 @@ def features_get(
         fail("no Feast repo is named and nothing runs here; give --feast-repo, or start `rheostat up`")
     from streaming.io.online_store import OnlineStore, OnlineStoreError
 
-    with errors(OnlineStoreError, OSError), console.status("asking Feast …"):
-        row = OnlineStore(repo, patience_s=0.0).row(shopper)
+    with (
+        errors(OnlineStoreError, OSError),
+        console.status("asking Feast …"),
+        contextlib.closing(OnlineStore(repo, patience_s=0.0)) as store,
+    ):
+        row = store.row(shopper)
     if not any(row.values()):
         say(f"the online store knows nothing of shopper {shopper}", console)
         print_json({}, as_json)
