@@ -59,7 +59,9 @@ class Second:
     duals: dict[str, float] = field(default_factory=dict)
 
 
-class _Memory:
+class Memory:
+    """What Flink's MapState is to the job, for one shopper."""
+
     def __init__(self) -> None:
         self._kept: dict[str, bytes] = {}
 
@@ -104,7 +106,7 @@ class ClosedLoop:
         self._recommender = Recommender(model, self.live, "home")
         self._loop, self._learns = Loop(), learns
         self._held: dict[str, bytes] = {}
-        self._attributions: dict[str, Attribution] = defaultdict(lambda: Attribution(_Memory()))
+        self._attributions: dict[str, Attribution] = defaultdict(lambda: Attribution(Memory()))
         self._shown: dict[str, Recommendation] = {}  # by shopper, the newest
         self._outcomes: list[Outcome] = []
         self._offsets: dict[str, int] = defaultdict(int)

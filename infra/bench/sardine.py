@@ -22,6 +22,7 @@ from features import shopper
 from features.interaction import Interaction, Kind
 from features.row import row
 from features.spec import CONTENT_DIM
+from infra.bench.closed_loop import Memory
 from infra.bench.taste import Taste
 from streaming.io.feed import to_message
 from streaming.policy.attribution import Attribution
@@ -152,20 +153,6 @@ class _Oracle(_Random):
         return np.full(self._size, -1)
 
 
-class _Kept:
-    def __init__(self) -> None:
-        self._kept: dict[str, bytes] = {}
-
-    def get(self, name: str) -> bytes | None:
-        return self._kept.get(name)
-
-    def put(self, name: str, value: bytes) -> None:
-        self._kept[name] = value
-
-    def remove(self, name: str) -> None:
-        del self._kept[name]
-
-
 class _Shop:
     """The jobs' code over the environment's items, one shopper at a time; what is learnt of all is kept."""
 
@@ -193,7 +180,7 @@ class _Shop:
 
     def meet(self, seed: int, slate: NDArray[np.int64], clicked: NDArray[np.bool_]) -> None:
         self._shopper, self._state = f"shopper-{seed}", shopper.new()
-        self._taste, self._attribution, self._slates = Taste(CONTENT_DIM), Attribution(_Kept()), 0
+        self._taste, self._attribution, self._slates = Taste(CONTENT_DIM), Attribution(Memory()), 0
         self._take(slate, clicked)
 
     def slate(self) -> NDArray[np.int64]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from streaming.log.logged_slates import LoggedSlate, LoggedSlates
+from streaming.log.logged_slates import LoggedSlate, LoggedSlates, LoggedSlatesError
 from streaming.policy import draw
 from streaming.policy.off_policy import (
     Asked,
@@ -21,7 +21,7 @@ from streaming.policy.off_policy import (
     weights,
 )
 from streaming.policy.table import TURNED, PolicyTable
-from streaming.schemas import DEFAULT_POLICY, Measure
+from streaming.schemas import Measure, Policy
 from streaming.scoring.candidates import SLATE_SIZE
 from streaming.scoring.catalogue import Catalogue
 from streaming.scoring.slate import Weighed, weigh
@@ -29,9 +29,7 @@ from streaming.scoring.slate import Weighed, weigh
 REWARDS = (Measure.CLICKS, Measure.PURCHASES, Measure.REVENUE)
 ALIKE = 0.01  # by which a propensity may differ and counts as reproduced
 # What the model expects of an item, one part a reward: the objective that a constraint on it would turn.
-_EXPECTS = PolicyTable(
-    {"global": type(DEFAULT_POLICY)(version=1, author="", weights={TURNED[reward]: 1.0 for reward in REWARDS})}
-)
+_EXPECTS = PolicyTable({"global": Policy(version=1, author="", weights={TURNED[reward]: 1.0 for reward in REWARDS})})
 _ORDER = sorted(range(len(REWARDS)), key=lambda n: TURNED[REWARDS[n]])
 
 
@@ -90,6 +88,9 @@ def evaluate(
         asked: the same with the policy that is asked about.
         confidence: of the intervals, in (0, 1).
         progress: called with the number of slates that are done.
+
+    Raises:
+        LoggedSlatesError: the log has none of the items.
     """
     shoppers: list[str] = []
     rewards, logged, predicted = list[Floats](), list[Floats](), list[Floats]()
@@ -104,6 +105,9 @@ def evaluate(
             weighed = weigh(slate.asker, slate.candidates, slate.learnt, slates.catalogue, table)
             _gather(of, slate, weighed, expects)
         progress(done)
+    if not shoppers:
+        msg = f"{slates.folder}: item_log lacks items of all {len(slates):,} slates; land it from its beginning"
+        raise LoggedSlatesError(msg)
     who = np.unique(shoppers, return_inverse=True)[1].astype(np.int64)
     drawn_with = np.stack(logged)
     came, thought = np.stack(rewards), np.stack(predicted)

@@ -92,7 +92,7 @@ class LoggedSlates:
         return len(self._slates)
 
     def __iter__(self) -> Iterator[LoggedSlate]:
-        items = _landed(self.folder / "item_log", "item_id").sort("offset").iter_rows(named=True)
+        items = _landed(self.folder / "item_log", "item_id", "offset", "margin").sort("offset").iter_rows(named=True)
         change = next(items, None)
         for slate in self._slates.iter_rows(named=True):
             while change is not None and change["offset"] <= slate["items_offset"]:
@@ -139,14 +139,22 @@ def policies_in_force(folder: Path) -> PolicyTable:
     return table
 
 
-def _landed(folder: Path, key: str) -> pl.DataFrame:
+def _landed(folder: Path, *columns: str) -> pl.DataFrame:
     files = _files(folder)
     if not files:
         msg = f"{folder}: no date=…/*.parquet; land the logs there first: rheostat log sink --out {folder.parent}"
         raise LoggedSlatesError(msg)
-    found = pl.read_parquet(files, hive_partitioning=False)
-    if key not in found.columns:
-        msg = f"{folder}: no column `{key}`, found {', '.join(found.columns)}; is it what `rheostat log sink` filled?"
+    try:
+        found = pl.read_parquet(files, hive_partitioning=False)
+    except pl.exceptions.PolarsError as error:
+        msg = f"{folder}: its files do not go together ({error}); land into a new folder: rheostat log sink --out …"
+        raise LoggedSlatesError(msg) from error
+    missing = [name for name in columns if name not in found.columns]
+    if missing:
+        msg = (
+            f"{folder}: no column {', '.join(missing)}, found {', '.join(found.columns)}; is it what this version of "
+            "`rheostat log sink` filled? Otherwise land into a new folder"
+        )
         raise LoggedSlatesError(msg)
     return found
 

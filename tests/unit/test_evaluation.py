@@ -105,7 +105,7 @@ def test_a_log_that_cannot_be_used_is_said(log: Path, tmp_path: Path) -> None:
         LoggedSlates(log, shared_model(ARTIFACT).items, "other", 0, 1)
     (tmp_path / "decision_log" / "date=2026-01-01").mkdir(parents=True)
     pl.DataFrame({"a": [1]}).write_parquet(tmp_path / "decision_log" / "date=2026-01-01" / "0-0-0.parquet")
-    with pytest.raises(LoggedSlatesError, match="no column `rec_id`, found a"):
+    with pytest.raises(LoggedSlatesError, match="no column rec_id, found a; is it what this version"):
         slates(tmp_path)
 
 
@@ -139,3 +139,18 @@ def test_the_command_says_the_estimates_and_what_the_gate_would(log: Path, tmp_p
     result = CliRunner().invoke(app, command)
     assert result.exit_code == 2
     assert "no objective is called fame" in " ".join(result.stderr.split())
+
+
+def test_a_log_whose_items_were_landed_too_late_or_by_another_version_is_said(log: Path, tmp_path: Path) -> None:
+    for name in ("decision_log", "outcome_log"):
+        (tmp_path / name).symlink_to(log / name)
+    (path,) = (log / "item_log").glob("date=*/*.parquet")
+    folder = tmp_path / "item_log" / path.parent.name
+    folder.mkdir(parents=True)
+    items = pl.read_parquet(path)
+    items.drop("offset").write_parquet(folder / "0-0-0.parquet")
+    with pytest.raises(LoggedSlatesError, match=r"no column offset, found .*land into a new folder"):
+        asked(tmp_path)
+    items.write_parquet(folder / "0-1-1.parquet")
+    with pytest.raises(LoggedSlatesError, match="its files do not go together"):
+        asked(tmp_path)
