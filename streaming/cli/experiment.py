@@ -1,5 +1,6 @@
 """How an experiment stands."""
 
+import math
 from collections.abc import Iterator
 from typing import Annotated, Any
 
@@ -10,7 +11,7 @@ from rich.table import Table
 from streaming.cli.console import AsJson, Bootstrap, errors, fail, print_json, say
 from streaming.cli.policy import history
 
-STANDS = "not clear yet"
+STANDS, NOBODY = "not clear yet", "-"
 
 
 def experiment(
@@ -64,10 +65,10 @@ def experiment(
         compared = compare(of_arms, confidence)
         low, high = compared.difference.low, compared.difference.high
         verdict = "better" if low > 0 else "worse" if high < 0 else STANDS
-        difference = f"{compared.difference.value:+.4f}"
-        if high < float("inf"):
+        difference = _words(compared.difference.value, "+.4f")
+        if math.isfinite(high):
             difference += f" ± {high - compared.difference.value:.4f}"
-        table.add_row(reward, f"{compared.control:.4f}", f"{compared.treated:.4f}", difference, verdict)
+        table.add_row(reward, _words(compared.control), _words(compared.treated), difference, verdict)
         figures[reward] = compared._asdict() | {"verdict": verdict}
     console.print(table)
     say(
@@ -76,6 +77,10 @@ def experiment(
         console,
     )
     print_json({"experiment": name, "share": policy.share, "shoppers": shoppers, "rewards": figures}, as_json)
+
+
+def _words(value: float, form: str = ".4f") -> str:
+    return NOBODY if math.isnan(value) else format(value, form)
 
 
 def _outcomes(bootstrap_servers: str) -> Iterator[Any]:

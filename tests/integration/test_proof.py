@@ -66,6 +66,10 @@ def test_an_experiment_is_begun_and_told_better_from_what_came_of_its_slates(boo
     assert "no policy has the scope experiment:bolder; experiments in force: none" in said
     code, _, said = run("policy", "set", "--scope", "experiment:bolder", "--share", "0.4", "--weight", "novelty=1")
     assert code == 0, said
+    code, out, said = run("experiment", "bolder")
+    assert code == 0, said
+    assert "nan" not in out
+    assert "0 shoppers with the experiment's policy, 0 without" in " ".join(out.split())
     began, sold = now_ms() + 1, shop.items()[:1]
     with Feed(bootstrap_servers) as feed:
         feed.items(sold)
