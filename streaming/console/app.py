@@ -7,6 +7,7 @@ from importlib.resources import files
 from typing import Any
 
 import msgspec
+from confluent_kafka import KafkaException
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
@@ -16,6 +17,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from streaming.console.follow import Follower, Shown
+from streaming.io.topics import TopicError
 from streaming.log import policies
 from streaming.log.policies import PolicyRefused
 from streaming.policy.check import ANYONE, refusal
@@ -52,6 +54,8 @@ def build(follower: Follower, token: str, author: str, hosts: list[str], is_open
                 return _refused(400, str(error))
             except UnknownItem as error:
                 return _refused(409, f"the shop no longer has {error}, which was a candidate; wait for the next slate")
+            except (TopicError, KafkaException, TimeoutError) as error:
+                return _refused(503, str(error))
 
         return answer
 
@@ -76,9 +80,13 @@ def build(follower: Follower, token: str, author: str, hosts: list[str], is_open
 
     async def put(made: Policy) -> Response:
         await run_in_threadpool(policies.write, made, follower.turned.table, follower.bootstrap_servers)
-        async with asyncio.timeout(TAKEN_S):  # so that the next turn counts from this one
-            while follower.turned.table.version < made.version:
-                await asyncio.sleep(POLL_S)
+        try:
+            async with asyncio.timeout(TAKEN_S):  # so that the next turn counts from this one
+                while follower.turned.table.version < made.version:
+                    await asyncio.sleep(POLL_S)
+        except TimeoutError as error:
+            msg = f"version {made.version} is in force, but the console has not seen it within {TAKEN_S:g} s"
+            raise TimeoutError(msg) from error
         return _json({"version": made.version})
 
     async def turn(request: Request) -> Response:

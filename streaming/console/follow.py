@@ -159,8 +159,9 @@ class Follower:
                         raise KafkaException(record.error())
                     origin = Origin(record.topic() or "", record.partition() or 0, record.offset() or 0)
                     self._take(origin, (record.key() or b"").decode(errors="replace"), record.value())
-        except KafkaException as error:
-            self.error = str(error)
+        except Exception as error:
+            self.error = str(error) or repr(error)  # the page says it; whatever it is, nothing is followed any more
+            raise
 
     def _take(self, origin: Origin, key: str, raw: bytes | None) -> None:
         message = decode(key, raw, origin)

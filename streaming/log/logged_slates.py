@@ -31,7 +31,6 @@ class LoggedSlate(NamedTuple):
 
     rec_id: str
     shopper_id: str
-    policy_version: int
     asker: Asker
     candidates: Candidates
     learnt: Learnt
@@ -74,7 +73,7 @@ class LoggedSlates:
             pl.col("event_timestamp").dt.epoch("ms").is_between(self.from_ms, self.to_ms, closed="left")
         )
         outcomes = _landed(self.folder / "outcome_log", "rec_id").sort("revision")
-        newest = outcomes.unique("rec_id", keep="last").select("rec_id", "surface", "policy_version", "items")
+        newest = outcomes.unique("rec_id", keep="last").select("rec_id", "surface", "items")
         shown = in_range.join(newest, on="rec_id", maintain_order="left")
         self._slates = shown.filter(pl.col("model_version") == self.model_version)
         self.not_shown = len(in_range) - len(shown)
@@ -115,7 +114,6 @@ class LoggedSlates:
         return LoggedSlate(
             rec_id=slate["rec_id"],
             shopper_id=slate["shopper_id"],
-            policy_version=slate["policy_version"],
             asker=Asker(_ROW.decode(slate["row"]), slate["sequence"] - 1, slate["surface"]),
             candidates=found,
             learnt=learnt,

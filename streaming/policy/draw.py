@@ -123,23 +123,6 @@ def draw(
     return _slots(scores, content, min(size, len(scores)), diversity, exploration, bonus, tiring, choose)
 
 
-def propensities(
-    picks: Sequence[int],
-    scores: Floats,
-    content: Floats,
-    diversity: float,
-    exploration: Exploration,
-    bonus: Floats | None,
-    tiring: Tiring | None = None,
-) -> list[float]:
-    """Return how likely `draw` makes each of `picks`, given those before it."""
-
-    def follow(before: list[int], greedy: int, top: float, wished: Floats | None) -> int:
-        return picks[len(before)]
-
-    return _slots(scores, content, len(picks), diversity, exploration, bonus, tiring, follow).propensities
-
-
 def conditional(
     picks: Sequence[int],
     scores: Floats,
