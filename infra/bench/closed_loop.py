@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 
 from features.interaction import Kind, ShopItem
-from features.simulator.shop import Shop
+from features.simulator.shop import Prospect, Shop
 from infra.bench.features import START_MS
 from streaming.io.feed import to_item, to_message
 from streaming.log.sink import LOGS
@@ -57,6 +57,7 @@ class Second:
     items: set[str] = field(default_factory=set)  # that were shown
     new: int = 0  # places that show items which the model does not know
     duals: dict[str, float] = field(default_factory=dict)
+    prospects: list[Prospect] = field(default_factory=list)
 
 
 class Memory:
@@ -159,7 +160,8 @@ class ClosedLoop:
         self._put_items(self.shop.changes())
         did = act.interaction
         attribution = self._attributions[did.shopper_id]
-        if act.looked_at is not None:
+        if act.looked_at is not None and act.prospect is not None:
+            self.seconds[-1].prospects.append(act.prospect)
             slate = self._shown[did.shopper_id]
             items = tuple(each.item_id for each in slate.slate)
             shown = Impression(

@@ -1,7 +1,9 @@
 """`rheostat bench tradeoff`: whole ways to recommend, side by side in the closed loop, when the fashion changes.
 
 A slate's reward is what it brings of clicks, purchases and revenue, each in units of what fixed weights of relevance
-bring before the change, a third of the sum. The same shops for all; what is judged is after the change.
+bring before the change, a third of the sum. It is judged by the chances that the shop itself draws from, since one
+slate in a hundred is bought from, and luck would hide what a way is worth. The same shops for all; what is judged is
+after the change.
 """
 
 from collections.abc import Callable
@@ -219,8 +221,8 @@ def _drawing(rng: np.random.Generator) -> Callable[[LiveShop], None]:
 
 
 def _of_slate(seconds: list[Second]) -> NDArray[np.float64]:
-    slates = max(sum(each.slates for each in seconds), 1)
-    return np.array([sum(getattr(each, goal) for each in seconds) for goal in GOALS]) / slates
+    prospects: NDArray[np.float64] = np.array([prospect for each in seconds for prospect in each.prospects])
+    return np.asarray(prospects.mean(axis=0))
 
 
 def _error(values: NDArray[np.float64]) -> float:

@@ -103,6 +103,17 @@ def test_places_are_examined_less_the_lower_they_are() -> None:
     assert places[0] > 1.5 * places[2] > 1.5 * places[7] > 0
 
 
+def test_prospect_of_slates_is_what_comes_of_them() -> None:
+    done = acts(Shop(6), 30_000, "related")
+    chances = np.array([each.prospect.clicks for each in done if each.prospect is not None])
+    clicks = sum(each.clicked for each in done)
+    assert len(chances) == sum(each.looked_at is not None for each in done)
+    assert abs(clicks - chances.sum()) < 4 * np.sqrt((chances * (1 - chances)).sum())
+    bought = np.array([[each.prospect.purchases, each.prospect.revenue] for each in done if each.prospect is not None])
+    assert (0 < bought.mean(axis=0)).all()
+    assert (bought[:, 0] < chances).all()
+
+
 def test_item_that_was_seen_often_is_chosen_less() -> None:
     calm, sated = (
         acts(Shop(8, Parameters(satiation=satiation)), 10_000) for satiation in (0.0, Parameters().satiation)
