@@ -87,6 +87,10 @@ def bench_tradeoff(
     ] = None,
     episodes: Annotated[int, typer.Option(min=2, help="There: one shopper each, with its seed.")] = 60,
     first_seed: Annotated[int, typer.Option(min=0, help="There: of the first episode.")] = 0,
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(help="JData sample, in place of a shop: conversion's weight is turned on it."),
+    ] = None,
     plot: Annotated[Path | None, typer.Option(dir_okay=False, help="PNG of the curves and the front.")] = None,
     model: Model = MODEL,
     as_json: AsJson = False,
@@ -96,14 +100,20 @@ def bench_tradeoff(
     Example: rheostat bench tradeoff --seeds 20 --plot docs/plots/tradeoff.png
     """
     assert_checkout()
-    from infra.bench import sardine
+    from features.datasets.files import DatasetError
+    from infra.bench import front, sardine
     from infra.bench.tradeoff import measure
     from onnx_models.artifact import ArtifactError
+    from streaming.scoring.model import shared_model
 
     console = Console(stderr=as_json)
     if env is not None:
         with errors(sardine.NoEnvironmentError):
             print_json(sardine.measure(env, episodes, console, first_seed), as_json)
+        return
+    if data_dir is not None:
+        with errors(ArtifactError, DatasetError):
+            print_json(front.measure(shared_model(model), data_dir, plot, console), as_json)
         return
     with errors(ArtifactError):
         figures = measure(model, seeds, seconds, plot, console)

@@ -110,7 +110,7 @@ def test_prospect_of_slates_is_what_comes_of_them() -> None:
     assert len(chances) == sum(each.looked_at is not None for each in done)
     assert abs(clicks - chances.sum()) < 4 * np.sqrt((chances * (1 - chances)).sum())
     bought = np.array([[each.prospect.purchases, each.prospect.revenue] for each in done if each.prospect is not None])
-    assert (0 < bought.mean(axis=0)).all()
+    assert (bought.mean(axis=0) > 0).all()
     assert (bought[:, 0] < chances).all()
 
 

@@ -1,0 +1,180 @@
+"""`rheostat bench tradeoff --data-dir`: the next view against later orders, while the weight of conversion is turned.
+
+A real log is answered by the code of the job, once for each weight. Every view of the log's test part is an example:
+how high its slate ranks the next view of the session, and what the session orders later (NDCG@20, Järvelin & Kekäläinen
+2002, with a gain of 1 for each item that is found; a session's purchases are not among the candidates afterwards).
+Nobody reacted to these slates, so nothing is learnt here, and what is ordered is what would have been anyway.
+"""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from features.datasets import jdata
+from features.interaction import Interaction, Kind, ShopItem
+from onnx_models.artifact import ArtifactError
+from streaming.io.feed import to_item, to_message
+from streaming.policy.draw import LOOKED
+from streaming.schemas import Origin, Policy, Topic, encode
+from streaming.scoring.catalogue import Catalogue
+from streaming.scoring.live_shop import LiveShop
+from streaming.scoring.model import SessionModel
+from streaming.scoring.recommender import Recommender
+
+WEIGHTS = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)  # of conversion; relevance has the rest
+RESAMPLES, SEED = 2_000, 1
+
+
+@dataclass(frozen=True)
+class Target:
+    """What came after an interaction in its session."""
+
+    session: str
+    viewed: str | None  # next; None if nothing was
+    ordered: frozenset[str]
+
+
+def measure(model: SessionModel, folder: Path, plot: Path | None, console: Console) -> dict[str, Any]:
+    """Return NDCG of the next view and of the orders by the weight of conversion.
+
+    Raises:
+        DatasetError: there is no JData in `folder`.
+        ArtifactError: the model says nothing of purchases, or does not know the log's items.
+    """
+    log, items = list(jdata.open_log(folder, "test").interactions()), jdata.open_log(folder).items()
+    if not any(each.item_id in model.number for each in items) or not model.tells_purchase:
+        msg = (
+            "the model has no purchase output, or knows no item of JData; "
+            "make one that does with `make train MODEL=fusion DATA=jdata`"
+        )
+        raise ArtifactError(msg)
+    log = [each for each in log if each.kind is not Kind.FAVOURITE]  # as the model is trained
+    targets = _targets(log)
+    examples = [n for n, each in enumerate(log) if each.kind is Kind.VIEW]
+    found = {
+        weight: _ndcg(_slates(model, items, log, weight), targets, examples)
+        for weight in track(WEIGHTS, "turning the weight of conversion", console=console, transient=True)
+    }
+    sessions = np.unique([targets[n].session for n in examples], return_inverse=True)[1]
+    table = Table("conversion's weight", "NDCG@20, next view", "over relevance alone", "NDCG@20, orders", "likewise")
+    front = []
+    for weight, ndcg in found.items():
+        row: dict[str, Any] = {"conversion": weight}
+        words = []
+        for name, values, at_first in zip(("view", "order"), ndcg, found[WEIGHTS[0]], strict=True):
+            is_there = ~np.isnan(values)
+            changes = (values - at_first)[is_there]
+            low, high = _interval(changes, sessions[is_there])
+            row[name] = {
+                "ndcg": round(float(values[is_there].mean()), 4),
+                "change": round(float(changes.mean()), 4),
+                "interval": [low, high],
+                "examples": len(changes),
+            }
+            words += [f"{row[name]['ndcg']:.4f}", f"{row[name]['change']:+.4f} [{low:+.4f}, {high:+.4f}]"]
+        table.add_row(f"{weight:g}", *words)
+        front.append(row)
+    console.print(table)
+    console.print(
+        "{:,} examples with a next view, {:,} with later orders; ".format(
+            *[front[0][name]["examples"] for name in ("view", "order")]
+        )
+        + "intervals of 95 %, sessions resampled"
+    )
+    if plot is not None:
+        _plot(front, plot)
+        console.print(f"front: {plot}")
+    return {"front": front}
+
+
+def _targets(log: list[Interaction]) -> list[Target]:
+    """Return what follows each interaction in its session."""
+    viewed: dict[str, str] = {}
+    ordered: dict[str, frozenset[str]] = defaultdict(frozenset)
+    found = []
+    for each in reversed(log):
+        found.append(Target(each.session_id, viewed.get(each.session_id), ordered[each.session_id]))
+        if each.kind is Kind.PURCHASE:
+            ordered[each.session_id] |= {each.item_id}
+        else:
+            viewed[each.session_id] = each.item_id
+    return found[::-1]
+
+
+def _slates(model: SessionModel, items: list[ShopItem], log: list[Interaction], weight: float) -> list[list[str]]:
+    """Return what the job answers to each interaction of the log."""
+    live = LiveShop(Catalogue(model.items), model.manifest.model_version)
+    for offset, item in enumerate(items):
+        live.catalogue.put(item.item_id, to_item(item), offset)
+    told = {"version": 2, "author": "bench", "weights": {"relevance": 1.0 - weight, "conversion": weight}}
+    policy = msgspec.convert(told, Policy)
+    refused = live.apply(policy.scope, encode(policy), Origin(Topic.POLICIES, 0, 0))
+    assert refused is None, refused
+    recommender = Recommender(model, live, "home")
+    held: dict[str, bytes] = {}
+    slates = []
+    for offset, each in enumerate(log):
+        message = to_message(each)
+        topic = Topic.PURCHASES if each.kind is Kind.PURCHASE else Topic.CLICKS
+        origin = Origin(topic, 0, offset)
+        answer = recommender.answer(each.shopper_id, encode(message), origin, held.get(each.shopper_id))
+        if answer.state is not None:
+            held[each.shopper_id] = answer.state
+        slates.append([] if answer.slate is None else [place.item_id for place in answer.slate.items])
+    return slates
+
+
+def _ndcg(
+    slates: list[list[str]], targets: list[Target], examples: list[int]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return NDCG (N,) of the next view and of the orders of each example; nan where there is none."""
+    wanted = [({targets[n].viewed} - {None}, targets[n].ordered) for n in examples]
+    views = [_gain(slates[n], viewed) for n, (viewed, _) in zip(examples, wanted, strict=True)]
+    orders = [_gain(slates[n], ordered) for n, (_, ordered) in zip(examples, wanted, strict=True)]
+    return np.array(views), np.array(orders)
+
+
+def _gain(slate: list[str], wanted: "set[str | None] | frozenset[str]") -> float:
+    if not wanted:
+        return float("nan")
+    gained = sum(discount for item, discount in zip(slate, LOOKED, strict=False) if item in wanted)
+    return gained / sum(LOOKED[: min(len(wanted), len(slate)) or 1])
+
+
+def _interval(changes: NDArray[np.float64], sessions: NDArray[np.int64]) -> tuple[float, float]:
+    """Return a 95 % interval of the mean change, from resamples of whole sessions."""
+    size = int(sessions.max()) + 1
+    sums, counts = np.bincount(sessions, changes, size), np.bincount(sessions, minlength=size)
+    drawn = np.random.default_rng(SEED).integers(0, size, (RESAMPLES, size))
+    means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
+    low, high = np.quantile(means, [0.025, 0.975]).round(4).tolist()
+    return low, high
+
+
+def _plot(front: list[dict[str, Any]], path: Path) -> None:
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(6, 4.5))
+    views, orders = ([row[f"{name}_ndcg"] for row in front] for name in ("view", "order"))
+    axes.plot(views, orders, marker="o")
+    for row in front:
+        axes.annotate(
+            f"{row['conversion']:g}", (row["view_ndcg"], row["order_ndcg"]), textcoords="offset points", xytext=(5, 5)
+        )
+    axes.set(
+        xlabel="NDCG@20 of the next view", ylabel="NDCG@20 of later orders", title="JData: conversion's weight turned"
+    )
+    figure.tight_layout()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=80)
