@@ -166,15 +166,11 @@ def _plot(front: list[dict[str, Any]], path: Path) -> None:
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(figsize=(6, 4.5))
-    views, orders = ([row[f"{name}_ndcg"] for row in front] for name in ("view", "order"))
-    axes.plot(views, orders, marker="o")
-    for row in front:
-        axes.annotate(
-            f"{row['conversion']:g}", (row["view_ndcg"], row["order_ndcg"]), textcoords="offset points", xytext=(5, 5)
-        )
-    axes.set(
-        xlabel="NDCG@20 of the next view", ylabel="NDCG@20 of later orders", title="JData: conversion's weight turned"
-    )
+    points = [(row["view"]["ndcg"], row["order"]["ndcg"]) for row in front]
+    axes.plot(*zip(*points, strict=True), marker="o")
+    for row, point in zip(front, points, strict=True):
+        axes.annotate(f"{row['conversion']:g}", point, textcoords="offset points", xytext=(5, 5))
+    axes.set(xlabel="NDCG@20 of the next view", ylabel="NDCG@20 of later orders", title="JData, by conversion's weight")
     figure.tight_layout()
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=80)

@@ -33,7 +33,7 @@ LIFT_AT_LEAST = 1e-3  # of a draw
 GOALS = "clicks", "purchases", "revenue"
 MERCHANT, SHARE = "merchant-7", (0.05, 0.06)  # of the constraint; by itself it is 1 in 60
 STEP_S = 30  # of the curves
-FRONT_SEEDS = 5  # of the points that are only of the front
+FRONT_SEEDS = 3  # of the points that are only of the front
 
 RELEVANCE = {"relevance": 1.0}
 MIX = {"relevance": 1.0, "conversion": 1.0, "revenue": 1.0}
@@ -43,7 +43,7 @@ SWEEPS: dict[str, list[dict[str, float]]] = {
     "revenue": [RELEVANCE, {"relevance": 1.0, "revenue": 0.5}, {"relevance": 0.1, "revenue": 1.0}],
 }
 FRONT = [RELEVANCE, MIX, SWEEPS["conversion"][2], SWEEPS["revenue"][2]]
-OURS = {"budget": 0.1, "settled": 0.5, "optimism": 1.0, "temperature": 0.05}
+OURS = {"budget": 0.1, "settled": 0.5, "optimism": 0.3, "temperature": 0.05}
 HELD = {"measure": "exposure", "merchant": MERCHANT, "at_least": SHARE[0], "at_most": SHARE[1], "speed": 3.0}
 
 

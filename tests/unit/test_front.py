@@ -2,6 +2,8 @@
 
 from math import isnan, log2
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -10,10 +12,11 @@ from support.data import JDATA, needs_data
 from support.replay import ARTIFACT
 
 from features.interaction import Interaction, Kind
+from features.simulator import shop
 from infra.bench import front
 from infra.bench.front import Target
 from onnx_models.artifact import ArtifactError
-from streaming.scoring.model import shared_model
+from streaming.scoring.model import Answer, SessionModel, shared_model
 
 
 def did(session: str, item: str, kind: Kind = Kind.VIEW) -> Interaction:
@@ -49,6 +52,45 @@ def test_interval_holds_the_mean_and_is_wider_where_sessions_are_alike_inside() 
     assert low < apart.mean() < high
     wide = front._interval(alike, sessions)
     assert wide[1] - wide[0] > 2 * (high - low)
+
+
+class Buys:
+    """A model that says that its eighth candidate is bought ten times as often as any other."""
+
+    def __init__(self, model: SessionModel) -> None:
+        self._model = model
+        self.manifest, self.items, self.number, self.odds = model.manifest, model.items, model.number, model.odds
+        self.tells_purchase, self.buy_rate = True, 0.5
+
+    def next_items(self, session: list[int]) -> Answer:
+        answer = self._model.next_items(session)
+        return answer._replace(purchase=np.where(np.arange(len(answer.items)) == 7, 1.0, 0.1).astype(np.float32))
+
+
+def test_turning_conversion_brings_what_is_ordered_up_and_is_plotted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Shoppers view the model's first candidate next, and later order the eighth, the only one that is often bought."""
+    model = shared_model(ARTIFACT)
+    goods = shop.items()
+    log = []
+    for n, item in enumerate(each.item_id for each in goods[:40] if each.stock):
+        ids = [model.items.ids[number] for number in model.next_items([model.number[item]]).items[:8].tolist()]
+        kinds = [(item, Kind.VIEW), (ids[0], Kind.VIEW), (ids[7], Kind.PURCHASE)]
+        log += [
+            Interaction(f"{n}-{at}", f"shopper-{n}", f"s-{n}", each, kind, 1_000 * n + at, "tea", 1.0, "", "")
+            for at, (each, kind) in enumerate(kinds)
+        ]
+    monkeypatch.setattr(
+        front.jdata, "open_log", lambda *_: SimpleNamespace(interactions=lambda: log, items=lambda: goods)
+    )
+    rows = front.measure(cast("SessionModel", Buys(model)), tmp_path, tmp_path / "front.png", Console())["front"]
+    relevance, conversion = rows[0], rows[-1]
+    assert conversion["order"]["ndcg"] > relevance["order"]["ndcg"]
+    assert conversion["view"]["ndcg"] < relevance["view"]["ndcg"]
+    assert conversion["order"]["interval"][0] > 0 > conversion["view"]["interval"][1]
+    assert relevance["view"]["change"] == 0.0
+    assert (tmp_path / "front.png").stat().st_size > 1_000
 
 
 @needs_data
