@@ -57,7 +57,7 @@ class Second:
     items: set[str] = field(default_factory=set)  # that were shown
     new: int = 0  # places that show items which the model does not know
     duals: dict[str, float] = field(default_factory=dict)
-    prospects: list[Prospect] = field(default_factory=list)
+    prospects: list[Prospect] = field(default_factory=list)  # of those slates, if the shop foresees
 
 
 class Memory:
@@ -160,8 +160,9 @@ class ClosedLoop:
         self._put_items(self.shop.changes())
         did = act.interaction
         attribution = self._attributions[did.shopper_id]
-        if act.looked_at is not None and act.prospect is not None:
+        if act.prospect is not None:
             self.seconds[-1].prospects.append(act.prospect)
+        if act.looked_at is not None:
             slate = self._shown[did.shopper_id]
             items = tuple(each.item_id for each in slate.slate)
             shown = Impression(

@@ -177,7 +177,7 @@ def _area(points: NDArray[np.float64]) -> float:
 
 def _run(asked: tuple[Path, str, Way, int, int]) -> Run:
     folder, name, way, seed, after_s = asked
-    shop = Shop(seed)
+    shop = Shop(seed, foresees=True)
     rng = np.random.default_rng(seed)
     prepare = _drawing(rng) if way.draws_lifts else _as_it_is
     loop = ClosedLoop(shop, shared_model(folder), way.learns, prepare=prepare, oracle=name == ORACLE)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from streaming.cli.console import MODEL, AsJson, Model, assert_checkout, errors, group, print_json
+from streaming.cli.console import MODEL, AsJson, Model, assert_checkout, errors, fail, group, print_json
 
 bench = group("Measure; nothing else should run beside it.")
 
@@ -106,6 +106,8 @@ def bench_tradeoff(
     from onnx_models.artifact import ArtifactError
     from streaming.scoring.model import shared_model
 
+    if env is not None and data_dir is not None:
+        fail("--env and --data-dir are two ways to compare: give one of them")
     console = Console(stderr=as_json)
     if env is not None:
         with errors(sardine.NoEnvironmentError):

@@ -104,7 +104,7 @@ def test_places_are_examined_less_the_lower_they_are() -> None:
 
 
 def test_prospect_of_slates_is_what_comes_of_them() -> None:
-    done = acts(Shop(6), 30_000, "related")
+    done = acts(Shop(6, foresees=True), 30_000, "related")
     chances = np.array([each.prospect.clicks for each in done if each.prospect is not None])
     clicks = sum(each.clicked for each in done)
     assert len(chances) == sum(each.looked_at is not None for each in done)
