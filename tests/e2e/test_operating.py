@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from features.simulator import shop
 from infra.local.stack import Stack, local_stack
 from streaming.cli import running
+from streaming.cli.explain import REASONS
 from streaming.cli.main import app
 from streaming.io import replay
 from streaming.io.scrape import OURS, scrape
@@ -291,7 +292,7 @@ def test_slate_is_explained_from_what_was_logged(stack: Stack) -> None:
     assert changes == sorted(changes, reverse=True)
     code, out, _ = rheostat("explain", named, *options)
     assert code == 0
-    assert "it fits what was clicked in this session" in " ".join(out.split())
+    assert REASONS[logged["slate"][0]["reason"]] in " ".join(out.split())
     assert rheostat("explain", "no-such-slate", *options)[0] == 2
     assert rheostat("explain", named, "--place", "21", *options)[0] == 2
 
