@@ -70,7 +70,7 @@ class Controller(msgspec.Struct):
         expected, came = dict.fromkeys(Measure, 0.0), dict.fromkeys(PRIOR_EVENTS, 0.0)
         goods = [goods_of(each.item_id) for each in shown]
         for each, of_item in zip(shown, goods, strict=True):
-            _add(expected, *learner.expects(each, of_item.level), of_item)
+            _add(expected, *learner.expects(each, of_item), of_item)
         for new in outcome.news:
             if new.change is Change.CLICKED:
                 came[Measure.CLICKS] += 1.0

@@ -7,12 +7,15 @@ a correction of all predictions (Platt 1999) and one of the item's:
     clicks of item i ~ Poisson(lift(i) * E(i)),  E(i) = sum over its impressions of looked(k) * P(clicked | looked at)
 
 With the prior lift ~ Gamma(a, a / g), a = PRIOR_CLICKS, the posterior has the mean (a + clicks) / (a / g + E) and the
-standard deviation sqrt(a + clicks) / (a / g + E): an item without outcomes is as others of its price level are, whose
-common lift is g, and how uncertain that is is what exploration is optimistic about. A price level is a tenth of the
-items of a category by price: dear items are clicked and bought less, of which a model of sessions knows nothing. So for
-purchases per click. Everything decays with HALF_LIFE_MS, so that what was learnt before interests or prices
-changed is forgotten (forward decay: Cormode et al. 2009, "Forward decay: a practical time decay model for streaming
-systems"): a fact at time t weighs 2^((t - start) / half-life), and what is read is divided by the weight of now.
+standard deviation sqrt(a + clicks) / (a / g + E): an item without outcomes is as others of its groups are, whose common
+lifts have the product g, and how uncertain that is is what exploration is optimistic about. Its groups are its price
+level, a tenth of the items of a category by price, and its brand: dear items are clicked and bought less and those of
+some brands more, of which a model of sessions knows nothing. A group's lift is estimated in the same way, where E has
+the lift of each item's other group as it is known then (iterative proportional fitting in one pass: Deming & Stephan
+1940, "On a least squares adjustment of a sampled frequency table"). So for purchases per click, by price level alone.
+Everything decays with HALF_LIFE_MS, so that what was learnt before interests or prices changed is forgotten (forward
+decay: Cormode et al. 2009, "Forward decay: a practical time decay model for streaming systems"): a fact at time t
+weighs 2^((t - start) / half-life), and what is read is divided by the weight of now.
 """
 
 from collections.abc import Callable, Iterable
@@ -31,6 +34,7 @@ HALF_LIFE_MS = 6 * HOUR_MS
 PRIOR_CLICKS = 5.0  # a, clicks that the prior of an item counts for
 PRIOR_BUYS = 2.0  # purchases that the prior of an item counts for
 PRIOR_LEVEL_CLICKS, PRIOR_LEVEL_BUYS = 30.0, 5.0  # of a price level
+PRIOR_BRAND_CLICKS = 10.0  # of a brand
 PRIOR_PLACE_CLICKS = 20.0  # of a place
 PRIOR_ALL_CLICKS = 20.0  # of the correction of all predictions, and of the buy rate
 PLACES = 20
@@ -53,13 +57,14 @@ class Goods(NamedTuple):
     merchant: str = ""
     value: float = 0.0  # price times margin
     level: int = UNKNOWN_LEVEL  # the tenth of its category's prices that it lies in
+    brand: str = ""
 
 
 GoodsOf = Callable[[str], Goods]
 
 
 class Counts(msgspec.Struct, array_like=True):
-    """Decayed sums of an item, or of all items of a price level."""
+    """Decayed sums of an item, or of all items of a group."""
 
     expected: float = 0.0  # E, clicks
     clicks: float = 0.0
@@ -78,6 +83,7 @@ class Learner(msgspec.Struct):
     newest_ms: int = 0  # of the outcomes
     items: dict[str, Counts] = {}
     levels: list[Counts] = msgspec.field(default_factory=lambda: [Counts() for _ in range(LEVELS)])
+    brands: dict[str, Counts] = {}
     place_expected: list[float] = msgspec.field(default_factory=lambda: [0.0] * PLACES)
     place_clicks: list[float] = msgspec.field(default_factory=lambda: [0.0] * PLACES)
     bin_looks: list[float] = msgspec.field(default_factory=lambda: [0.0] * BINS)
@@ -100,7 +106,7 @@ class Learner(msgspec.Struct):
             weight = self._weight(outcome.event_time_ms)
             for new in outcome.news:
                 item = outcome.items[new.place - 1]
-                self._count(item, goods_of(item.item_id).level, new.change, weight)
+                self._count(item, goods_of(item.item_id), new.change, weight)
 
     def estimates(self, goods_of: GoodsOf) -> Estimates:
         """Return what is known now, the time of the newest outcome; what comes from here on is counted by it."""
@@ -112,6 +118,11 @@ class Learner(msgspec.Struct):
         shown = PRIOR_ALL_CLICKS / PRIOR_CLICK_RATE + scale * self.shown
         buy_rate = self._buy_rate(scale)
         levels = [self._level(level, scale, buy_rate) for level in range(LEVELS)]
+        brands = {brand: self._brand_lift(brand, scale) for brand in self.brands}
+
+        def of(counts: Counts, goods: Goods) -> ItemEstimate:
+            return _estimate(counts, levels[goods.level], brands.get(goods.brand, 1.0), scale, buy_rate)
+
         return Estimates(
             version=self.version,
             time_ms=self.newest_ms,
@@ -123,22 +134,20 @@ class Learner(msgspec.Struct):
             looked=tuple(self.looked),
             prior_spread=1.0 / sqrt(PRIOR_CLICKS),
             levels=tuple(levels),
-            items={
-                item: _estimate(counts, levels[goods_of(item).level], scale, buy_rate)
-                for item, counts in self.items.items()
-            },
+            brands=brands,
+            items={item: of(counts, goods_of(item)) for item, counts in self.items.items()},
         )
 
     def chance(self, predicted: float) -> float:
         """Return P(clicked | looked at) of an item without outcomes of its own."""
         return 1.0 / (1.0 + exp(-self.intercept - self.slope * _log_odds(predicted)))
 
-    def expects(self, item: OutcomeItem, level: int) -> tuple[float, float]:
+    def expects(self, item: OutcomeItem, goods: Goods) -> tuple[float, float]:
         """Return what a place that is shown has of clicks and of purchases."""
         scale = 1.0 / self._weight(self.newest_ms)
         buy_rate = self._buy_rate(scale)
-        of_level = self._level(level, scale, buy_rate)
-        found = _estimate(self.items.get(item.item_id, Counts()), of_level, scale, buy_rate)
+        of_level, of_brand = self._level(goods.level, scale, buy_rate), self._brand_lift(goods.brand, scale)
+        found = _estimate(self.items.get(item.item_id, Counts()), of_level, of_brand, scale, buy_rate)
         clicks = self.looked[min(item.place, PLACES) - 1] * self.chance(item.predicted) * found.lift
         return clicks, clicks * buy_rate * found.buy_lift
 
@@ -146,9 +155,13 @@ class Learner(msgspec.Struct):
         counts = self.levels[level]
         clicks = scale * counts.clicks
         return LevelEstimate(
-            lift=round((PRIOR_LEVEL_CLICKS + clicks) / (PRIOR_LEVEL_CLICKS + scale * counts.expected), DIGITS),
+            lift=_lift(counts, PRIOR_LEVEL_CLICKS, scale),
             buy_lift=round((PRIOR_LEVEL_BUYS + scale * counts.buys) / (PRIOR_LEVEL_BUYS + clicks * buy_rate), DIGITS),
         )
+
+    def _brand_lift(self, brand: str, scale: float) -> float:
+        counts = self.brands.get(brand)
+        return 1.0 if counts is None else _lift(counts, PRIOR_BRAND_CLICKS, scale)
 
     def _buy_rate(self, scale: float) -> float:
         return (PRIOR_ALL_CLICKS * PRIOR_BUY_RATE + scale * self.buys) / (PRIOR_ALL_CLICKS + scale * self.clicks)
@@ -168,42 +181,50 @@ class Learner(msgspec.Struct):
     def _scale(self, by: float) -> None:
         self.items = {item: each.times(by) for item, each in self.items.items()}
         self.levels = [each.times(by) for each in self.levels]
+        self.brands = {brand: each.times(by) for brand, each in self.brands.items()}
         for name in ("place_expected", "place_clicks", "bin_looks", "bin_clicks"):
             setattr(self, name, [each * by for each in getattr(self, name)])
         for name in ("clicks", "buys", "shown", "shown_chance"):
             setattr(self, name, getattr(self, name) * by)
 
-    def _count(self, item: OutcomeItem, level: int, change: Change, weight: float) -> None:
+    def _count(self, item: OutcomeItem, goods: Goods, change: Change, weight: float) -> None:
         place = min(item.place, PLACES) - 1
         at = min(max(int(_log_odds(item.predicted) / BIN_WIDTH + BINS / 2), 0), BINS - 1)
-        both = self.items.setdefault(item.item_id, Counts()), self.levels[level]
+        own, of_level = self.items.setdefault(item.item_id, Counts()), self.levels[goods.level]
+        of_brand = self.brands.setdefault(goods.brand, Counts()) if goods.brand else Counts()
         match change:
             case Change.SHOWN:
-                chance = self.chance(item.predicted)
-                for counts in both:
-                    counts.expected += weight * self.looked[place] * chance
+                chance, scale = self.chance(item.predicted), 1.0 / self._weight(self.newest_ms)
+                expected = weight * self.looked[place] * chance
+                lifts = _lift(of_level, PRIOR_LEVEL_CLICKS, scale), _lift(of_brand, PRIOR_BRAND_CLICKS, scale)
+                own.expected += expected
+                of_level.expected += expected * lifts[1]
+                of_brand.expected += expected * lifts[0]
                 # Without the item's lift: both would explain the same clicks, and neither would come to its own.
                 self.place_expected[place] += weight * chance
                 self.bin_looks[at] += weight * self.looked[place]
                 self.shown += weight
                 self.shown_chance += weight * chance
             case Change.CLICKED:
-                for counts in both:
+                for counts in (own, of_level, of_brand):
                     counts.clicks += weight
                 self.place_clicks[place] += weight
                 self.bin_clicks[at] += weight
                 self.clicks += weight
             case Change.BOUGHT:
-                for counts in both:
+                for counts in (own, of_level):
                     counts.buys += weight
                 self.buys += weight
 
     def _forget(self, scale: float) -> None:
-        self.items = {
-            item: each
-            for item, each in self.items.items()
-            if scale * (each.expected + each.clicks + each.buys) >= FORGOTTEN_BELOW
-        }
+        self.items, self.brands = (
+            {
+                name: each
+                for name, each in found.items()
+                if scale * (each.expected + each.clicks + each.buys) >= FORGOTTEN_BELOW
+            }
+            for found in (self.items, self.brands)
+        )
 
     def _fit_places(self, scale: float) -> None:
         """Estimate looked(k) as clicks over what was expected of place k if it were looked at, beside its prior."""
@@ -233,9 +254,13 @@ def _log_odds(predicted: float) -> float:
     return log(likely / (1.0 - likely))
 
 
-def _estimate(counts: Counts, level: LevelEstimate, scale: float, buy_rate: float) -> ItemEstimate:
+def _lift(counts: Counts, prior_clicks: float, scale: float) -> float:
+    return round((prior_clicks + scale * counts.clicks) / (prior_clicks + scale * counts.expected), DIGITS)
+
+
+def _estimate(counts: Counts, level: LevelEstimate, brand_lift: float, scale: float, buy_rate: float) -> ItemEstimate:
     clicks = scale * counts.clicks
-    strength = PRIOR_CLICKS / level.lift + scale * counts.expected
+    strength = PRIOR_CLICKS / (level.lift * brand_lift) + scale * counts.expected
     return ItemEstimate(
         lift=round((PRIOR_CLICKS + clicks) / strength, DIGITS),
         spread=round(sqrt(PRIOR_CLICKS + clicks) / strength, DIGITS),

@@ -1,5 +1,6 @@
 """What the features are told of items, against the records themselves."""
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,8 +9,8 @@ from hypothesis import strategies as st
 from features.datasets.content import hashed_content
 from features.spec import CONTENT_DIM, NEIGHBOUR_COUNT
 from onnx_models.artifact import Items
-from streaming.policy.estimates import UNKNOWN_LEVEL
-from streaming.schemas import Item
+from streaming.policy.estimates import LEVELS, UNKNOWN_LEVEL
+from streaming.schemas import Estimates, Item, ItemEstimate, LevelEstimate
 from streaming.scoring.catalogue import Catalogue
 
 KNOWN = Items(
@@ -68,6 +69,36 @@ def test_price_level_is_the_tenth_of_the_categorys_prices() -> None:
     catalogue.put("i1", None, 11)
     catalogue.put("i2", item("i2", "mugs", 9.0), 12)
     assert catalogue.price_level[:4].tolist() == [UNKNOWN_LEVEL, UNKNOWN_LEVEL, 5, UNKNOWN_LEVEL]
+
+
+def test_item_without_outcomes_is_as_its_price_level_and_its_brand_are() -> None:
+    catalogue = Catalogue(KNOWN)
+    new = (1.0, *[0.0] * (CONTENT_DIM - 1))
+    for offset, (item_id, brand) in enumerate((("i1", "a"), ("i2", "b"), ("i3", None), ("i4", "a"))):
+        record = item(item_id, "tea", 5.0, content=new if item_id == "i4" else None)
+        catalogue.put(item_id, msgspec.structs.replace(record, brand=brand), offset)
+    level = catalogue.goods("i1").level
+    assert catalogue.goods("i1").brand == "a"
+    catalogue.learn(
+        Estimates(
+            version=3,
+            time_ms=1,
+            model_version="model-1",
+            intercept=0.0,
+            slope=1.0,
+            click_rate=0.1,
+            buy_rate=0.05,
+            looked=(1.0,),
+            prior_spread=0.4,
+            levels=tuple(LevelEstimate(0.5 if n == level else 1.0, 2.0) for n in range(LEVELS)),
+            brands={"a": 3.0, "gone": 9.0},
+            items={"i4": ItemEstimate(0.2, 0.1, 1.0)},
+        )
+    )
+    rows = [catalogue.number[item_id] for item_id in ("i1", "i2", "i3", "i4")]
+    assert catalogue.learnt.lift[rows].tolist() == [1.5, 0.5, 0.5, 0.2]
+    assert catalogue.learnt.spread[rows] == pytest.approx([0.6, 0.2, 0.2, 0.1])
+    assert catalogue.learnt.buy_lift[rows].tolist() == [2.0, 2.0, 2.0, 1.0]
 
 
 def test_content_has_length_1_and_goes_with_the_item() -> None:

@@ -150,8 +150,33 @@ def test_item_without_outcomes_is_as_others_of_its_price_level_are() -> None:
     unseen = learner.estimates(priced).levels
     learner.items.clear()
     item = _shown("r", START_MS)[0].items[0]
-    clicks = [learner.expects(item, level)[0] for level in (9, 4)]
+    clicks = [learner.expects(item, Goods(level=level))[0] for level in (9, 4)]
     assert clicks[0] / clicks[1] == pytest.approx(unseen[9].lift / unseen[4].lift, rel=1e-3)
+
+
+def test_brand_and_price_level_share_what_is_learnt_between_them() -> None:
+    """Brand a is liked, brand b is not; level 9 is dear. Most of a's items are dear, so that either alone misleads."""
+    dear = np.array([n % 3 == 0 or n % 10 < 4 for n in range(len(ITEMS))])
+    liked = np.array([n % 2 == 0 for n in range(len(ITEMS))])
+    lift = np.where(dear, 0.5, 1.0) * np.where(liked, 1.6, 0.8)
+
+    def goods(item_id: str) -> Goods:
+        n = int(item_id[1:])
+        return Goods(level=9 if dear[n] else 4, brand="a" if liked[n] else "b")
+
+    learner = Learner()
+    for each in World(np.random.default_rng(12), lift).outcomes(9_000):
+        learner.take([each], goods)
+        if learner.shown % 500 == 0:
+            learner.estimates(goods)
+    found = learner.estimates(goods)
+    assert found.brands["a"] / found.brands["b"] == pytest.approx(1.6 / 0.8, rel=0.15)
+    assert found.levels[9].lift / found.levels[4].lift == pytest.approx(0.5, rel=0.15)
+    learner.items.clear()
+    item = _shown("r", START_MS)[0].items[0]
+    clicks = [learner.expects(item, Goods(level=4, brand=brand))[0] for brand in ("a", "b", "", "unheard of")]
+    assert clicks[0] / clicks[1] == pytest.approx(found.brands["a"] / found.brands["b"], rel=1e-3)
+    assert clicks[2] == clicks[3]
 
 
 def test_another_model_begins_anew_and_versions_go_on() -> None:
