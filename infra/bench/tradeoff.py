@@ -221,8 +221,8 @@ def _drawing(rng: np.random.Generator) -> Callable[[LiveShop], None]:
 
 
 def _of_slate(seconds: list[Second]) -> NDArray[np.float64]:
-    prospects: NDArray[np.float64] = np.array([prospect for each in seconds for prospect in each.prospects])
-    return np.asarray(prospects.mean(axis=0))
+    prospects = [prospect for each in seconds for prospect in each.prospects]
+    return np.asarray([np.mean([getattr(each, goal) for each in prospects]) for goal in GOALS])
 
 
 def _error(values: NDArray[np.float64]) -> float:

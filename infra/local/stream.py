@@ -1,7 +1,7 @@
 """Lets traffic in at a rate, shows its shoppers their slates as they come, and keeps the figures."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,7 +51,7 @@ def let_in(
     count: int,
     rate: float,
     console: Console,
-    half_way: Callable[[], None] = lambda: None,
+    at: Mapping[int, Callable[[], None]] | None = None,
     assert_running: Callable[[], None] = lambda: None,
 ) -> Figures:
     """Send what happens when it is due, `count` interactions at `rate` a second, and take every slate to its shopper.
@@ -63,10 +63,10 @@ def let_in(
         count: of interactions.
         rate: of interactions, 1/s.
         console: for the progress.
-        half_way: called once, before the interaction in the middle.
+        at: what else happens, each before the interaction of that number.
         assert_running: called now and then; raises if there is nothing left to wait for.
     """
-    figures = Figures()
+    figures, due = Figures(), dict(at or {})
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with (
         Subscriber(bootstrap_servers, Topic.RECOMMENDATIONS, Recommendation) as slates,
@@ -78,9 +78,8 @@ def let_in(
         while len(figures.latency_ms) < count and (len(figures.sent) < count or time.perf_counter() < give_up):
             number, now = len(figures.sent), time.perf_counter()
             if number < count and now >= began + number / rate:
-                if number == count // 2:
-                    half_way()
-                each, looked_at, rec_id = traffic.next()
+                due.pop(number, _nothing)()
+                each, looked_at, rec_id, _ = traffic.next()
                 feed.items(traffic.changes())
                 if looked_at is not None:
                     feed.impression(looked_at, each.event_time_ms)
@@ -100,6 +99,10 @@ def click_through(traffic: Traffic) -> str:
     """Return in words how many of the slates that were looked at were clicked, by what they were."""
     arms = traffic.click_through().items()
     return ", ".join(f"{arm} {clicks / looks:.1%} of {looks:,}" for arm, (clicks, looks) in arms)
+
+
+def _nothing() -> None:
+    pass
 
 
 def _take(slate: Recommendation | None, figures: Figures, traffic: Traffic) -> None:

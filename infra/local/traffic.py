@@ -11,26 +11,28 @@ import numpy as np
 
 from features.datasets import jdata
 from features.interaction import Interaction, ShopItem
-from features.simulator.shop import Shop
+from features.simulator.shop import Prospect, Shop
 from onnx_models.artifact import ArtifactError, read_items, read_manifest
-from streaming.schemas import Policy, Recommendation
+from streaming.schemas import Constraint, Measure, Policy, Recommendation
 
 CONTROL_SHARE = 10  # every tenth shopper is shown popular items instead of slates
 SLATE_SIZE = 20
+MERCHANT = "merchant-7"  # that is to be shown more; by itself 1 in 60
 
 
 class Happened(NamedTuple):
-    """What a shopper did, the slate that was looked at before, and whether it was done from that slate."""
+    """What a shopper did, the slate that was looked at before, whether it was done from that slate, what it brings."""
 
     interaction: Interaction
     looked_at: Recommendation | None = None
     rec_id: str | None = None
+    prospect: Prospect | None = None  # if the shop foresees
 
 
 class Traffic(Protocol):
     """Interactions one after the other; those who make them may react to what they are shown."""
 
-    turned: Policy  # what the policy is turned to half-way
+    turned: Policy  # what the policy is turned to meanwhile
 
     def items(self) -> list[ShopItem]: ...
 
@@ -49,11 +51,20 @@ class Traffic(Protocol):
 class ShopTraffic:
     """Shoppers of the simulated shop, who react to their slates; a tenth of them is shown popular items instead."""
 
-    turned = Policy(version=2, author="demo", weights={"relevance": 0.3, "revenue": 1.0})
+    turned = Policy(
+        version=2,
+        author="demo",
+        weights={"relevance": 1.0, "revenue": 0.1},
+        constraints={
+            "share": Constraint(
+                measure=Measure.EXPOSURE, merchant=MERCHANT, at_least=0.05, at_most=0.06, over_s=4.0, speed=24.0
+            )
+        },
+    )
 
-    def __init__(self, model: Path, seed: int) -> None:
+    def __init__(self, model: Path, shop: Shop) -> None:
         """Raises ArtifactError where the model was not trained on the shop."""
-        self._shop = Shop(seed)
+        self._shop = shop
         known = read_items(model, read_manifest(model))
         order = np.argsort(-known.popularity[1:], kind="stable") + 1
         self._by_popularity = [known.ids[n] for n in order.tolist() if known.ids[n] in self._shop.goods.number]
@@ -77,7 +88,7 @@ class ShopTraffic:
         self._clicks[arm] += act.clicked
         if not rec_id:
             return Happened(act.interaction)
-        return Happened(act.interaction, self._shown.pop(rec_id), rec_id if act.clicked else None)
+        return Happened(act.interaction, self._shown.pop(rec_id), rec_id if act.clicked else None, act.prospect)
 
     def changes(self) -> list[ShopItem]:
         return self._shop.changes()

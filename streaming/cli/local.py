@@ -149,14 +149,14 @@ def demo(
     data: Annotated[str, typer.Option(help="`generator`, the simulated shop, or `jdata`, a real log.")] = "generator",
     data_dir: Annotated[Path | None, typer.Option(help="Folder of the log, for jdata.")] = None,
     model: Model = MODEL,
-    seconds: Annotated[float, typer.Option(min=5, help="Of traffic.")] = 45.0,
+    seconds: Annotated[float, typer.Option(min=5, help="Of traffic.")] = 90.0,
     rate: Annotated[float, typer.Option(min=1, help="Events per second.")] = 100.0,
     home: Annotated[Path, typer.Option(help="Of all data; is emptied first.")] = Path(".local/demo"),
     as_json: AsJson = False,
 ) -> None:
-    """Show the main job at work: shoppers react to their slates, and half-way a policy turns the weights.
+    """Show the main job at work: it learns from how shoppers react, is turned by a policy, and meets a shock.
 
-    Exit 1 if an event got no slate. Example: rheostat demo --seconds 60
+    Exit 1 if an event got no slate. Example: rheostat demo --seconds 180
     """
     assert_checkout()
     from features.datasets.files import DatasetError
@@ -195,6 +195,7 @@ def traffic(
     assert_checkout()
     from confluent_kafka import KafkaException
 
+    from features.simulator.shop import Shop
     from infra.local.stream import click_through, let_in
     from infra.local.traffic import ShopTraffic
     from onnx_models.artifact import ArtifactError
@@ -207,7 +208,7 @@ def traffic(
         # What is on sale already is not said again: the job would take every item anew, and slates would wait for that.
         there = {key: value for _, key, value in read_compacted(bootstrap_servers, [Topic.ITEMS])}
         # Other shoppers each time: an event that has come before counts once.
-        shoppers = ShopTraffic(model.resolve(), time.time_ns() // 1_000_000 if seed is None else seed)
+        shoppers = ShopTraffic(model.resolve(), Shop(time.time_ns() // 1_000_000 if seed is None else seed))
         feed.items([each for each in shoppers.items() if there.get(each.item_id.encode()) != encode(to_item(each))])
         figures = let_in(shoppers, feed, bootstrap_servers, round(seconds * rate), rate, console)
     summary = figures.summary()

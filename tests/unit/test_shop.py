@@ -112,6 +112,7 @@ def test_prospect_of_slates_is_what_comes_of_them() -> None:
     bought = np.array([[each.prospect.purchases, each.prospect.revenue] for each in done if each.prospect is not None])
     assert (bought.mean(axis=0) > 0).all()
     assert (bought[:, 0] < chances).all()
+    assert all(each.prospect.clicks < each.prospect.best_clicks for each in done if each.prospect is not None)
 
 
 def test_item_that_was_seen_often_is_chosen_less() -> None:

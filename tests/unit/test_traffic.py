@@ -1,14 +1,19 @@
 """Who comes into the demo's shop."""
 
+import io
 from pathlib import Path
 
 import msgspec
 import pytest
+from rich.console import Console
 from support.data import JDATA, needs_data
 from support.records import recommendation
 from support.replay import ARTIFACT
 
-from infra.local.traffic import LogTraffic, ShopTraffic
+from features.simulator.shop import Prospect, Shop
+from infra.local.demo import SHOP, SOLD_OUT
+from infra.local.traffic import MERCHANT, LogTraffic, ShopTraffic
+from infra.local.windows import Look, Window, by_window, show
 from onnx_models import artifact
 from onnx_models.artifact import ArtifactError
 from streaming.schemas import Recommendation
@@ -19,10 +24,11 @@ def slate(shopper_id: str, rec_id: str, items: list[str]) -> Recommendation:
 
 
 def test_a_tenth_sees_popular_items_and_clicks_of_slates_alone_name_them() -> None:
-    traffic = ShopTraffic(ARTIFACT, seed=5)
+    traffic = ShopTraffic(ARTIFACT, Shop(5, foresees=True))
     items = [each.item_id for each in traffic.items()]
     for n in range(6_000):
-        did, looked_at, rec_id = traffic.next()
+        did, looked_at, rec_id, prospect = traffic.next()
+        assert (prospect is None) == (looked_at is None)
         assert rec_id is None or (looked_at is not None and looked_at.rec_id == rec_id)
         assert rec_id is None or int(did.shopper_id.removeprefix("shopper-")) % 10
         traffic.show(slate(did.shopper_id, f"rec-{n}", items[n % 100 :: 100]))
@@ -46,4 +52,32 @@ def test_model_of_another_shop_is_refused(tmp_path: Path) -> None:
     other = {"vocabulary_hash": artifact.vocabulary_hash(ids)}
     artifact.write(tmp_path, msgspec.structs.replace(manifest, **other), msgspec.structs.replace(known, ids=ids))
     with pytest.raises(ArtifactError, match="knows no item of the simulated shop"):
-        ShopTraffic(tmp_path, seed=5)
+        ShopTraffic(tmp_path, Shop(5))
+
+
+def test_windows_say_what_slates_bring_and_show_of_a_merchant() -> None:
+    def look(number: int, clicks: float, items: tuple[str, ...]) -> Look:
+        return Look(number, Prospect(clicks, 0.0, 0.0, best_clicks=0.5), items)
+
+    looks = [look(0, 0.1, ("a", "b")), look(4, 0.3, ("a", "a")), look(5, 0.4, ("b", "b")), look(19, 0.5, ("a", "b"))]
+    windows = by_window(looks, 20, 4, {"a"})
+    assert windows == [
+        Window(until=5, looks=2, of_best=pytest.approx(0.4), share=0.75),
+        Window(until=10, looks=1, of_best=pytest.approx(0.8), share=0.0),
+        Window(until=20, looks=1, of_best=pytest.approx(1.0), share=0.5),
+    ]
+    printed = io.StringIO()
+    show(windows, 5.0, "m", {0: "it opens", 12: "a shock", 20: "too late"}, Console(file=printed, width=100))
+    lines = printed.getvalue().splitlines()
+    rows = [" ".join(line.split()[:3]) for line in lines[-5:]]
+    assert [row.split(" █")[0] for row in rows] == ["it opens", "1 s 40.0%", "2 s 80.0%", "a shock", "4 s 100.0%"]
+
+
+def test_demo_sells_out_a_share_of_a_merchant() -> None:
+    shop = Shop(3, SHOP)
+    before = {each.item_id for each in shop.items() if each.merchant == MERCHANT and each.stock}
+    all_of_it = sum(each.merchant == MERCHANT for each in shop.items())
+    shop.run_out({MERCHANT}, SOLD_OUT)
+    gone = before - {each.item_id for each in shop.items() if each.stock}
+    assert abs(len(gone) - SOLD_OUT * all_of_it) <= 0.1 * all_of_it
+    assert {each.item_id for each in shop.changes()} >= gone
