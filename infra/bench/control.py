@@ -41,6 +41,7 @@ class Run(NamedTuple):
     revenue: list[float]  # as the controller measures it
     share: list[float]  # of the merchant, of what was shown in the last seconds
     came: tuple[float, float]  # revenue of a slate that really came, in what is judged before and after
+    could: float  # of a slate after the shock, weighed by revenue before all else: is the floor within reach?
 
 
 def measure(model: Path, seeds: int, plot: Path | None, console: Console) -> dict[str, Any]:
@@ -78,6 +79,10 @@ def measure(model: Path, seeds: int, plot: Path | None, console: Console) -> dic
         console.print(f"curves: {plot}")
     can = [run.earned[1] / run.earned[0] for run in by_shock["price change"]]
     console.print(f"a weight of {RICH:g} on revenue: a slate earns {min(can):.2f} to {max(can):.2f} times as much")
+    for shock, of_shock in by_shock.items():
+        could = [run.could / run.target for run in of_shock]
+        figures[shock]["after"]["within_reach_of_floor"] = [round(each, 3) for each in could]
+        console.print(f"it earns {min(could):.2f} to {max(could):.2f} of the floor after the {shock}")
     figures_of_all = {"seeds": seeds, "revenue_by_weight": [round(each, 3) for each in can]}
     worst = max(each["violation"] for of_shock in figures.values() for each in of_shock.values())
     return figures_of_all | {"shocks": figures, "constraint_violation": worst}
@@ -92,15 +97,7 @@ def _violation(run: Run, judged: slice) -> float:
 def _run(asked: tuple[Path, str, int]) -> Run:
     model, shock, seed = asked
     loop = ClosedLoop(Shop(100 + seed, SHOP), shared_model(model))
-    earned = []
-    for version, (weight, lasts_s) in enumerate(((0.0, FREE_S), (RICH, RICH_S)), start=2):
-        loop.turn(_policy(version, weight, 0.0))
-        loop.run(lasts_s // 2)
-        by_second = []
-        for _ in range(lasts_s // 2):
-            loop.run(1)
-            by_second.append(loop.measured("revenue"))
-        earned.append(float(np.mean(by_second)))
+    earned = [_earns(loop, _policy(2, 0.0, 0.0), FREE_S), _earns(loop, _policy(3, RICH, 0.0), RICH_S)]
     target = sum(earned) / 2  # half-way to what a weight can do
     loop.turn(_policy(4, 0.0, target))
     curves: dict[str, list[float]] = {"revenue": [], "share": []}
@@ -116,7 +113,19 @@ def _run(asked: tuple[Path, str, int]) -> Run:
             curves["revenue"].append(loop.measured("revenue"))
             curves["share"].append(sum(each.exposure[MERCHANT] for each in recent) / max(shown, 1))
         came.append(mean(seconds[-JUDGED_S:], "revenue"))
-    return Run(earned, target, curves["revenue"], curves["share"], (came[0], came[1]))
+    could = _earns(loop, _policy(5, RICH, 0.0), RICH_S)
+    return Run(earned, target, curves["revenue"], curves["share"], (came[0], came[1]), could)
+
+
+def _earns(loop: ClosedLoop, policy: Policy, lasts_s: int) -> float:
+    """Return what a slate earns by a policy, over the second half of the time that it lasts."""
+    loop.turn(policy)
+    loop.run(lasts_s // 2)
+    by_second = []
+    for _ in range(lasts_s // 2):
+        loop.run(1)
+        by_second.append(loop.measured("revenue"))
+    return float(np.mean(by_second))
 
 
 def _policy(version: int, weight: float, floor: float) -> Policy:
