@@ -1,0 +1,26 @@
+"""`rheostat demo`, briefly: everything is started, turned, shocked and stopped, and every event gets its slate."""
+
+import io
+from pathlib import Path
+
+from rich.console import Console
+from support.replay import ARTIFACT
+
+from infra.local import demo
+
+
+def test_demo_turns_its_policy_meets_a_shock_and_says_what_the_slates_bring(tmp_path: Path) -> None:
+    printed = io.StringIO()
+    figures = demo.run("generator", None, ARTIFACT, tmp_path, 18.0, 50.0, Console(file=printed, width=120))
+    assert (figures["events"], figures["slates"], figures["dead_letters"]) == (900, 900, 0)
+    assert figures["click_through"].keys() == {"policy 1", "policy 2", "popular items"}
+    assert figures["learnt_items"] > 0
+    windows = figures["windows"]
+    assert [each["until"] for each in windows][-3:] == [700, 800, 900]
+    assert all(0.3 < each["of_best"] < 1.0 for each in windows)
+    before, held = ([each["share"] for each in windows if each["until"] in which] for which in ((200, 300), (500, 600)))
+    assert sum(held) > sum(before)  # the controller has shown more of the merchant
+    lines = printed.getvalue()
+    for words in ("it learns: the fashion has changed", "policy 2: relevance 1, revenue 0.1", "sells is sold out"):
+        assert words in lines
+    assert "before and after the policy was turned" in lines
