@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import msgspec
 import pytest
 from support.harness import KeyedHarness
-from support.records import feature_record, views
+from support.records import estimates, feature_record, views
 
 from features.interaction import Interaction, Kind
 from features.shopper import ShopperState, event_hash
@@ -18,15 +18,12 @@ from streaming.io.feed import to_message
 from streaming.operators import recommend, reject_control
 from streaming.operators.recommend import Recommend
 from streaming.operators.reject_control import RejectControl
-from streaming.policy.estimates import LEVELS
 from streaming.schemas import (
     DeadLetter,
-    Estimates,
     Fallback,
     FeatureRecord,
     Item,
     ItemEstimate,
-    LevelEstimate,
     Outgoing,
     Policy,
     ProfileRequest,
@@ -162,18 +159,9 @@ def test_estimates_weigh_in_if_they_are_of_this_model(harness: KeyedHarness) -> 
     before = send(harness, view(0))[Topic.RECOMMENDATIONS]
     assert isinstance(before, Recommendation)
     first, last = before.slate[0], before.slate[-1]
-    level = LevelEstimate(1.0, 1.0)
-    learnt = Estimates(
+    learnt = estimates(
         version=7,
-        time_ms=1,
         model_version="another",
-        intercept=0.0,
-        slope=1.0,
-        click_rate=0.1,
-        buy_rate=0.05,
-        looked=(1.0,),
-        prior_spread=0.4,
-        levels=(level,) * LEVELS,
         items={first.item_id: ItemEstimate(0.01, 0.01, 1.0), last.item_id: ItemEstimate(50.0, 0.1, 1.0)},
     )
     harness.broadcast(Topic.ESTIMATES, "outcomes", encode(learnt))

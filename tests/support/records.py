@@ -10,13 +10,16 @@ from features import shopper
 from features.interaction import Interaction, Kind
 from features.row import row
 from features.spec import SPEC_VERSION
+from streaming.policy.estimates import LEVELS
 from streaming.schemas import (
     Click,
     ClickKind,
     Considered,
+    Estimates,
     Fallback,
     FeatureRecord,
     Impression,
+    LevelEstimate,
     Origin,
     Purchase,
     ReasonCode,
@@ -83,6 +86,24 @@ def recommendation(rec_id: str, items: Sequence[str], event_time_ms: int, predic
         uncertainty=0.0,
         model_version="model-1",
     )
+
+
+def estimates(**learnt: object) -> Estimates:
+    """Return what is learnt, where nothing is but `learnt`."""
+    made = Estimates(
+        version=1,
+        time_ms=1,
+        model_version="model-1",
+        intercept=0.0,
+        slope=1.0,
+        click_rate=0.1,
+        buy_rate=0.05,
+        looked=(1.0,),
+        prior_spread=0.4,
+        levels=(LevelEstimate(1.0, 1.0),) * LEVELS,
+        items={},
+    )
+    return msgspec.structs.replace(made, **learnt)
 
 
 def impression(rec_id: str, items: Sequence[str], event_time_ms: int) -> Impression:

@@ -5,12 +5,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.records import estimates
 
 from features.datasets.content import hashed_content
 from features.spec import CONTENT_DIM, NEIGHBOUR_COUNT
 from onnx_models.artifact import Items
 from streaming.policy.estimates import LEVELS, UNKNOWN_LEVEL
-from streaming.schemas import Estimates, Item, ItemEstimate, LevelEstimate
+from streaming.schemas import Item, ItemEstimate, LevelEstimate
 from streaming.scoring.catalogue import Catalogue
 
 KNOWN = Items(
@@ -80,16 +81,7 @@ def test_item_without_outcomes_is_as_its_price_level_and_its_brand_are() -> None
     level = catalogue.goods("i1").level
     assert catalogue.goods("i1").brand == "a"
     catalogue.learn(
-        Estimates(
-            version=3,
-            time_ms=1,
-            model_version="model-1",
-            intercept=0.0,
-            slope=1.0,
-            click_rate=0.1,
-            buy_rate=0.05,
-            looked=(1.0,),
-            prior_spread=0.4,
+        estimates(
             levels=tuple(LevelEstimate(0.5 if n == level else 1.0, 2.0) for n in range(LEVELS)),
             brands={"a": 3.0, "gone": 9.0},
             items={"i4": ItemEstimate(0.2, 0.1, 1.0)},
