@@ -1,0 +1,341 @@
+"""`python -m infra.bench.gpu.cuda [--models FOLDER] [--device cpu]`: what a GPU gives, line by line as it is known.
+
+Needs numpy, onnx, msgspec, simpleeval, confluent-kafka and onnxruntime: no Flink, no broker, no torch. `--models` holds
+the artifacts that `full_size.py` makes. With `--device cpu` it tries itself where there is no GPU.
+
+Axes: B batch, T session length, V items, D vector, K candidates.
+"""
+
+import argparse
+import itertools
+import json
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+from numpy.typing import NDArray
+from onnx import TensorProto, helper
+
+from features.simulator import shop
+from onnx_models.artifact import GRAPH, read_manifest
+from streaming.io.feed import to_item, to_message
+from streaming.schemas import Click, Origin, Topic, encode
+from streaming.scoring.catalogue import Catalogue
+from streaming.scoring.live_shop import LiveShop
+from streaming.scoring.model import Device, SessionModel, open_session
+from streaming.scoring.recommender import Recommender
+
+GENERATOR = Path("onnx_models/artifacts/generator")
+BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+TABLE_BATCHES = (1, 8, 64)
+CHUNKS = (1, 50, 500)  # parts of a table whose best are taken first
+D, K = 128, 200
+START_MS = 1_700_000_000_000
+SECONDS_A_FIGURE = 0.5
+Feed = dict[str, NDArray[Any]]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--models", type=Path, help="folder of graph, gnn and fusion of full size")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cuda")
+    parser.add_argument("--items", type=int, nargs="*", default=[1_000_000, 10_000_000], help="of random tables")
+    options = parser.parse_args()
+    say("machine", **machine())
+    parity(options.device)
+    for folder in sorted(options.models.iterdir()) if options.models else []:
+        by_batch(folder, options.device)
+    answers(options.device)
+    for items in options.items:
+        rows = np.random.default_rng(0).standard_normal((items, D), dtype=np.float32)
+        rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+        for dtype in ("float32", "float16"):
+            table(rows.astype(dtype), options.device)
+    return 0
+
+
+def say(what: str, **figures: object) -> None:
+    sys.stdout.write(json.dumps({"what": what} | figures) + "\n")
+    sys.stdout.flush()
+
+
+def machine() -> dict[str, object]:
+    asked = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
+    try:
+        card = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        card = "none"
+    return {
+        "card": card,
+        "onnxruntime": onnxruntime.__version__,
+        "providers": onnxruntime.get_available_providers(),
+        "python": sys.version.split()[0],
+    }
+
+
+def sessions(B: int, T: int, item_count: int, hidden_dim: int, new_count: int = 0, seed: int = 0) -> Feed:
+    """Return a batch of random sessions of 1 to T items, padded to T as the job pads them."""
+    rng = np.random.default_rng(seed)
+    seq_len = rng.integers(1, T + 1, B)
+    seq_len[0] = T
+    item_seq = rng.integers(1, item_count + 1, (B, T)) * (np.arange(T)[None, :] < seq_len[:, None])
+    new_items = rng.normal(size=(new_count + 1, hidden_dim)).astype(np.float32)
+    new_items /= np.maximum(np.linalg.norm(new_items, axis=1, keepdims=True), 1e-9)
+    new_items[0] = 0.0
+    return {"item_seq": item_seq, "seq_len": seq_len, "new_items": new_items}
+
+
+def parity(device: Device) -> None:
+    """Compare the committed artifact on both devices."""
+    manifest = read_manifest(GENERATOR)
+    here, there = (open_session(GENERATOR / GRAPH, each) for each in ("cpu", device))
+    for B, T, new in itertools.product((1, 2, 7, 64, 1024), (1, manifest.max_length), (0, 3)):
+        feed = sessions(B, T, manifest.item_count, manifest.hidden_dim, new)
+        items, logits, vector = here.run(None, feed)
+        its_items, its_logits, its_vector = there.run(None, feed)
+        say(
+            "parity",
+            batch=B,
+            length=T,
+            new_items=new,
+            same_items=round(float((items == its_items).mean()), 5),
+            logits=float(np.abs(logits - its_logits).max()),
+            vector=float(np.abs(vector - its_vector).max()),
+        )
+
+
+def by_batch(folder: Path, device: Device) -> None:
+    """Time a model by batch: inputs from and outputs to numpy, as the job has them; the same on this machine's CPU."""
+    manifest = read_manifest(folder)
+    T = 10
+    began = time.perf_counter()
+    session = open_session(folder / GRAPH, device)
+    say("load", model=folder.name, items=manifest.item_count, seconds=round(time.perf_counter() - began, 2))
+    say("placement", model=folder.name, **placement(folder, device))
+    say("placement", model=folder.name, bucket=[8, T], **placement(folder, device, (8, T)))
+    for B in BATCHES:
+        feeds = [sessions(B, T, manifest.item_count, manifest.hidden_dim, seed=seed) for seed in range(8)]
+        say("batch", model=folder.name, device=device, batch=B, **timed(session, feeds, B))
+    for B, cuda_graph in itertools.product((1, 8, 64, 512), (False, True)) if device == "cuda" else ():
+        named = {"model": folder.name, "device": "cuda", "bucket": [B, T], "cuda_graph": cuda_graph, "batch": B}
+        try:
+            say("batch", **named, **bucketed(folder, B, T, cuda_graph))
+        except Exception as error:  # onnxruntime's errors have no base of their own
+            say("batch", **named, error=str(error)[:300])
+    host = open_session(folder / GRAPH, "cpu")
+    for B in (1, 8, 64):
+        feeds = [sessions(B, T, manifest.item_count, manifest.hidden_dim, seed=seed) for seed in range(8)]
+        say("batch", model=folder.name, device="host, one thread", batch=B, **timed(host, feeds, B))
+    feed = sessions(64, T, manifest.item_count, manifest.hidden_dim)
+    (items, logits, *_), (its_items, its_logits, *_) = host.run(None, feed), session.run(None, feed)
+    same, difference = float((items == its_items).mean()), float(np.abs(logits - its_logits).max())
+    say("parity", model=folder.name, batch=64, same_items=round(same, 5), logits=difference)
+
+
+def bucketed(folder: Path, B: int, T: int, cuda_graph: bool) -> dict[str, float]:
+    """Time a model of one shape, captured as a CUDA graph or not; inputs are copied in, outputs copied out."""
+    manifest = read_manifest(folder)
+    options = bucket_options((B, T))
+    session = onnxruntime.InferenceSession(folder / GRAPH, options, providers=providers("cuda", cuda_graph))
+    feed = sessions(B, T, manifest.item_count, manifest.hidden_dim)
+    outputs = [np.asarray(each) for each in open_session(folder / GRAPH, "cpu").run(None, feed)]
+    to_device = onnxruntime.OrtValue.ortvalue_from_numpy
+    inputs = {name: to_device(each, "cuda", 0) for name, each in feed.items()}
+    results = [to_device(each, "cuda", 0) for each in outputs]
+    binding = session.io_binding()
+    for name, each in inputs.items():
+        binding.bind_ortvalue_input(name, each)
+    for output, each in zip(session.get_outputs(), results, strict=True):
+        binding.bind_ortvalue_output(output.name, each)
+
+    def call() -> None:
+        for name, each in feed.items():
+            inputs[name].update_inplace(each)
+        session.run_with_iobinding(binding)
+        for each in results:
+            each.numpy()
+
+    return repeated(call, B)
+
+
+def timed(session: onnxruntime.InferenceSession, feeds: list[Feed], B: int) -> dict[str, float]:
+    turns = itertools.cycle(feeds)
+    return repeated(lambda: session.run(None, next(turns)), B)
+
+
+def repeated(call: Callable[[], object], B: int) -> dict[str, float]:
+    for _ in range(12):
+        call()
+    times, until = [], time.perf_counter() + SECONDS_A_FIGURE
+    while time.perf_counter() < until or len(times) < 10:
+        began = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - began)
+    p50, p99 = np.percentile(times, [50, 99]).tolist()
+    return {"p50_ms": round(1e3 * p50, 3), "p99_ms": round(1e3 * p99, 3), "sessions_per_s": round(B / p50)}
+
+
+def placement(folder: Path, device: Device, bucket: tuple[int, int] | None = None) -> dict[str, object]:
+    """Return how many kernels of a run each provider executes, and which the CPU does: those hold a GPU up."""
+    options = bucket_options(bucket)
+    options.enable_profiling = True
+    with TemporaryDirectory() as scratch:
+        options.profile_file_prefix = str(Path(scratch) / "profile")
+        session = onnxruntime.InferenceSession(folder / GRAPH, options, providers=providers(device))
+        manifest = read_manifest(folder)
+        session.run(None, sessions(*(bucket or (8, 10)), manifest.item_count, manifest.hidden_dim))
+        events = json.loads(Path(session.end_profiling()).read_text())
+    nodes = [event["args"] for event in events if event.get("cat") == "Node" and "provider" in event.get("args", {})]
+    by_provider = Counter(node["provider"].removesuffix("ExecutionProvider") for node in nodes)
+    on_host = Counter(node["op_name"] for node in nodes if node["provider"].startswith("CPU"))
+    copies = sum(node["op_name"].startswith("Memcpy") for node in nodes)
+    return {"kernels": dict(by_provider), "copies": copies} | ({"on_host": dict(on_host)} if device == "cuda" else {})
+
+
+def bucket_options(bucket: tuple[int, int] | None) -> onnxruntime.SessionOptions:
+    """Return options that fix batch and length, without new items: what depends on shapes alone is computed at load."""
+    options = onnxruntime.SessionOptions()
+    for name, size in zip(("B", "T", "M"), (*bucket, 1), strict=True) if bucket else ():
+        options.add_free_dimension_override_by_name(name, size)
+    return options
+
+
+def providers(device: Device, cuda_graph: bool = False) -> list[tuple[str, dict[str, str]]]:
+    options = {"use_tf32": "0"} | ({"enable_cuda_graph": "1"} if cuda_graph else {})
+    host: list[tuple[str, dict[str, str]]] = [("CPUExecutionProvider", {})]
+    return [("CUDAExecutionProvider", options), *host] if device == "cuda" else host
+
+
+def answers(device: Device) -> None:
+    """Time the whole way from a record to its slate, one by one, with the committed artifact on either device."""
+    for each in dict.fromkeys(("cpu", device)):
+        model = SessionModel(GENERATOR, each)
+        live = LiveShop(Catalogue(model.items), model.manifest.model_version)
+        for offset, item in enumerate(shop.items()):
+            live.catalogue.put(item.item_id, to_item(item), offset)
+        recommender = Recommender(model, live, "home")
+        held: dict[str, bytes | None] = {}
+        times: list[float] = []
+        for key, raw, origin in records(3_000):
+            began = time.perf_counter()
+            answer = recommender.answer(key, raw, origin, held.get(key))
+            times.append(time.perf_counter() - began)
+            held[key] = answer.state
+        p50, p99 = np.percentile(times[500:], [50, 99]).tolist()
+        say("answer", device=each, p50_ms=round(1e3 * p50, 3), p99_ms=round(1e3 * p99, 3))
+
+
+def records(count: int) -> Iterator[tuple[str, bytes, Origin]]:
+    for n, did in enumerate(itertools.islice(shop.interactions(11, START_MS, 1_000.0), count)):
+        message = to_message(did)
+        topic = Topic.CLICKS if isinstance(message, Click) else Topic.PURCHASES
+        yield did.shopper_id, encode(message), Origin(topic, 0, n)
+
+
+def table(rows: NDArray[Any], device: Device) -> None:
+    """Time the best K of a table (V, D) that stays on the device, for several ways of taking the best."""
+    V, dtype = len(rows), rows.dtype.name
+    where = "cuda" if device == "cuda" else "cpu"
+    resident = onnxruntime.OrtValue.ortvalue_from_numpy(rows, where, 0)
+    for B, chunks in itertools.product(TABLE_BATCHES, CHUNKS):
+        graph = retrieval(V, B, dtype, chunks)
+        for graphs in (False, True) if device == "cuda" else (False,):
+            try:
+                figures, items = retrieved(graph, resident, B, dtype, where, graphs)
+            except Exception as error:  # onnxruntime's errors have no base of their own
+                say("table", items=V, dtype=dtype, batch=B, chunks=chunks, cuda_graph=graphs, error=str(error)[:300])
+                continue
+            right = recall(rows, items, dtype) if V <= 1_000_000 else None
+            say("table", items=V, dtype=dtype, batch=B, chunks=chunks, cuda_graph=graphs, **figures, recall=right)
+
+
+def retrieval(V: int, B: int, dtype: str, chunks: int) -> bytes:
+    """Return a graph of fixed shape: queries (B, D) and a table (V, D) in, the best K out.
+
+    The best of each of `chunks` parts of the table first, then the best of those: a row's TopK is one thread block's
+    work in onnxruntime, however long the row.
+    """
+    kind = TensorProto.FLOAT if dtype == "float32" else TensorProto.FLOAT16
+    inputs = [
+        helper.make_tensor_value_info("queries", kind, [B, D]),
+        helper.make_tensor_value_info("table", kind, [V, D]),
+    ]
+    ints = {"k": [K]} | ({"parts": [B * chunks, V // chunks], "joined": [B, chunks * K]} if chunks > 1 else {})
+    constants = [helper.make_tensor(name, TensorProto.INT64, [len(each)], each) for name, each in ints.items()]
+    nodes = [helper.make_node("Gemm", ["queries", "table"], ["scores"], transB=1)]
+    if chunks == 1:
+        nodes.append(helper.make_node("TopK", ["scores", "k"], ["logits", "items"]))
+    else:
+        starts = np.tile(np.repeat(np.arange(chunks, dtype=np.int64) * (V // chunks), K), (B, 1))
+        constants.append(helper.make_tensor("starts", TensorProto.INT64, starts.shape, starts.ravel()))
+        nodes += [
+            helper.make_node("Reshape", ["scores", "parts"], ["scores_of_parts"]),
+            helper.make_node("TopK", ["scores_of_parts", "k"], ["best", "place"]),
+            helper.make_node("Reshape", ["best", "joined"], ["joined_best"]),
+            helper.make_node("Reshape", ["place", "joined"], ["joined_place"]),
+            helper.make_node("Add", ["joined_place", "starts"], ["numbers"]),
+            helper.make_node("TopK", ["joined_best", "k"], ["logits", "of_best"]),
+            helper.make_node("GatherElements", ["numbers", "of_best"], ["items"], axis=1),
+        ]
+    outputs = [
+        helper.make_tensor_value_info("items", TensorProto.INT64, [B, K]),
+        helper.make_tensor_value_info("logits", kind, [B, K]),
+    ]
+    graph = helper.make_graph(nodes, "retrieval", inputs, outputs, constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
+    model.ir_version = 10
+    onnx.checker.check_model(model)
+    return bytes(model.SerializeToString())
+
+
+def queries(B: int, dtype: str) -> NDArray[Any]:
+    rows = np.random.default_rng(1).standard_normal((B, D))
+    normalised: NDArray[Any] = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(dtype)
+    return normalised
+
+
+def retrieved(
+    graph: bytes, resident: Any, B: int, dtype: str, where: str, cuda_graph: bool
+) -> tuple[dict[str, float], NDArray[np.int64]]:
+    """Time a retrieval with the table resident: a query copied in, the best copied out."""
+    device: Device = "cuda" if where == "cuda" else "cpu"
+    session = onnxruntime.InferenceSession(graph, providers=providers(device, cuda_graph))
+    asked = queries(B, dtype)
+    query = onnxruntime.OrtValue.ortvalue_from_numpy(asked, where, 0)
+    items = onnxruntime.OrtValue.ortvalue_from_shape_and_type([B, K], np.int64, where, 0)
+    logits = onnxruntime.OrtValue.ortvalue_from_shape_and_type([B, K], np.dtype(dtype).type, where, 0)
+    binding = session.io_binding()
+    binding.bind_ortvalue_input("queries", query)
+    binding.bind_ortvalue_input("table", resident)
+    binding.bind_ortvalue_output("items", items)
+    binding.bind_ortvalue_output("logits", logits)
+
+    def call() -> None:
+        query.update_inplace(asked)
+        session.run_with_iobinding(binding)
+        items.numpy()
+        logits.numpy()
+
+    return repeated(call, B), items.numpy()
+
+
+def recall(rows: NDArray[Any], items: NDArray[np.int64], dtype: str) -> float:
+    """Return the share of the exact best K (float32 sums of the same rounded rows) that was retrieved."""
+    hits = 0
+    asked = queries(len(items), dtype)
+    for query, its in list(zip(asked, items, strict=True))[:4]:
+        scores = rows.astype(np.float32) @ query.astype(np.float32)
+        hits += len(np.intersect1d(np.argpartition(-scores, K)[:K], its))
+    return round(hits / (K * min(len(items), 4)), 4)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
