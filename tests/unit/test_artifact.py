@@ -5,11 +5,12 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import onnxruntime
 import pytest
 
 from onnx_models import artifact
 from onnx_models.artifact import ArtifactError, read_items, read_manifest
-from streaming.scoring.model import SessionModel
+from streaming.scoring.model import DeviceError, SessionModel
 
 ARTIFACT = Path(__file__).parents[2] / "onnx_models" / "artifacts" / "generator"
 
@@ -44,6 +45,14 @@ def test_broken_file_is_named_with_the_remedy(folder: Path, name: str) -> None:
     (folder / name).write_bytes(b"nonsense")
     with pytest.raises(ArtifactError, match=rf"{name}.*make it anew"):
         SessionModel(folder)
+
+
+def test_a_device_that_onnxruntime_does_not_take_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    cpu = onnxruntime.InferenceSession(ARTIFACT / artifact.GRAPH, providers=["CPUExecutionProvider"])
+    monkeypatch.setattr(onnxruntime, "InferenceSession", lambda *_, **__: cpu)  # what it does where CUDA is missing
+    monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: None, raising=False)
+    with pytest.raises(DeviceError, match=r"cuda needs CUDAExecutionProvider, onnxruntime took CPU.* or choose cpu$"):
+        SessionModel(ARTIFACT, "cuda")
 
 
 def test_items_of_another_export_are_refused(folder: Path) -> None:

@@ -174,7 +174,8 @@ def timed(session: onnxruntime.InferenceSession, feeds: list[Feed], B: int) -> d
 def repeated(call: Callable[[], object], B: int) -> dict[str, float]:
     for _ in range(12):
         call()
-    times, until = [], time.perf_counter() + SECONDS_A_FIGURE
+    times: list[float] = []
+    until = time.perf_counter() + SECONDS_A_FIGURE
     while time.perf_counter() < until or len(times) < 10:
         began = time.perf_counter()
         call()
