@@ -23,6 +23,7 @@ from rich.table import Table
 
 from features.simulator import shop
 from infra.local.stack import Stack, local_stack
+from streaming.config import Cluster
 from streaming.io.feed import to_message
 from streaming.io.tail import at_the_end
 from streaming.schemas import GLOBAL, Click, ClickKind, Policy, Purchase, Topic, encode
@@ -74,9 +75,9 @@ def _run(
     received = np.full(len(log), np.nan)
     here, there = multiprocessing.Pipe()
     sender = multiprocessing.get_context("fork").Process(
-        target=_send, args=(stack.bootstrap_servers, records, rate, turns, there), daemon=True
+        target=_send, args=(stack.cluster, records, rate, turns, there), daemon=True
     )
-    consumer = at_the_end(stack.bootstrap_servers, Topic.RECOMMENDATIONS)
+    consumer = at_the_end(stack.cluster, Topic.RECOMMENDATIONS)
     cpu = _cpu_s(stack)
     sender.start()
     answered, last = 0, time.monotonic()
@@ -104,8 +105,10 @@ def _run(
 _ANSWERED = msgspec.json.Decoder(_Answered)
 
 
-def _send(bootstrap_servers: str, records: list[Record], rate: int, turns: list[int], result: object) -> None:
-    producer = Producer({"bootstrap.servers": bootstrap_servers, "linger.ms": 0, "partitioner": "murmur2_random"})
+def _send(cluster: Cluster, records: list[Record], rate: int, turns: list[int], result: object) -> None:
+    producer = Producer(
+        {"bootstrap.servers": cluster.bootstrap_servers, "linger.ms": 0, "partitioner": "murmur2_random"}
+    )
     # Connected before the first event is due: that is the generator's time, not the job's.
     first = Click(
         event_id=f"bench-{os.getpid()}",
@@ -115,7 +118,7 @@ def _send(bootstrap_servers: str, records: list[Record], rate: int, turns: list[
         event_time_ms=1,
         kind=ClickKind.VIEW,
     )
-    producer.produce(Topic.PROBES, key=first.shopper_id, value=encode(first))
+    producer.produce(cluster.topic(Topic.PROBES), key=first.shopper_id, value=encode(first))
     producer.flush(30)
     sent, turned = np.empty(len(records)), np.empty(len(turns))
     # Turned to and fro: each must be seen.
@@ -130,12 +133,12 @@ def _send(bootstrap_servers: str, records: list[Record], rate: int, turns: list[
         while (wait := due - time.monotonic()) > 0:
             time.sleep(wait)
         sent[n] = due  # not when it did leave: a late sender is no excuse
-        producer.produce(topic, key=key, value=value)
+        producer.produce(cluster.topic(topic), key=key, value=value)
         producer.poll(0)
         turn, past = divmod(n, every)
         if past == 0 and turn < len(turns):
             turned[turn] = time.monotonic()
-            producer.produce(Topic.POLICIES, key=GLOBAL, value=policies[turn])
+            producer.produce(cluster.topic(Topic.POLICIES), key=GLOBAL, value=policies[turn])
             producer.poll(0)
     producer.flush(30)
     result.send((sent, turned))  # type: ignore[attr-defined]

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from features.interaction import Interaction
 from infra.local.subscriber import Subscriber
 from infra.local.traffic import Traffic
+from streaming.config import Cluster
 from streaming.io.feed import Feed
 from streaming.schemas import Fallback, Recommendation, Topic
 
@@ -47,7 +48,7 @@ class Figures:
 def let_in(
     traffic: Traffic,
     feed: Feed,
-    bootstrap_servers: str,
+    cluster: Cluster,
     count: int,
     rate: float,
     console: Console,
@@ -59,7 +60,7 @@ def let_in(
     Args:
         traffic: who comes.
         feed: where to write.
-        bootstrap_servers: where to read the slates.
+        cluster: where to read the slates.
         count: of interactions.
         rate: of interactions, 1/s.
         console: for the progress.
@@ -69,7 +70,7 @@ def let_in(
     figures, due = Figures(), dict(at or {})
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with (
-        Subscriber(bootstrap_servers, Topic.RECOMMENDATIONS, Recommendation) as slates,
+        Subscriber(cluster, Topic.RECOMMENDATIONS, Recommendation) as slates,
         Progress(*columns, console=console) as progress,
     ):
         task = progress.add_task("", total=count)

@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -19,27 +20,43 @@ import typer
 from rich.console import Console
 
 from streaming.cli.running import HOME, running
-from streaming.config import MODEL_VARIABLE
+from streaming.config import MODEL_VARIABLE, PREFIX_VARIABLE, Cluster
 
 MODEL = Path("onnx_models/artifacts/generator")
 DATA = HOME / "feast" / "data"
 
 
-def _bootstrap_servers() -> str:
+def on_topics(
+    topic_prefix: Annotated[
+        str, typer.Option(envvar=PREFIX_VARIABLE, help="What the names of the deployment's topics begin with.")
+    ] = "",
+) -> None:
+    pass  # read by `_with_prefix`, whichever the command is
+
+
+def _with_prefix(context: typer.Context, cluster: Cluster) -> Cluster:
+    topic_prefix = context.find_root().params["topic_prefix"]
+    return replace(cluster, topic_prefix=topic_prefix) if topic_prefix else cluster
+
+
+def _running_cluster() -> Cluster:
     found = running(HOME)
     if found is None:
         msg = "no broker is named and nothing runs here; name one, or start everything with `rheostat up`"
         raise typer.BadParameter(msg)
-    return found.bootstrap_servers
+    return found.cluster
 
 
-Bootstrap = Annotated[
-    str,
+OnCluster = Annotated[
+    Cluster,
     typer.Option(
         "--bootstrap-servers",
         envvar="RHEOSTAT_BOOTSTRAP_SERVERS",
-        help="Of the Kafka broker.",
-        default_factory=_bootstrap_servers,
+        help="Of the Kafka cluster.",
+        metavar="HOST:PORT",
+        parser=Cluster,
+        callback=_with_prefix,
+        default_factory=_running_cluster,
         show_default="of `rheostat up`",
     ),
 ]

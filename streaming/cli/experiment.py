@@ -8,15 +8,16 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from streaming.cli.console import AsJson, Bootstrap, errors, fail, print_json, say
+from streaming.cli.console import AsJson, OnCluster, errors, fail, print_json, say
 from streaming.cli.policy import history
+from streaming.config import Cluster
 
 STANDS, NOBODY = "not clear yet", "-"
 
 
 def experiment(
     name: Annotated[str, typer.Argument(help="Of the policy `experiment:NAME`.")],
-    bootstrap_servers: Bootstrap,
+    cluster: OnCluster,
     window_s: Annotated[float, typer.Option(min=1, help="From a shopper's first slate, in which it counts.")] = 1800.0,
     confidence: Annotated[float, typer.Option(min=0.5, max=0.999, help="Of all intervals, whenever asked.")] = 0.95,
     as_json: AsJson = False,
@@ -34,7 +35,7 @@ def experiment(
     from streaming.policy.table import EXPERIMENT
 
     console = Console(stderr=as_json)
-    in_force = history(bootstrap_servers).table.policies
+    in_force = history(cluster).table.policies
     policy = in_force.get(f"{EXPERIMENT}{name}")
     if policy is None:
         others = [scope.removeprefix(EXPERIMENT) for scope in in_force if scope.startswith(EXPERIMENT)]
@@ -43,14 +44,14 @@ def experiment(
             f"one with `rheostat policy set --scope {EXPERIMENT}{name} --share 0.5 --weight …`"
         )
     with errors(TopicError, KafkaException), console.status("reading outcomes …"):
-        margins = {each.item_id: each.margin for each in read_items(bootstrap_servers)}
+        margins = {each.item_id: each.margin for each in read_items(cluster)}
 
         def margin_of(item_id: str) -> float:
             margin = margins.get(item_id)
             return 1.0 if margin is None else margin
 
         found = arms(
-            _outcomes(bootstrap_servers),
+            _outcomes(cluster),
             name,
             policy.share,
             policy.time_ms or 0,
@@ -83,11 +84,11 @@ def _words(value: float, form: str = ".4f") -> str:
     return NOBODY if math.isnan(value) else format(value, form)
 
 
-def _outcomes(bootstrap_servers: str) -> Iterator[Any]:
+def _outcomes(cluster: Cluster) -> Iterator[Any]:
     from streaming.io.topics import read_topic
     from streaming.schemas import Outcome, Topic, decode_any
 
-    for origin, _, raw in read_topic(bootstrap_servers, Topic.OUTCOMES):
+    for origin, _, raw in read_topic(cluster, Topic.OUTCOMES):
         message = decode_any(raw or b"", origin)
         if isinstance(message, Outcome):
             yield message

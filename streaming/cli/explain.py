@@ -7,8 +7,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from streaming.cli.console import MODEL, AsJson, Bootstrap, Model, errors, fail, print_json, say, when
+from streaming.cli.console import MODEL, AsJson, Model, OnCluster, errors, fail, print_json, say, when
 from streaming.cli.policy import history
+from streaming.config import Cluster
 
 BAR = 24  # characters of the longest bar
 CLICKS_SHOWN = 5
@@ -26,7 +27,7 @@ REASONS = {
 
 def explain(
     rec_id: Annotated[str, typer.Argument(help="Of the slate.")],
-    bootstrap_servers: Bootstrap,
+    cluster: OnCluster,
     place: Annotated[int, typer.Option(min=1, help="Of the item in the slate.")] = 1,
     model: Model = MODEL,
     as_json: AsJson = False,
@@ -42,8 +43,8 @@ def explain(
 
     console = Console(stderr=as_json)
     with console.status("looking for the slate …"):
-        slate = _find(bootstrap_servers, Topic.RECOMMENDATIONS, rec_id, Recommendation)
-        features = _find(bootstrap_servers, Topic.FEATURE_LOG, rec_id, FeatureRecord)
+        slate = _find(cluster, Topic.RECOMMENDATIONS, rec_id, Recommendation)
+        features = _find(cluster, Topic.FEATURE_LOG, rec_id, FeatureRecord)
     if slate is None:
         fail(f"no slate on the topic `{Topic.RECOMMENDATIONS}` has the rec_id {rec_id}")
     if place > len(slate.slate):
@@ -61,7 +62,7 @@ def explain(
         traced = trace(item.item_id, session_of(features.row), loaded)
     in_force = [
         each
-        for each in history(bootstrap_servers).written
+        for each in history(cluster).written
         if each.scope == slate.policy_scope and each.version <= slate.policy_version
     ]
     policy = in_force[-1] if in_force else None
@@ -88,7 +89,7 @@ def explain(
     print_json(found, as_json)
 
 
-def _find(bootstrap_servers: str, topic: str, rec_id: str, message: type[Any]) -> Any:
+def _find(cluster: Cluster, topic: str, rec_id: str, message: type[Any]) -> Any:
     """Return the first record of a slate; one that was made again after a recovery comes later."""
     from confluent_kafka import KafkaException
 
@@ -96,7 +97,7 @@ def _find(bootstrap_servers: str, topic: str, rec_id: str, message: type[Any]) -
 
     name = rec_id.encode()
     with errors(TopicError, KafkaException):
-        for _, _, raw in read_topic(bootstrap_servers, topic):
+        for _, _, raw in read_topic(cluster, topic):
             if raw is not None and name in raw:
                 found = msgspec.json.decode(raw, type=message)
                 if found.rec_id == rec_id:

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from streaming.cli import running as runs
-from streaming.cli.console import MODEL, AsJson, Bootstrap, Model, assert_checkout, errors, fail, print_json, say
+from streaming.cli.console import MODEL, AsJson, Model, OnCluster, assert_checkout, errors, fail, print_json, say
 from streaming.cli.running import HOME, Running, running
 
 START_TIMEOUT_S, STOP_TIMEOUT_S = 300.0, 120.0
@@ -63,7 +63,7 @@ def up(
             stack = stack_of.enter_context(local_stack(home, model.resolve(), shop.items(), store=online_store.value))
         runs.write(
             home,
-            bootstrap_servers=stack.bootstrap_servers,
+            cluster=stack.cluster,
             online_store=online_store.value,
             feast_repo=str(stack.feast_repo),
             model=str(model.resolve()),
@@ -181,7 +181,7 @@ def demo(
 
 
 def traffic(
-    bootstrap_servers: Bootstrap,
+    cluster: OnCluster,
     seconds: Annotated[float, typer.Option(min=1, help="How long.")] = 60.0,
     rate: Annotated[float, typer.Option(min=1, help="Events per second.")] = 100.0,
     seed: Annotated[int | None, typer.Option(help="Of the shoppers.", show_default="by the clock")] = None,
@@ -204,13 +204,13 @@ def traffic(
     from streaming.schemas import Topic, encode
 
     console = Console(stderr=as_json)
-    with errors(ArtifactError, TopicError, KafkaException, TimeoutError), Feed(bootstrap_servers) as feed:
+    with errors(ArtifactError, TopicError, KafkaException, TimeoutError), Feed(cluster) as feed:
         # What is on sale already is not said again: the job would take every item anew, and slates would wait for that.
-        there = {key: value for _, key, value in read_compacted(bootstrap_servers, [Topic.ITEMS])}
+        there = {key: value for _, key, value in read_compacted(cluster, [Topic.ITEMS])}
         # Other shoppers each time: an event that has come before counts once.
         shoppers = ShopTraffic(model.resolve(), Shop(time.time_ns() // 1_000_000 if seed is None else seed))
         feed.items([each for each in shoppers.items() if there.get(each.item_id.encode()) != encode(to_item(each))])
-        figures = let_in(shoppers, feed, bootstrap_servers, round(seconds * rate), rate, console)
+        figures = let_in(shoppers, feed, cluster, round(seconds * rate), rate, console)
     summary = figures.summary()
     say("  ".join(f"{name} {value:,}" for name, value in summary.items()), console)
     say(f"click-through of slates that were looked at: {click_through(shoppers)}", console)
@@ -240,7 +240,7 @@ def _start_detached(online_store: OnlineStoreKind, model: Path, home: Path, cons
 
 def _show(found: Running, home: Path, console: Console) -> None:
     lines = {
-        "bootstrap servers": found.bootstrap_servers,
+        "bootstrap servers": found.cluster.bootstrap_servers,
         "online store": found.online_store,
         "Feast repo": f"{found.feast_repo}  (feast -c {found.feast_repo} ui)",
         "model": found.model,
@@ -265,7 +265,7 @@ def _answers(found: Running) -> dict[str, tuple[bool, str]]:
             return False, str(error)
 
     def broker() -> str:
-        return f"{sum(len(partitions(found.bootstrap_servers, topic)) for topic in Topic)} partitions"
+        return f"{sum(len(partitions(found.cluster, topic)) for topic in Topic)} partitions"
 
     def recommend() -> str:
         now = scrape(found.metrics["recommend"])
@@ -273,7 +273,7 @@ def _answers(found: Running) -> dict[str, tuple[bool, str]]:
 
     def features() -> str:
         now = scrape(found.metrics["features"])
-        behind = lag(found.bootstrap_servers, FEATURES_GROUP, Topic.FEATURE_LOG)
+        behind = lag(found.cluster, FEATURES_GROUP, Topic.FEATURE_LOG)
         return f"{now.total(f'{OURS}rows_written_total'):,.0f} rows written, {behind} behind at its last checkpoint"
 
     def learn() -> str:

@@ -15,9 +15,9 @@ from streaming.cli.console import (
     FOR_EVER_MS,
     MODEL,
     AsJson,
-    Bootstrap,
     From,
     Model,
+    OnCluster,
     To,
     errors,
     fail,
@@ -34,7 +34,7 @@ DATASETS = ("jdata", "taobao", "diginetica", "retailrocket", "yoochoose", "rees4
 
 def replay(
     dataset: Annotated[str, typer.Argument(help=f"One of: {', '.join(DATASETS)}.")],
-    bootstrap_servers: Bootstrap,
+    cluster: OnCluster,
     path: Annotated[Path | None, typer.Argument(help="Folder or file of the log; none for completejourney.")] = None,
     speed: Annotated[str, typer.Option(help="Times the log's own pace, or `max`: as fast as answered.")] = "max",
     rate: Annotated[float | None, typer.Option(min=0.001, help="Events per second, in place of --speed.")] = None,
@@ -61,20 +61,20 @@ def replay(
     with errors(DatasetError, TopicError, KafkaException, TimeoutError):
         opened = _dataset(dataset).open_log(path)
         for topic in (Topic.RECOMMENDATIONS, Topic.DEAD_LETTERS):
-            partitions(bootstrap_servers, topic)
+            partitions(cluster, topic)
         sent = opened if limit is None else opened.first(limit)
         events, count = sent.interactions(), len(sent)
         begin_ms, end_ms = sent.span_ms
         pace, takes_ms = _pace(speed, rate, end_ms - begin_ms)
         if not keep_times:  # the last one happens when it is sent, or none would happen before it is sent
             events = replaying.moved(events, time.time_ns() // 1_000_000 + takes_ms - end_ms)
-        with Feed(bootstrap_servers) as feed, console.status("items …"):
+        with Feed(cluster) as feed, console.status("items …"):
             items = opened.items()
             feed.items(items)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         with Progress(*columns, console=console) as progress:
             task = progress.add_task(dataset, total=count)
-            account = replaying.Replay(bootstrap_servers, pace, patience_s).run(
+            account = replaying.Replay(cluster, pace, patience_s).run(
                 events, lambda account: progress.update(task, completed=account.sent)
             )
     figures = {
@@ -141,7 +141,7 @@ def _account(figures: dict[str, Any], console: Console) -> None:
 
 @log.command("sink")
 def log_sink(
-    bootstrap_servers: Bootstrap,
+    cluster: OnCluster,
     out: Annotated[Path, typer.Option(help="Folder `data` of the Feast repo; goes on where it stopped.")] = DATA,
     once: Annotated[bool, typer.Option(help="Stop at the logs' present end.")] = False,
     batch_rows: Annotated[int, typer.Option(min=1, help="Of a file, at most.")] = 50_000,
@@ -163,7 +163,7 @@ def log_sink(
         def progress(landed: dict[str, Landed]) -> None:
             status.update("  ".join(f"{name} {each.rows:,} rows" for name, each in landed.items()))
 
-        landed = land(bootstrap_servers, out, once, batch_rows, batch_s, progress, stop.is_set)
+        landed = land(cluster, out, once, batch_rows, batch_s, progress, stop.is_set)
     for name, each in landed.items():
         bad = f", {each.undecodable:,} were undecodable (see dead-letters)" if each.undecodable else ""
         say(f"{name}: {each.rows:,} rows landed in {each.files:,} files below {out}{bad}", console)
@@ -201,7 +201,7 @@ def train_set(
 
 
 def parity(
-    bootstrap_servers: Bootstrap,
+    cluster: OnCluster,
     model: Model = MODEL,
     from_: From = None,
     to: To = None,
@@ -223,7 +223,7 @@ def parity(
         def progress(what: str, count: int) -> None:
             status.update(f"{what}: {count:,}")
 
-        report = check(bootstrap_servers, model, to_ms(from_, 0), to_ms(to, FOR_EVER_MS), progress)
+        report = check(cluster, model, to_ms(from_, 0), to_ms(to, FOR_EVER_MS), progress)
     for what, found in (("first difference", report.first_difference), ("first missing", report.first_missing)):
         if found:
             say(f"{what}: {found}", console)

@@ -4,7 +4,7 @@ Exit codes: 0 done; 1 the answer is no; 2 it could not be done, and one message 
 """
 
 from streaming.cli.bench import bench
-from streaming.cli.console import group
+from streaming.cli.console import group, on_topics
 from streaming.cli.evaluate import evaluate
 from streaming.cli.experiment import experiment
 from streaming.cli.explain import explain
@@ -16,6 +16,7 @@ from streaming.cli.web import console
 
 # What a sub-command needs is imported when it runs: Feast alone takes seconds.
 app = group(__doc__)
+app.callback()(on_topics)
 for command in (up, down, status, doctor, demo, traffic, replay, watch, explain, evaluate, experiment, console, parity):
     app.command()(command)
 app.command("train-set")(train_set)

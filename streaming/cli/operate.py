@@ -13,8 +13,9 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from streaming.cli.console import AsJson, Bootstrap, errors, fail, group, print_json, say, stopping, when
+from streaming.cli.console import AsJson, OnCluster, errors, fail, group, print_json, say, stopping, when
 from streaming.cli.running import HOME, running
+from streaming.config import Cluster
 from streaming.io.scrape import OURS, PREFIX, Snapshot
 
 features = group("What the online store holds.")
@@ -99,7 +100,7 @@ def features_get(
 
 @dead_letters.command("list")
 def dead_letters_list(
-    bootstrap_servers: Bootstrap,
+    cluster: OnCluster,
     topic: Annotated[str | None, typer.Option(help="Only those from this topic.")] = None,
     reason: Annotated[str | None, typer.Option(help="Only those with this reason.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="Print the newest so many.")] = SHOWN_AT_MOST,
@@ -110,7 +111,7 @@ def dead_letters_list(
     Example: rheostat dead-letters list --topic clicks --reason invalid
     """
     console = Console(stderr=as_json)
-    letters = _letters(bootstrap_servers, topic, reason)
+    letters = _letters(cluster, topic, reason)
     table = Table("from", "when", "reason", "error", "raw")
     for each in letters[-limit:]:
         raw = each.raw.decode(errors="replace")
@@ -125,7 +126,7 @@ def dead_letters_list(
 
 @dead_letters.command("replay")
 def dead_letters_replay(
-    bootstrap_servers: Bootstrap,
+    cluster: OnCluster,
     topic: Annotated[str | None, typer.Option(help="Only those from this topic.")] = None,
     reason: Annotated[str | None, typer.Option(help="Only those with this reason.")] = None,
     dry_run: Annotated[bool, typer.Option(help="Only say what would be sent.")] = False,
@@ -142,8 +143,8 @@ def dead_letters_replay(
     console = Console(stderr=as_json)
     sent, unreadable, repeated = 0, 0, 0
     seen: set[tuple[str, bytes]] = set()
-    with errors(TimeoutError), Feed(bootstrap_servers) as feed:
-        for each in _letters(bootstrap_servers, topic, reason):
+    with errors(TimeoutError), Feed(cluster) as feed:
+        for each in _letters(cluster, topic, reason):
             if (each.origin.topic, each.raw) in seen:
                 repeated += 1
                 continue
@@ -210,7 +211,7 @@ def _table(figures: dict[str, Any]) -> Table:
     return table
 
 
-def _letters(bootstrap_servers: str, topic: str | None, reason: str | None) -> list[Any]:
+def _letters(cluster: Cluster, topic: str | None, reason: str | None) -> list[Any]:
     """Return the dead letters that are wanted, oldest first."""
     from confluent_kafka import KafkaException
 
@@ -223,7 +224,7 @@ def _letters(bootstrap_servers: str, topic: str | None, reason: str | None) -> l
         fail(f"--topic {topic}: expected one of {', '.join(Topic)}")
     decoder = msgspec.json.Decoder(DeadLetter)
     with errors(TopicError, KafkaException):
-        letters = [decoder.decode(raw or b"") for _, _, raw in read_topic(bootstrap_servers, Topic.DEAD_LETTERS)]
+        letters = [decoder.decode(raw or b"") for _, _, raw in read_topic(cluster, Topic.DEAD_LETTERS)]
     wanted = [each for each in letters if topic in (None, each.origin.topic) and reason in (None, each.reason.value)]
     return sorted(wanted, key=lambda each: each.time_ms)
 

@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from streaming.cli import evaluate, policy_file
-from streaming.cli.console import DATA, MODEL, AsJson, Bootstrap, Model, errors, fail, group, print_json, when
+from streaming.cli.console import DATA, MODEL, AsJson, Model, OnCluster, errors, fail, group, print_json, when
+from streaming.config import Cluster
 from streaming.schemas import Measure
 
 policy = group("What slates aim at, now and before.")
@@ -21,32 +22,32 @@ Author = Annotated[str | None, typer.Option(help="Who turns it.", show_default="
 
 
 @policy.command("get")
-def policy_get(bootstrap_servers: Bootstrap, as_json: AsJson = False) -> None:
+def policy_get(cluster: OnCluster, as_json: AsJson = False) -> None:
     """Print the policies that are in force, one a scope.
 
     Example: rheostat policy get --json
     """
     console = Console(stderr=as_json)
-    found = msgspec.to_builtins(list(history(bootstrap_servers).table.policies.values()))
+    found = msgspec.to_builtins(list(history(cluster).table.policies.values()))
     _print(found, console)
     print_json(found, as_json)
 
 
 @policy.command("history")
-def policyhistory(bootstrap_servers: Bootstrap, as_json: AsJson = False) -> None:
+def policyhistory(cluster: OnCluster, as_json: AsJson = False) -> None:
     """Print all policies that the topic still has, oldest first; it keeps each for 30 days, and the newest for ever.
 
     Example: rheostat policy history
     """
     console = Console(stderr=as_json)
-    found = msgspec.to_builtins(history(bootstrap_servers).written)
+    found = msgspec.to_builtins(history(cluster).written)
     _print(found, console)
     print_json(found, as_json)
 
 
 @policy.command("set")
 def policy_set(
-    bootstrap_servers: Bootstrap,
+    cluster: OnCluster,
     file: Annotated[
         Path | None, typer.Argument(exists=True, dir_okay=False, help="YAML of a whole policy; without it, a turn.")
     ] = None,
@@ -78,7 +79,7 @@ def policy_set(
 
     Example: rheostat policy set --weight relevance=0.3 --weight revenue=1 --diversity 0.2 --budget 0.1
     """
-    turned = history(bootstrap_servers)
+    turned = history(cluster)
     in_force = turned.table.policies
     if file is not None:
         asked = policy_file.read(file)
@@ -91,7 +92,7 @@ def policy_set(
         before = msgspec.json.encode(asked)
         asked["weights"] = asked.get("weights", {}) | {name: _number(text) for name, text in _pairs(weight)}
         asked["objectives"] = asked.get("objectives", {}) | {
-            name: {"expression": text, "scale": _scale(text, bootstrap_servers)} for name, text in _pairs(objective)
+            name: {"expression": text, "scale": _scale(text, cluster)} for name, text in _pairs(objective)
         }
         asked["exploration"] = asked.get("exploration", {}) | explores
         if satiation is not None:
@@ -102,12 +103,12 @@ def policy_set(
     made = policy_file.stamped(asked, turned.table, author, str(file or "the policy"))
     if gate and (why := evaluate.refusal(made, turned.table, log, model, reward, margin, Console(stderr=as_json))):
         fail(f"the policy is refused at the gate, and what is in force stays: {why}")
-    _write(made, turned, bootstrap_servers, as_json)
+    _write(made, turned, cluster, as_json)
 
 
 @policy.command("roll-back")
 def policy_roll_back(
-    bootstrap_servers: Bootstrap,
+    cluster: OnCluster,
     version: Annotated[int, typer.Argument(help="As `policy history` has it.")],
     author: Author = None,
     as_json: AsJson = False,
@@ -118,15 +119,15 @@ def policy_roll_back(
     """
     from streaming.log import policies
 
-    turned = history(bootstrap_servers)
+    turned = history(cluster)
     with errors(policies.PolicyRefused):
         asked = policies.before(version, turned)
-    _write(policy_file.stamped(asked, turned.table, author, f"version {version}"), turned, bootstrap_servers, as_json)
+    _write(policy_file.stamped(asked, turned.table, author, f"version {version}"), turned, cluster, as_json)
 
 
 @policy.command("remove")
 def policy_remove(
-    bootstrap_servers: Bootstrap,
+    cluster: OnCluster,
     scope: Annotated[str, typer.Argument(help="As `policy get` has it.")],
     as_json: AsJson = False,
 ) -> None:
@@ -137,18 +138,18 @@ def policy_remove(
     from streaming.io.feed import Feed
     from streaming.schemas import Topic
 
-    table = history(bootstrap_servers).table
+    table = history(cluster).table
     removed = table.written(scope)
     if removed is None:
         fail(f"{scope} has no policy; there are {', '.join(table.policies)}")
-    with errors(TimeoutError), Feed(bootstrap_servers) as feed:
+    with errors(TimeoutError), Feed(cluster) as feed:
         feed.raw(Topic.POLICIES, scope, None)
         feed.flush()
     Console(stderr=as_json).print(f"{scope}: version {removed.version} is no longer in force", markup=False)
     print_json(removed, as_json)
 
 
-def _write(made: Any, turned: Any, bootstrap_servers: str, as_json: bool) -> None:
+def _write(made: Any, turned: Any, cluster: Cluster, as_json: bool) -> None:
     from confluent_kafka import KafkaException
 
     from streaming.io.topics import TopicError
@@ -156,7 +157,7 @@ def _write(made: Any, turned: Any, bootstrap_servers: str, as_json: bool) -> Non
 
     try:
         with errors(TimeoutError, TopicError, KafkaException):
-            policies.write(made, turned.table, bootstrap_servers)
+            policies.write(made, turned.table, cluster)
     except policies.PolicyRefused as error:
         fail(f"the policy is refused: {error}")
     held = turned.table.policies.get(made.scope)
@@ -165,7 +166,7 @@ def _write(made: Any, turned: Any, bootstrap_servers: str, as_json: bool) -> Non
     print_json(made, as_json)
 
 
-def history(bootstrap_servers: str) -> Any:
+def history(cluster: Cluster) -> Any:
     """Return the policies on the topic that were taken over, and those that are in force."""
     from confluent_kafka import KafkaException
 
@@ -173,16 +174,16 @@ def history(bootstrap_servers: str) -> Any:
     from streaming.log import policies
 
     with errors(TopicError, KafkaException):
-        return policies.read(bootstrap_servers)
+        return policies.read(cluster)
 
 
-def _scale(expression: str, bootstrap_servers: str) -> float:
+def _scale(expression: str, cluster: Cluster) -> float:
     """Return what an item of the shop has of the objective on average, so that 1 is an average item."""
     from streaming.log.policies import read_items
     from streaming.policy.expression import SESSION_FIELDS, Expression, ExpressionError
     from streaming.scoring.catalogue import Catalogue, unknown_to_any_model
 
-    found = read_items(bootstrap_servers)
+    found = read_items(cluster)
     catalogue = Catalogue(unknown_to_any_model([each.item_id for each in found]))
     for offset, each in enumerate(found):
         catalogue.put(each.item_id, each, offset)

@@ -6,6 +6,8 @@ from pathlib import Path
 import msgspec
 import psutil
 
+from streaming.config import Cluster
+
 HOME = Path(".local/up")  # where `up` keeps its data, so where the others look for them
 FILE = "up.json"
 
@@ -13,7 +15,7 @@ FILE = "up.json"
 class Running(msgspec.Struct, frozen=True, kw_only=True):
     pid: int
     began: float  # of the process, s since the epoch: a number is given to another one some day
-    bootstrap_servers: str
+    cluster: Cluster
     online_store: str
     feast_repo: str
     model: str

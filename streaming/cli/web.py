@@ -8,13 +8,13 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from streaming.cli.console import MODEL, Bootstrap, Model, errors, fail, say
+from streaming.cli.console import MODEL, Model, OnCluster, errors, fail, say
 
 LOOPBACK = ("127.0.0.1", "localhost")
 
 
 def console(
-    bootstrap_servers: Bootstrap,
+    cluster: OnCluster,
     model: Model = MODEL,
     host: Annotated[str, typer.Option(help="Where it listens; beside loopback, reads need the token, too.")] = (
         "127.0.0.1"
@@ -44,7 +44,7 @@ def console(
         except OSError as error:
             fail(f"{host}:{port}: {error.strerror}; name another with --port, 0 for any that is free")
         with errors(TopicError, KafkaException, ArtifactError), words.status("reading the shop …"):
-            follower = Follower(bootstrap_servers, read_items(model, read_manifest(model)))
+            follower = Follower(cluster, read_items(model, read_manifest(model)))
         token = token or secrets.token_urlsafe(16)
         is_loopback = host in LOOPBACK
         app = build(follower, token, getpass.getuser(), list(LOOPBACK) if is_loopback else ["*"], is_open=is_loopback)

@@ -79,7 +79,7 @@ def build(follower: Follower, token: str, author: str, hosts: list[str], is_open
         return _json(_slate(follower, shown, drawn.items, drawn.policy_scope))
 
     async def put(made: Policy) -> Response:
-        await run_in_threadpool(policies.write, made, follower.turned.table, follower.bootstrap_servers)
+        await run_in_threadpool(policies.write, made, follower.turned.table, follower.cluster)
         try:
             async with asyncio.timeout(TAKEN_S):  # so that the next turn counts from this one
                 while follower.turned.table.version < made.version:

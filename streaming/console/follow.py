@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from confluent_kafka import KafkaException
 
 from onnx_models.artifact import Items
+from streaming.config import Cluster
 from streaming.io.tail import at_the_end
 from streaming.io.topics import read_compacted
 from streaming.log import policies
@@ -73,7 +74,7 @@ class Follower:
     """Follows the topics in a thread of its own; everything may be asked from any thread.
 
     Args:
-        bootstrap_servers: of the broker.
+        cluster: of the topics.
         items: of the artifact whose model makes the slates.
 
     Raises:
@@ -81,8 +82,8 @@ class Follower:
         KafkaException: the broker is not there.
     """
 
-    def __init__(self, bootstrap_servers: str, items: Items) -> None:
-        self.bootstrap_servers = bootstrap_servers
+    def __init__(self, cluster: Cluster, items: Items) -> None:
+        self.cluster = cluster
         self.catalogue = Catalogue(items)
         self._lock = threading.Lock()
         self._slates: OrderedDict[str, Recommendation] = OrderedDict()  # by rec_id, waiting for their rows
@@ -91,10 +92,10 @@ class Follower:
         self._seconds: dict[int, Second] = defaultdict(Second)
         self._began = int(time.time())
         self.error = ""  # why it no longer follows
-        self._consumer = at_the_end(bootstrap_servers, *FOLLOWED)  # before what is there is read: nothing falls between
-        for origin, key, raw in read_compacted(bootstrap_servers, [Topic.ITEMS]):
+        self._consumer = at_the_end(cluster, *FOLLOWED)  # before what is there is read: nothing falls between
+        for origin, key, raw in read_compacted(cluster, [Topic.ITEMS]):
             self._take(origin, key.decode(errors="replace"), raw)
-        self.turned: Turned = policies.read(bootstrap_servers)
+        self.turned: Turned = policies.read(cluster)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._follow, daemon=True)
         self._thread.start()
@@ -157,7 +158,9 @@ class Follower:
                 for record in self._consumer.consume(POLL_RECORDS, POLL_S):
                     if record.error() is not None:
                         raise KafkaException(record.error())
-                    origin = Origin(record.topic() or "", record.partition() or 0, record.offset() or 0)
+                    origin = Origin(
+                        self.cluster.name(record.topic() or ""), record.partition() or 0, record.offset() or 0
+                    )
                     self._take(origin, (record.key() or b"").decode(errors="replace"), record.value())
         except Exception as error:
             self.error = str(error) or repr(error)  # the page says it; whatever it is, nothing is followed any more

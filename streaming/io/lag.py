@@ -2,6 +2,8 @@
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
+from streaming.config import Cluster
+
 TIMEOUT_S = 10.0
 _COORDINATOR_MOVES = (
     KafkaError.NOT_COORDINATOR,
@@ -10,7 +12,7 @@ _COORDINATOR_MOVES = (
 )
 
 
-def lag(bootstrap_servers: str, group_id: str, topic: str) -> int | None:
+def lag(cluster: Cluster, group_id: str, topic: str) -> int | None:
     """Return the records of `topic` that `group_id` has not committed; None if that cannot be said yet.
 
     It cannot while the group has committed nothing, or the broker that keeps its offsets is just taking them over.
@@ -19,9 +21,15 @@ def lag(bootstrap_servers: str, group_id: str, topic: str) -> int | None:
         KafkaException: the broker or the topic is not there.
     """
     consumer = Consumer(
-        {"bootstrap.servers": bootstrap_servers, "group.id": group_id, "enable.auto.commit": False, "log_level": 0}
+        {
+            "bootstrap.servers": cluster.bootstrap_servers,
+            "group.id": cluster.group(group_id),
+            "enable.auto.commit": False,
+            "log_level": 0,
+        }
     )
     try:
+        topic = cluster.topic(topic)
         numbers = consumer.list_topics(topic, timeout=TIMEOUT_S).topics[topic].partitions
         try:
             committed = consumer.committed([TopicPartition(topic, n) for n in numbers], timeout=TIMEOUT_S)

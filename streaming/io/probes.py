@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 from confluent_kafka import KafkaException, Producer
 
+from streaming.config import Cluster, add_cluster, cluster_of
 from streaming.io.tail import at_the_end
 from streaming.io.topics import TopicError, read_compacted
 from streaming.schemas import Click, ClickKind, Recommendation, Topic, encode, now_ms
@@ -50,13 +51,11 @@ class Warmth:
     p99_ms: float
 
 
-def wait_until_warm(
-    bootstrap_servers: str, timeout_s: float, assert_running: Callable[[], None] = lambda: None
-) -> Warmth:
+def wait_until_warm(cluster: Cluster, timeout_s: float, assert_running: Callable[[], None] = lambda: None) -> Warmth:
     """Send probes until they are answered no faster, then paced ones until their p99 settles.
 
     Args:
-        bootstrap_servers: of the broker that the job reads.
+        cluster: that the job reads.
         timeout_s: after which the job counts as not ready.
         assert_running: called now and then; raises if there is nothing left to wait for.
 
@@ -66,11 +65,11 @@ def wait_until_warm(
     began = time.monotonic()
     deadline = began + timeout_s
     best = float("inf")
-    with Probes(bootstrap_servers) as probes:
+    with Probes(cluster) as probes:
         while not probes.send(1, in_flight=1, within_s=0.5):
             assert_running()
             if time.monotonic() > deadline:
-                msg = f"no answer to a probe within {timeout_s:.0f} s; does the job run, on {bootstrap_servers}?"
+                msg = f"no answer to a probe within {timeout_s:.0f} s; does the job run, on {cluster}?"
                 raise NotReadyError(msg)
         fastest, stale = 0.0, 0
         while stale < PATIENCE and time.monotonic() < deadline:
@@ -99,12 +98,17 @@ def wait_until_warm(
 class Probes:
     """Made-up clicks and the times of their slates."""
 
-    def __init__(self, bootstrap_servers: str) -> None:
-        self._clicks = _clicks(bootstrap_servers)
-        self._consumer = at_the_end(bootstrap_servers, Topic.PROBE_SLATES)
+    def __init__(self, cluster: Cluster) -> None:
+        self._clicks, self._topic = _clicks(cluster), cluster.topic(Topic.PROBES)
+        self._consumer = at_the_end(cluster, Topic.PROBE_SLATES)
         self._producer = Producer(
             # Quiet: that a broker is gone is said by what does not come back.
-            {"bootstrap.servers": bootstrap_servers, "linger.ms": 0, "partitioner": "murmur2_random", "log_level": 0}
+            {
+                "bootstrap.servers": cluster.bootstrap_servers,
+                "linger.ms": 0,
+                "partitioner": "murmur2_random",
+                "log_level": 0,
+            }
         )
 
     def __enter__(self) -> Self:
@@ -130,7 +134,7 @@ class Probes:
             ):
                 click = next(self._clicks)
                 sent[click.event_id] = now
-                self._producer.produce(Topic.PROBES, key=click.shopper_id, value=encode(click))
+                self._producer.produce(self._topic, key=click.shopper_id, value=encode(click))
                 self._producer.poll(0)
             record = self._consumer.poll(interval_s or 0.1)
             if record is None:
@@ -143,10 +147,10 @@ class Probes:
         return latency_ms
 
 
-def _clicks(bootstrap_servers: str) -> Iterator[Click]:
-    items = [key.decode() for _, key, _ in islice(read_compacted(bootstrap_servers, [Topic.ITEMS]), PROBE_ITEMS)]
+def _clicks(cluster: Cluster) -> Iterator[Click]:
+    items = [key.decode() for _, key, _ in islice(read_compacted(cluster, [Topic.ITEMS]), PROBE_ITEMS)]
     if not items:
-        msg = f"no items on the topic `{Topic.ITEMS}` of {bootstrap_servers}: there is nothing to recommend"
+        msg = f"no items on the topic `{cluster.topic(Topic.ITEMS)}` of {cluster}: there is nothing to recommend"
         raise NotReadyError(msg)
     run = uuid.uuid4().hex
     for n, item in enumerate(cycle(items)):
@@ -166,11 +170,11 @@ _RECOMMENDATION = msgspec.json.Decoder(Recommendation)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="streaming.io.probes", description=__doc__)
-    parser.add_argument("--bootstrap-servers", required=True)
+    add_cluster(parser)
     parser.add_argument("--timeout-s", type=float, default=120.0)
     options = parser.parse_args(arguments)
     try:
-        warmth = wait_until_warm(options.bootstrap_servers, options.timeout_s)
+        warmth = wait_until_warm(cluster_of(options), options.timeout_s)
     except (NotReadyError, TopicError, KafkaException) as error:
         sys.stderr.write(f"not ready: {error}\n")
         return 1

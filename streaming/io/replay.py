@@ -16,6 +16,7 @@ import msgspec
 from confluent_kafka import KafkaException, Message
 
 from features.interaction import Interaction, Kind
+from streaming.config import Cluster
 from streaming.io.feed import Feed
 from streaming.io.tail import at_the_end
 from streaming.schemas import Fallback, Topic
@@ -84,11 +85,11 @@ def moved(interactions: Iterable[Interaction], by_ms: int) -> Iterator[Interacti
 class Replay:
     """Sends interactions in order and counts their answers."""
 
-    def __init__(self, bootstrap_servers: str, pace: Pace, patience_s: float) -> None:
+    def __init__(self, cluster: Cluster, pace: Pace, patience_s: float) -> None:
         self.account = Account()
         self._pace, self._patience_s = pace, patience_s
         self._at_most = IN_FLIGHT if pace is as_fast_as_answered else None
-        self._bootstrap_servers = bootstrap_servers
+        self._cluster = cluster
         self._unanswered: dict[str, str] = {}  # event id -> shopper
         self._under_way: dict[str, tuple[bool, int]] = {}  # shopper -> are they purchases, how many
         self._held: dict[str, deque[Interaction]] = {}  # by shopper: events after those that are under way
@@ -106,10 +107,8 @@ class Replay:
         began = heard = time.monotonic()
         first_ms: int | None = None
         with (
-            Feed(self._bootstrap_servers) as feed,
-            contextlib.closing(
-                at_the_end(self._bootstrap_servers, Topic.RECOMMENDATIONS, Topic.DEAD_LETTERS)
-            ) as answers,
+            Feed(self._cluster) as feed,
+            contextlib.closing(at_the_end(self._cluster, Topic.RECOMMENDATIONS, Topic.DEAD_LETTERS)) as answers,
         ):
             due: tuple[float, Interaction] | None = None
             coming, number, is_over = iter(interactions), 0, False
@@ -168,7 +167,7 @@ class Replay:
         if record.error():
             raise KafkaException(record.error())
         value = record.value() or b""
-        if record.topic() == Topic.RECOMMENDATIONS:
+        if record.topic() == self._cluster.topic(Topic.RECOMMENDATIONS):
             slate = _SLATE.decode(value)
             shopper = self._unanswered.pop(slate.event_id, None)
             if shopper is None:  # another's, or a slate that was made again

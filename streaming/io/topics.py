@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from streaming.config import Cluster
 from streaming.schemas import Origin
 
 TIMEOUT_S, METADATA_TIMEOUT_S = 30.0, 10.0
@@ -14,7 +15,7 @@ class TopicError(Exception):
     """A topic is not as it must be; the message says what was found and what to do."""
 
 
-def read_compacted(bootstrap_servers: str, topics: Sequence[str]) -> Iterator[Record]:
+def read_compacted(cluster: Cluster, topics: Sequence[str]) -> Iterator[Record]:
     """Yield every record of compacted topics that is there now, in topic order.
 
     Raises:
@@ -22,61 +23,62 @@ def read_compacted(bootstrap_servers: str, topics: Sequence[str]) -> Iterator[Re
         KafkaException: the broker is not there, or did not answer within TIMEOUT_S.
     """
     for topic in topics:
-        count = len(partitions(bootstrap_servers, topic))
+        count = len(partitions(cluster, topic))
         if count != 1:
             msg = (
-                f"topic `{topic}` on {bootstrap_servers} has {count} partitions, expected 1. The newest record of a "
-                "key is told by its offset; create it with one partition"
+                f"topic `{cluster.topic(topic)}` on {cluster} has {count} partitions, expected 1. The newest record "
+                "of a key is told by its offset; create it with one partition"
             )
             raise TopicError(msg)
-        yield from read_partition(bootstrap_servers, topic, 0)
+        yield from read_partition(cluster, topic, 0)
 
 
-def partitions(bootstrap_servers: str, topic: str) -> list[int]:
+def partitions(cluster: Cluster, topic: str) -> list[int]:
     """Return the numbers of the topic's partitions.
 
     Raises:
         TopicError: there is no such topic, or no such broker.
     """
-    reader = consumer(bootstrap_servers)
+    reader = consumer(cluster)
     try:
-        found = sorted(reader.list_topics(topic, timeout=METADATA_TIMEOUT_S).topics[topic].partitions)
+        there = reader.list_topics(cluster.topic(topic), timeout=METADATA_TIMEOUT_S).topics
+        found = sorted(there[cluster.topic(topic)].partitions)
     except KafkaException as error:
         msg = (
-            f"the broker at {bootstrap_servers} did not say within {METADATA_TIMEOUT_S:.0f} s whether it has the topic "
-            f"`{topic}`: {error.args[0].str()}"
+            f"the broker at {cluster} did not say within {METADATA_TIMEOUT_S:.0f} s whether it has the topic "
+            f"`{cluster.topic(topic)}`: {error.args[0].str()}"
         )
         raise TopicError(msg) from error
     finally:
         reader.close()
     if not found:
-        msg = f"there is no topic `{topic}` on {bootstrap_servers}; is it the right broker? Otherwise create the topic"
+        msg = f"there is no topic `{cluster.topic(topic)}` on {cluster}; is it the right one? Otherwise create it"
         raise TopicError(msg)
     return found
 
 
-def read_topic(bootstrap_servers: str, topic: str) -> Iterator[Record]:
+def read_topic(cluster: Cluster, topic: str) -> Iterator[Record]:
     """Yield every record that is there now, one partition after the other.
 
     Raises:
         TopicError: there is no such topic.
         KafkaException: the broker is not there, or did not answer within TIMEOUT_S.
     """
-    for partition in partitions(bootstrap_servers, topic):
-        yield from read_partition(bootstrap_servers, topic, partition)
+    for partition in partitions(cluster, topic):
+        yield from read_partition(cluster, topic, partition)
 
 
 def read_partition(
-    bootstrap_servers: str, topic: str, partition: int, from_offset: int = OFFSET_BEGINNING
+    cluster: Cluster, topic: str, partition: int, from_offset: int = OFFSET_BEGINNING
 ) -> Iterator[Record]:
     """Yield the records of a partition that are there now, in order.
 
     Raises:
         KafkaException: the broker is not there, or did not answer within TIMEOUT_S.
     """
-    reader = consumer(bootstrap_servers)
+    reader = consumer(cluster)
     try:
-        reader.assign([TopicPartition(topic, partition, from_offset)])
+        reader.assign([TopicPartition(cluster.topic(topic), partition, from_offset)])
         # Until the broker says that this is the end: the last offset may be no record but a transaction's marker.
         while (record := reader.poll(TIMEOUT_S)) is None or not _is_end(record):
             if record is None:
@@ -87,12 +89,12 @@ def read_partition(
         reader.close()
 
 
-def consumer(bootstrap_servers: str) -> Consumer:
+def consumer(cluster: Cluster) -> Consumer:
     """Return one that reads what it is assigned, commits nothing, and is told of the end of a partition."""
     return Consumer(
         {
-            "bootstrap.servers": bootstrap_servers,
-            "group.id": "rheostat-topics",  # nothing is committed under it
+            "bootstrap.servers": cluster.bootstrap_servers,
+            "group.id": cluster.group("rheostat-topics"),  # nothing is committed under it
             "enable.auto.commit": False,
             "enable.partition.eof": True,
             "fetch.wait.max.ms": 10,  # which the end of a partition would be waited for

@@ -15,6 +15,7 @@ import msgspec
 from features import shopper
 from features.row import columns
 from features.shopper import ShopperState
+from streaming.config import Cluster
 from streaming.io.topics import read_topic
 from streaming.schemas import Click, DeadLetter, FeatureRecord, Item, Origin, Purchase, StoredProfile, Topic, decode
 from streaming.scoring.advance import Advanced, advance
@@ -66,7 +67,7 @@ class _Replay:
 
 
 def check(
-    bootstrap_servers: str,
+    cluster: Cluster,
     model: Path,
     from_ms: int = 0,
     to_ms: int = 1 << 62,
@@ -77,7 +78,7 @@ def check(
     All raw records and the log are held in memory, some 5 KB an interaction.
 
     Args:
-        bootstrap_servers: of the broker.
+        cluster: of the topics.
         model: folder of the artifact that the job ran with.
         from_ms: of the rows that are compared; what came before is replayed all the same.
         to_ms: of the rows that are compared.
@@ -85,16 +86,14 @@ def check(
     """
     raw: Raw = {}
     for topic in (Topic.CLICKS, Topic.PURCHASES, Topic.PROFILES):
-        for origin, key, value in read_topic(bootstrap_servers, topic):
+        for origin, key, value in read_topic(cluster, topic):
             raw[_place(origin)] = key, value
         progress(f"read {topic}", len(raw))
-    items = list(read_topic(bootstrap_servers, Topic.ITEMS))
-    dead = {
-        _place(_LETTER.decode(value or b"").origin) for _, _, value in read_topic(bootstrap_servers, Topic.DEAD_LETTERS)
-    }
+    items = list(read_topic(cluster, Topic.ITEMS))
+    dead = {_place(_LETTER.decode(value or b"").origin) for _, _, value in read_topic(cluster, Topic.DEAD_LETTERS)}
     report, replay = Report(), _Replay()
     log: list[tuple[int, Origin, str, bytes | None]] = []  # undecoded: a decoded record takes three times as much
-    for origin, key, value in read_topic(bootstrap_servers, Topic.FEATURE_LOG):
+    for origin, key, value in read_topic(cluster, Topic.FEATURE_LOG):
         shopper_id = key.decode(errors="replace")
         record = decode(shopper_id, value, origin)
         if isinstance(record, FeatureRecord):

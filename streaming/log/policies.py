@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from streaming.config import Cluster
 from streaming.io.feed import Feed
 from streaming.io.topics import read_compacted
 from streaming.policy.check import refusal, take_over
@@ -20,7 +21,7 @@ class Turned(NamedTuple):
     table: PolicyTable  # in force
 
 
-def read(bootstrap_servers: str) -> Turned:
+def read(cluster: Cluster) -> Turned:
     """Return what is and was in force.
 
     Raises:
@@ -28,7 +29,7 @@ def read(bootstrap_servers: str) -> Turned:
         KafkaException: the broker is not there.
     """
     turned = Turned([], PolicyTable())
-    for origin, key, raw in read_compacted(bootstrap_servers, [Topic.POLICIES]):
+    for origin, key, raw in read_compacted(cluster, [Topic.POLICIES]):
         scope = key.decode(errors="replace")
         message = decode(scope, raw, origin)
         if message is None or isinstance(message, Policy):
@@ -44,7 +45,7 @@ def taken(turned: Turned, scope: str, policy: Policy | None) -> Turned:
     return Turned(turned.written if policy is None else [*turned.written, policy], found)
 
 
-def read_items(bootstrap_servers: str) -> list[Item]:
+def read_items(cluster: Cluster) -> list[Item]:
     """Return the items that the shop has now.
 
     Raises:
@@ -52,7 +53,7 @@ def read_items(bootstrap_servers: str) -> list[Item]:
         KafkaException: the broker is not there.
     """
     found: dict[str, Item] = {}
-    for origin, raw_key, raw in read_compacted(bootstrap_servers, [Topic.ITEMS]):
+    for origin, raw_key, raw in read_compacted(cluster, [Topic.ITEMS]):
         key = raw_key.decode(errors="replace")
         message = decode(key, raw, origin)
         if isinstance(message, Item):
@@ -75,7 +76,7 @@ def stamped(asked: dict[str, Any], in_force: PolicyTable, author: str) -> Policy
         raise PolicyRefused(str(error)) from error
 
 
-def write(policy: Policy, in_force: PolicyTable, bootstrap_servers: str) -> None:
+def write(policy: Policy, in_force: PolicyTable, cluster: Cluster) -> None:
     """Put a policy into force.
 
     Raises:
@@ -88,12 +89,12 @@ def write(policy: Policy, in_force: PolicyTable, bootstrap_servers: str) -> None
         msg = f"{policy.scope} is the job learn's; turn the constraints of the scope that it holds"
         raise PolicyRefused(msg)
     names_one = policy.scope.startswith("merchant:") or any(each.merchant for each in policy.constraints.values())
-    merchants = {each.merchant or "" for each in read_items(bootstrap_servers)} if names_one else set[str]()
+    merchants = {each.merchant or "" for each in read_items(cluster)} if names_one else set[str]()
     if why := refusal(policy, in_force.version, merchants):
         raise PolicyRefused(why)
-    with Feed(bootstrap_servers) as feed:
+    with Feed(cluster) as feed:
         feed.policy(policy)
-    if read(bootstrap_servers).table.policies.get(policy.scope) != policy:
+    if read(cluster).table.policies.get(policy.scope) != policy:
         msg = "another policy was written at the same moment, and this one is refused; read it and turn it anew"
         raise PolicyRefused(msg)
 

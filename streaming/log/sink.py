@@ -15,6 +15,7 @@ from typing import NamedTuple
 import polars as pl
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
+from streaming.config import Cluster
 from streaming.io.topics import consumer, partitions
 from streaming.log.tables import Record, decision_log, feature_log, item_log, outcome_log, policy_log
 from streaming.schemas import DeadLetter, Origin, Topic, decode
@@ -53,19 +54,21 @@ class LogSink:
     """Lands one log, from where it stopped the last time. One at a time on a folder.
 
     Args:
-        bootstrap_servers: of the broker.
+        cluster: of the topics.
         folder: in which the folders of LOGS lie.
         log: which one.
     """
 
-    def __init__(self, bootstrap_servers: str, folder: Path, log: Log) -> None:
+    def __init__(self, cluster: Cluster, folder: Path, log: Log) -> None:
         self._log, self._folder = log, folder / log.folder
         self._folder.mkdir(parents=True, exist_ok=True)
         self._next = _landed(self._folder)
         _remove_cut_off(self._folder, self._next)
-        self._consumer = consumer(bootstrap_servers)
-        self._partitions = partitions(bootstrap_servers, log.topic)
-        self._consumer.assign([TopicPartition(log.topic, n, self._next.get(n, 0)) for n in self._partitions])
+        self._consumer = consumer(cluster)
+        self._partitions = partitions(cluster, log.topic)
+        self._consumer.assign(
+            [TopicPartition(cluster.topic(log.topic), n, self._next.get(n, 0)) for n in self._partitions]
+        )
         self._ended: set[int] = set()
         self._batch: dict[int, list[tuple[int, Record | None]]] = {}  # partition -> offsets and what lands of them
         self._began = time.monotonic()
@@ -133,7 +136,7 @@ class LogSink:
 
 
 def land(
-    bootstrap_servers: str,
+    cluster: Cluster,
     folder: Path,
     until_end: bool,
     batch_rows: int,
@@ -144,7 +147,7 @@ def land(
     """Land the logs below `folder`: what there is, and what comes. Return what was done, by the folder's name.
 
     Args:
-        bootstrap_servers: of the broker.
+        cluster: of the topics.
         folder: in which the folders of LOGS lie.
         until_end: stop at the topics' present end; otherwise go on until `stop`.
         batch_rows: rows of a batch, at most.
@@ -156,7 +159,7 @@ def land(
         TopicError: a log is not on the broker.
         KafkaException: the broker is not there.
     """
-    sinks = [LogSink(bootstrap_servers, folder, log) for log in LOGS]
+    sinks = [LogSink(cluster, folder, log) for log in LOGS]
     landed = {log.folder: sink.landed for log, sink in zip(LOGS, sinks, strict=True)}
     try:
         while not stop() and not (until_end and all(sink.is_at_end for sink in sinks)):

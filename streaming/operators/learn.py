@@ -39,7 +39,7 @@ class Learn(KeyedProcessFunction):
         held.enable_time_to_live(StateTtlConfig.new_builder(Time.milliseconds(STATE_TTL_MS)).build())
         self._held = runtime_context.get_state(held)
         self._shop = LiveShop(Catalogue(unknown_to_any_model([])), model_version="")
-        for origin, key, raw in read_compacted(self._cfg.job.bootstrap_servers, FOR_CONTROLLERS):
+        for origin, key, raw in read_compacted(self._cfg.job.cluster, FOR_CONTROLLERS):
             self._shop.apply(key.decode(errors="replace"), raw, origin)
         self._version = gauge(group(runtime_context), "estimates_version")
         self._version.update(0)

@@ -24,7 +24,7 @@ class RejectControl(ProcessFunction):
 
     def open(self, runtime_context: RuntimeContext) -> None:
         assert_thread_mode(runtime_context)
-        self._shop: LiveShop = shared_shop(self._cfg.job.bootstrap_servers, shared_model(self._cfg.model_folder))
+        self._shop: LiveShop = shared_shop(self._cfg.job.cluster, shared_model(self._cfg.model_folder))
         self._dead_letters = dead_letters(group(runtime_context))
 
     def process_element(self, value: Row, ctx: ProcessFunction.Context) -> Iterator[Outgoing]:

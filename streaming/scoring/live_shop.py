@@ -2,6 +2,7 @@
 
 import threading
 
+from streaming.config import Cluster
 from streaming.io.topics import read_compacted
 from streaming.policy.check import take_over
 from streaming.policy.table import PolicyTable
@@ -61,16 +62,16 @@ class LiveShop:
         return None
 
 
-_shops: dict[str, LiveShop] = {}
+_shops: dict[Cluster, LiveShop] = {}
 _lock = threading.Lock()
 
 
-def shared_shop(bootstrap_servers: str, model: SessionModel) -> LiveShop:
+def shared_shop(cluster: Cluster, model: SessionModel) -> LiveShop:
     """Return the shop as the control topics have it now; the broadcast stream reads them too and keeps it fresh."""
     with _lock:
-        if bootstrap_servers not in _shops:
+        if cluster not in _shops:
             shop = LiveShop(Catalogue(model.items), model.manifest.model_version)
-            for origin, key, value in read_compacted(bootstrap_servers, CONTROL):
+            for origin, key, value in read_compacted(cluster, CONTROL):
                 shop.apply(key.decode(errors="replace"), value, origin)
-            _shops[bootstrap_servers] = shop
-        return _shops[bootstrap_servers]
+            _shops[cluster] = shop
+        return _shops[cluster]

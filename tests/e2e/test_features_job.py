@@ -13,11 +13,9 @@ from support.records import feature_record, views
 from features.simulator import shop
 from features.spec import DAY_MS, View
 from infra.local.feast import feast_repo
-from infra.local.kafka import local_kafka
 from infra.local.stack import Job, local_job
 from infra.local.subscriber import Subscriber
-from infra.local.topics import create_topics
-from streaming.config import FEATURES_GROUP, NEWEST
+from streaming.config import FEATURES_GROUP, NEWEST, Cluster
 from streaming.io.feed import Feed, to_item
 from streaming.io.lag import lag
 from streaming.io.online_store import OnlineStore
@@ -30,11 +28,11 @@ START_MS = now_ms() - 60_000
 class Running:
     """A broker, a Feast repo, and one job `features` after another on them."""
 
-    def __init__(self, home: Path, bootstrap_servers: str, feed: Feed, repo: Path) -> None:
-        self.home, self.bootstrap_servers, self.feed, self.repo = home, bootstrap_servers, feed, repo
+    def __init__(self, home: Path, cluster: Cluster, feed: Feed, repo: Path) -> None:
+        self.home, self.cluster, self.feed, self.repo = home, cluster, feed, repo
 
     def job(self, *options: str) -> AbstractContextManager[Job]:
-        return local_job("features", self.home, self.bootstrap_servers, "--feast-repo", str(self.repo), *options)
+        return local_job("features", self.home, self.cluster, "--feast-repo", str(self.repo), *options)
 
     def log(self, *records: FeatureRecord) -> None:
         for each in records:
@@ -52,13 +50,11 @@ class Running:
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def running(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     home = tmp_path_factory.mktemp("features")
-    with local_kafka(home / "kafka") as broker:
-        create_topics(broker.bootstrap_servers)
-        repo = feast_repo(home / "repo")
-        with Feed(broker.bootstrap_servers) as feed:
-            yield Running(home, broker.bootstrap_servers, feed, repo)
+    repo = feast_repo(home / "repo")
+    with Feed(cluster) as feed:
+        yield Running(home, cluster, feed, repo)
 
 
 def wait(job: Job, until: Callable[[], object]) -> None:
@@ -81,7 +77,7 @@ def test_rows_and_items_reach_feast_and_every_question_for_a_profile_is_answered
         running.feed.raw(Topic.PROFILE_REQUESTS, shopper_id, encode(ProfileRequest(shopper_id=shopper_id)))
     running.feed.raw(Topic.PROFILE_REQUESTS, "bad", b"{")
     running.log(feature_record(views("new", START_MS)))
-    with running.job() as job, Subscriber(running.bootstrap_servers, Topic.PROFILES, StoredProfile) as profiles:
+    with running.job() as job, Subscriber(running.cluster, Topic.PROFILES, StoredProfile) as profiles:
         answers: dict[str, bytes] = {}
 
         def all_answered() -> bool:
@@ -101,7 +97,7 @@ def test_store_that_stays_away_fails_the_job_clearly_and_its_rows_come_after_the
     with running.job("--checkpoint-interval-ms", "500") as job:
         running.log(feature_record(views("before", START_MS)))
         wait(job, lambda: running.stored(f"{View.SESSION}:session_length", "before") == 1)
-        wait(job, lambda: lag(running.bootstrap_servers, FEATURES_GROUP, Topic.FEATURE_LOG) == 0)
+        wait(job, lambda: lag(running.cluster, FEATURES_GROUP, Topic.FEATURE_LOG) == 0)
         job.process.terminate()
         job.process.wait(DEADLINE_S)
     other = sqlite3.connect(running.repo / "data" / "online_store.db", isolation_level=None)

@@ -11,11 +11,10 @@ import pytest
 from support.memory import Memory, feed
 from support.records import click, impression, purchase, recommendation
 
-from infra.local.kafka import local_kafka
+from infra.local.kafka import Broker
 from infra.local.stack import Job, local_job
 from infra.local.subscriber import Subscriber
-from infra.local.topics import create_topics
-from streaming.config import NEWEST, newest_checkpoint
+from streaming.config import NEWEST, Cluster, newest_checkpoint
 from streaming.io.feed import Feed
 from streaming.io.topics import read_topic
 from streaming.policy.attribution import Attribution
@@ -71,16 +70,16 @@ def buy_rate(slates: int) -> float:
 class Learning:
     """A broker, and what the job has written to it so far."""
 
-    def __init__(self, home: Path, bootstrap_servers: str, feed: Feed) -> None:
-        self.home, self.bootstrap_servers, self.feed = home, bootstrap_servers, feed
+    def __init__(self, home: Path, cluster: Cluster, feed: Feed) -> None:
+        self.home, self.cluster, self.feed = home, cluster, feed
         self.outcomes: dict[str, Outcome] = {}
         self.estimates: Estimates | None = None
-        self._outcomes = Subscriber(bootstrap_servers, Topic.OUTCOMES, Outcome)
-        self._estimates = Subscriber(bootstrap_servers, Topic.ESTIMATES, Estimates)
+        self._outcomes = Subscriber(cluster, Topic.OUTCOMES, Outcome)
+        self._estimates = Subscriber(cluster, Topic.ESTIMATES, Estimates)
 
     def job(self, *options: str):  # type: ignore[no-untyped-def]
         always = ("--checkpoint-interval-ms", "3000", "--batch-ms", "200")
-        return local_job("learn", self.home, self.bootstrap_servers, *always, *options)
+        return local_job("learn", self.home, self.cluster, *always, *options)
 
     def read(self, job: Job, until: Callable[[], bool]) -> None:
         deadline = time.monotonic() + DEADLINE_S
@@ -101,11 +100,10 @@ class Learning:
 
 
 @pytest.fixture
-def learning(tmp_path: Path) -> Iterator[Learning]:
-    with local_kafka(tmp_path / "kafka") as broker:
-        create_topics(broker.bootstrap_servers)
-        with Feed(broker.bootstrap_servers) as feed:
-            yield Learning(tmp_path, broker.bootstrap_servers, feed)
+def learning(new_topics: Callable[[], Broker], tmp_path: Path) -> Iterator[Learning]:
+    cluster = new_topics().cluster
+    with Feed(cluster) as feed:
+        yield Learning(tmp_path, cluster, feed)
 
 
 def checkpoints(job: Job) -> set[Path]:
@@ -143,6 +141,6 @@ def test_killed_job_goes_on_and_learns_from_every_outcome_once(learning: Learnin
     }
     letters = [
         msgspec.json.decode(raw or b"", type=DeadLetter)
-        for _, _, raw in read_topic(learning.bootstrap_servers, Topic.DEAD_LETTERS)
+        for _, _, raw in read_topic(learning.cluster, Topic.DEAD_LETTERS)
     ]
     assert [(each.origin.topic, each.reason) for each in letters] == [(Topic.IMPRESSIONS, Reason.INVALID)]

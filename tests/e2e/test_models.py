@@ -51,7 +51,7 @@ def test_a_model_is_trained_and_its_slates_are_its_own(
             stack.feed.interaction(each)
         stack.feed.flush()
         deadline = time.monotonic() + DEADLINE_S
-        with Subscriber(stack.bootstrap_servers, Topic.RECOMMENDATIONS, Recommendation) as subscriber:
+        with Subscriber(stack.cluster, Topic.RECOMMENDATIONS, Recommendation) as subscriber:
             while not _all(interactions, slates) and time.monotonic() < deadline:
                 slate = subscriber.poll(0.2)
                 if slate is not None:

@@ -13,6 +13,7 @@ import yaml
 from typer.testing import CliRunner
 
 from features.simulator import shop
+from infra.local.kafka import Broker
 from infra.local.stack import Stack, local_stack
 from streaming.cli import running
 from streaming.cli.explain import REASONS
@@ -27,16 +28,16 @@ ROOT = Path(__file__).parents[2]
 ARTIFACT = ROOT / "onnx_models" / "artifacts" / "generator"
 DEADLINE_S = 60.0
 COUNT = 600
+pytestmark = pytest.mark.usefixtures("commands_on_cluster")
 FLINK_METRIC = re.compile(r"flink_[A-Za-z0-9_]+")
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with local_stack(tmp_path_factory.mktemp("operating"), ARTIFACT, shop.items(), warm=False) as running_stack:
+def stack(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    home = tmp_path_factory.mktemp("operating")
+    with local_stack(home, ARTIFACT, shop.items(), warm=False, broker=broker) as running_stack:
         log = islice(shop.interactions(3, now_ms() - 60_000, 100), COUNT)
-        account = replay.Replay(running_stack.bootstrap_servers, replay.as_fast_as_answered, DEADLINE_S).run(
-            log, lambda _: None
-        )
+        account = replay.Replay(running_stack.cluster, replay.as_fast_as_answered, DEADLINE_S).run(log, lambda _: None)
         assert account.is_whole
         yield running_stack
 
@@ -126,7 +127,7 @@ def test_watch_reads_the_jobs(metrics: dict[str, str]) -> None:
 
 
 def test_policy_is_turned_and_remembered(stack: Stack, metrics: dict[str, str], tmp_path: Path) -> None:
-    broker = ["--bootstrap-servers", stack.bootstrap_servers]
+    broker = ["--bootstrap-servers", stack.cluster.bootstrap_servers]
     assert [each["author"] for each in said("policy", "get", *broker)] == ["default"]
     made = said("policy", "set", "--weight", "revenue=0.5", "--author", "operator", *broker)
     assert (made["version"], made["weights"]) == (2, {"relevance": 1.0, "revenue": 0.5})
@@ -180,7 +181,7 @@ def test_features_of_a_shopper_in_words(stack: Stack) -> None:
 
 
 def test_dead_letters_are_listed_and_sent_again(stack: Stack) -> None:
-    broker = ["--bootstrap-servers", stack.bootstrap_servers]
+    broker = ["--bootstrap-servers", stack.cluster.bootstrap_servers]
     stack.feed.raw(Topic.CLICKS, "x", b"no [bold]sense")
     click = {"event_id": "mended", "shopper_id": "right", "session_id": "s", "item_id": "i001"}
     raw = json.dumps({**click, "event_time_ms": now_ms(), "kind": "view"}).encode()
@@ -212,7 +213,7 @@ def test_status_says_what_answers(
     def write(urls: dict[str, str]) -> None:
         running.write(
             tmp_path,
-            bootstrap_servers=stack.bootstrap_servers,
+            cluster=stack.cluster,
             online_store="sqlite",
             feast_repo=str(stack.feast_repo),
             model=str(ARTIFACT),
@@ -232,7 +233,7 @@ def test_status_says_what_answers(
     code, out, _ = rheostat("up", "--home", str(tmp_path))
     assert code == 0
     assert "already running" in out
-    assert stack.bootstrap_servers in out
+    assert str(stack.cluster) in out
     write(metrics | {"features": "http://127.0.0.1:1/metrics"})
     code, out, _ = rheostat("status", "--home", str(tmp_path), "--json")
     assert code == 1
@@ -240,7 +241,7 @@ def test_status_says_what_answers(
 
 
 def test_shoppers_react_to_their_slates(stack: Stack, metrics: dict[str, str]) -> None:
-    options = ["--bootstrap-servers", stack.bootstrap_servers, "--model", str(ARTIFACT), "--seed", "5"]
+    options = ["--bootstrap-servers", stack.cluster.bootstrap_servers, "--model", str(ARTIFACT), "--seed", "5"]
     figures = said("traffic", *options, "--seconds", "5", "--rate", "200")
     assert figures["events"] == figures["slates"] == 1_000
     arms = figures["click_through"]
@@ -256,7 +257,7 @@ def test_shoppers_react_to_their_slates(stack: Stack, metrics: dict[str, str]) -
     outcomes = {}
 
     def clicks_are_learnt() -> bool:
-        for _, _, raw in read_topic(stack.bootstrap_servers, Topic.OUTCOMES):
+        for _, _, raw in read_topic(stack.cluster, Topic.OUTCOMES):
             found = as_json(raw)
             outcomes[found["rec_id"]] = [each for each in found["items"] if each["clicked_after_ms"] is not None]
         return {rec_id for rec_id, items in outcomes.items() if items} >= clicked
@@ -265,7 +266,7 @@ def test_shoppers_react_to_their_slates(stack: Stack, metrics: dict[str, str]) -
     assert len(outcomes) > len(clicked)  # slates were looked at and not clicked
 
     def item_is_weighed_by_its_outcomes() -> bool:
-        *_, newest = [as_json(raw) for _, _, raw in read_topic(stack.bootstrap_servers, Topic.ESTIMATES)]
+        *_, newest = [as_json(raw) for _, _, raw in read_topic(stack.cluster, Topic.ESTIMATES)]
         return len(newest["items"]) > 100 and newest["buy_rate"] != PRIOR_BUY_RATE
 
     eventually(item_is_weighed_by_its_outcomes, "no estimates")
@@ -276,11 +277,11 @@ def test_shoppers_react_to_their_slates(stack: Stack, metrics: dict[str, str]) -
 
 
 def test_slate_is_explained_from_what_was_logged(stack: Stack) -> None:
-    options = ["--bootstrap-servers", stack.bootstrap_servers, "--model", str(ARTIFACT)]
+    options = ["--bootstrap-servers", stack.cluster.bootstrap_servers, "--model", str(ARTIFACT)]
     named = sorted(clicked_slates(stack))[0]
     logged = next(
         found
-        for _, _, raw in read_topic(stack.bootstrap_servers, Topic.RECOMMENDATIONS)
+        for _, _, raw in read_topic(stack.cluster, Topic.RECOMMENDATIONS)
         if (found := as_json(raw))["rec_id"] == named
     )
     found = said("explain", named, "--place", "2", *options)
@@ -301,13 +302,13 @@ def clicked_slates(stack: Stack) -> set[str]:
     """Return the rec_ids that clicks name."""
     return {
         found["rec_id"]
-        for _, _, raw in read_topic(stack.bootstrap_servers, Topic.CLICKS)
+        for _, _, raw in read_topic(stack.cluster, Topic.CLICKS)
         if (found := as_json(raw)) and found.get("rec_id")
     }
 
 
 def slates(stack: Stack) -> set[str]:
-    return {as_json(raw)["rec_id"] for _, _, raw in read_topic(stack.bootstrap_servers, Topic.RECOMMENDATIONS)}
+    return {as_json(raw)["rec_id"] for _, _, raw in read_topic(stack.cluster, Topic.RECOMMENDATIONS)}
 
 
 def as_json(raw: bytes | None) -> dict[str, str]:
@@ -321,7 +322,7 @@ def as_json(raw: bytes | None) -> dict[str, str]:
 def test_replay_command_accounts_for_a_log(stack: Stack, tmp_path: Path) -> None:
     rows = ["1,10,7,pv,1511544070", "1,10,7,buy,1511544075", "2,10,7,look,1511544071", "2,11,7,pv,1511544072"]
     (tmp_path / "UserBehavior.csv").write_text("\n".join(rows))
-    options = ["--bootstrap-servers", stack.bootstrap_servers]
+    options = ["--bootstrap-servers", stack.cluster.bootstrap_servers]
     figures = said("replay", "taobao", str(tmp_path), *options, "--limit", "2", "--rate", "100")
     assert (figures["rows"], figures["sent"], figures["scored"], figures["beyond_limit"]) == (4, 2, 2, 1)
     assert figures["filtered"] == {"kind look": 1}

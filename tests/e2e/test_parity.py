@@ -18,6 +18,7 @@ from features.datasets import jdata
 from features.interaction import Interaction
 from features.simulator import shop
 from features.spec import DAY_MS
+from infra.local.kafka import Broker
 from infra.local.stack import Stack, local_stack
 from infra.local.subscriber import Subscriber
 from onnx_models.artifact import read_items, read_manifest
@@ -69,9 +70,9 @@ def traffic() -> list[Interaction]:
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def stack(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     items = [*shop.items(), *(jdata.open_log(JDATA).items() if HAS_DATA else [])]
-    with local_stack(tmp_path_factory.mktemp("parity"), ARTIFACT, items, warm=False) as running:
+    with local_stack(tmp_path_factory.mktemp("parity"), ARTIFACT, items, warm=False, broker=broker) as running:
         yield running
 
 
@@ -82,7 +83,7 @@ def logged(stack: Stack, traffic: list[Interaction]) -> dict[str, FeatureRecord]
     store = OnlineStore(stack.feast_repo, 1.0)
     store.write([feature_record([replace(each, event_time_ms=START_MS - 40 * DAY_MS) for each in old])])
     store.close()
-    with Subscriber(stack.bootstrap_servers, Topic.PROFILES, StoredProfile) as profiles:
+    with Subscriber(stack.cluster, Topic.PROFILES, StoredProfile) as profiles:
         stack.feed.interaction(
             replace(traffic[0], event_id="returning", shopper_id=RETURNING, event_time_ms=START_MS - 1)
         )
@@ -104,7 +105,7 @@ def logged(stack: Stack, traffic: list[Interaction]) -> dict[str, FeatureRecord]
     found: dict[str, FeatureRecord] = {}
     deadline = time.monotonic() + DEADLINE_S
     wanted = {"returning", *(each.event_id for each in traffic)}
-    with Subscriber(stack.bootstrap_servers, Topic.FEATURE_LOG, FeatureRecord) as log:
+    with Subscriber(stack.cluster, Topic.FEATURE_LOG, FeatureRecord) as log:
         while not wanted <= found.keys():
             record = log.poll(0.2)
             if record is not None:
@@ -118,7 +119,7 @@ def test_what_a_slate_was_drawn_from_draws_it_again(
     stack: Stack, logged: dict[str, FeatureRecord], tmp_path: Path
 ) -> None:
     shown = 0
-    for _, _, raw in read_topic(stack.bootstrap_servers, Topic.RECOMMENDATIONS):
+    for _, _, raw in read_topic(stack.cluster, Topic.RECOMMENDATIONS):
         slate = msgspec.json.decode(raw or b"", type=Recommendation)
         if slate.policy_version == TURNED.version:
             attribution = Attribution(Memory())
@@ -134,7 +135,7 @@ def test_what_a_slate_was_drawn_from_draws_it_again(
             stack.feed.raw(Topic.OUTCOMES, outcome.shopper_id, encode(outcome))
             shown += 1
     stack.feed.flush()
-    land(stack.bootstrap_servers, tmp_path, until_end=True, batch_rows=1_000, batch_s=60.0)
+    land(stack.cluster, tmp_path, until_end=True, batch_rows=1_000, batch_s=60.0)
     manifest = read_manifest(ARTIFACT)
     slates = LoggedSlates(tmp_path, read_items(ARTIFACT, manifest), manifest.model_version, 0, 1 << 62)
     in_force = policies_in_force(tmp_path)
@@ -146,7 +147,7 @@ def test_what_a_slate_was_drawn_from_draws_it_again(
 
 
 def parity(stack: Stack, **bounds: int) -> Report:
-    return check(stack.bootstrap_servers, ARTIFACT, **bounds)
+    return check(stack.cluster, ARTIFACT, **bounds)
 
 
 def test_every_row_is_equal_to_the_bit(stack: Stack, logged: dict[str, FeatureRecord]) -> None:
@@ -184,7 +185,7 @@ def test_a_range_of_time_is_compared_alone(stack: Stack, logged: dict[str, Featu
 def test_training_set_holds_the_very_rows_that_were_scored(
     stack: Stack, logged: dict[str, FeatureRecord], tmp_path: Path
 ) -> None:
-    landed = land(stack.bootstrap_servers, tmp_path, until_end=True, batch_rows=1_000, batch_s=60.0)
+    landed = land(stack.cluster, tmp_path, until_end=True, batch_rows=1_000, batch_s=60.0)
     assert landed["feature_log"].rows == len(logged)
     out = tmp_path / "set.parquet"
     summary = training_set.build(tmp_path / "feature_log", START_MS, START_MS + 90_000, horizon_ms=5_000, out=out)

@@ -15,11 +15,10 @@ from support.replay import newest_rows
 from features.interaction import Interaction
 from features.row import FeatureRow
 from features.simulator import shop
-from infra.local.kafka import local_kafka
+from infra.local.kafka import Broker
 from infra.local.stack import Job, local_job
 from infra.local.subscriber import Subscriber
-from infra.local.topics import create_topics
-from streaming.config import NEWEST, newest_checkpoint
+from streaming.config import NEWEST, Cluster, newest_checkpoint
 from streaming.io.feed import Feed
 from streaming.schemas import FeatureRecord, Recommendation, Topic
 from streaming.scoring.recommender import rec_id
@@ -34,15 +33,15 @@ CHECKPOINT_INTERVAL_MS = 4_000
 class Runs:
     """A broker and one job after another on it."""
 
-    def __init__(self, home: Path, bootstrap_servers: str, feed: Feed) -> None:
-        self.home, self.bootstrap_servers, self.feed = home, bootstrap_servers, feed
+    def __init__(self, home: Path, cluster: Cluster, feed: Feed) -> None:
+        self.home, self.cluster, self.feed = home, cluster, feed
         self.slates: list[Recommendation] = []
-        self._subscriber = Subscriber(bootstrap_servers, Topic.RECOMMENDATIONS, Recommendation)
+        self._subscriber = Subscriber(cluster, Topic.RECOMMENDATIONS, Recommendation)
 
     @contextmanager
     def job(self, *options: str, package: str = "streaming.jobs") -> Iterator[Job]:
         always = ("--model", str(ARTIFACT), "--checkpoint-interval-ms", str(CHECKPOINT_INTERVAL_MS))
-        with local_job("recommend", self.home, self.bootstrap_servers, *always, *options, package=package) as job:
+        with local_job("recommend", self.home, self.cluster, *always, *options, package=package) as job:
             yield job
 
     def read_slates(self, job: Job, until: Callable[[], bool]) -> None:
@@ -59,19 +58,18 @@ class Runs:
 
     def newest_rows(self) -> dict[str, FeatureRow]:
         found: dict[str, FeatureRow] = {}
-        with Subscriber(self.bootstrap_servers, Topic.FEATURE_LOG, FeatureRecord) as log:
+        with Subscriber(self.cluster, Topic.FEATURE_LOG, FeatureRecord) as log:
             while (record := log.poll(2.0)) is not None:
                 found[record.row.shopper_id] = record.row
         return found
 
 
 @pytest.fixture
-def runs(tmp_path: Path) -> Iterator[Runs]:
-    with local_kafka(tmp_path / "kafka") as broker:
-        create_topics(broker.bootstrap_servers)
-        with Feed(broker.bootstrap_servers) as feed:
-            feed.items(shop.items())
-            yield Runs(tmp_path, broker.bootstrap_servers, feed)
+def runs(new_topics: Callable[[], Broker], tmp_path: Path) -> Iterator[Runs]:
+    cluster = new_topics().cluster
+    with Feed(cluster) as feed:
+        feed.items(shop.items())
+        yield Runs(tmp_path, cluster, feed)
 
 
 def history(count: int) -> list[Interaction]:

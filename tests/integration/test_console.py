@@ -23,10 +23,9 @@ from typer.testing import CliRunner
 
 from features.interaction import Kind
 from features.simulator import shop
-from infra.local.kafka import local_kafka
 from infra.local.process import stop, wait_until
-from infra.local.topics import create_topics
 from streaming.cli.main import app
+from streaming.config import PREFIX_VARIABLE, Cluster
 from streaming.io.feed import Feed, to_item, to_message
 from streaming.log import policies
 from streaming.policy.attribution import Attribution
@@ -45,7 +44,7 @@ FIRST = Policy(version=2, author="someone")
 @dataclass
 class Running:
     url: str
-    bootstrap_servers: str
+    cluster: Cluster
     newest: Recommendation
 
     def ask(self, path: str, body: Any = None, token: str = "", host: str = "") -> tuple[int, Any]:
@@ -62,17 +61,17 @@ class Running:
                 return error.code, json.loads(raw) if raw.startswith(b"{") else raw.decode()
 
     def in_force(self) -> Policy:
-        return policies.read(self.bootstrap_servers).table.policies["global"]
+        return policies.read(self.cluster).table.policies["global"]
 
 
-def let_shoppers_in(bootstrap_servers: str, count: int) -> Recommendation:
+def let_shoppers_in(cluster: Cluster, count: int) -> Recommendation:
     """Put what the jobs would answer on the topics, and return the newest slate; every slate is clicked."""
     model = shared_model(ARTIFACT)
     live = LiveShop(Catalogue(model.items), model.manifest.model_version)
     for offset, item in enumerate(shop.items()):
         live.catalogue.put(item.item_id, to_item(item), offset)
     recommender, held = Recommender(model, live, "home"), dict[str, bytes]()
-    with Feed(bootstrap_servers) as topics:
+    with Feed(cluster) as topics:
         for n, did in enumerate(islice(shop.interactions(4, now_ms() - 60_000, 20), count)):
             topic = Topic.PURCHASES if did.kind is Kind.PURCHASE else Topic.CLICKS
             raw = encode(to_message(did))
@@ -102,8 +101,13 @@ def let_shoppers_in(bootstrap_servers: str, count: int) -> Recommendation:
 
 
 @contextmanager
-def console(bootstrap_servers: str, log: Path, host: str) -> Iterator[str]:
-    options = {"RHEOSTAT_BOOTSTRAP_SERVERS": bootstrap_servers, "RHEOSTAT_CONSOLE_TOKEN": TOKEN, "COLUMNS": "200"}
+def console(cluster: Cluster, log: Path, host: str) -> Iterator[str]:
+    options = {
+        "RHEOSTAT_BOOTSTRAP_SERVERS": cluster.bootstrap_servers,
+        PREFIX_VARIABLE: cluster.topic_prefix,
+        "RHEOSTAT_CONSOLE_TOKEN": TOKEN,
+        "COLUMNS": "200",
+    }
     command = [sys.executable, "-m", "streaming.cli.main", "console", "--host", host, "--port", "0"]
     with log.open("wb") as sink:
         process = subprocess.Popen(
@@ -119,15 +123,12 @@ def console(bootstrap_servers: str, log: Path, host: str) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    home = tmp_path_factory.mktemp("console")
-    with local_kafka(home / "kafka") as broker:
-        create_topics(broker.bootstrap_servers)
-        with Feed(broker.bootstrap_servers) as topics:
-            topics.items(shop.items())
-            topics.policy(FIRST)
-        with console(broker.bootstrap_servers, home / "console.log", "127.0.0.1") as url:
-            yield Running(url, broker.bootstrap_servers, let_shoppers_in(broker.bootstrap_servers, 150))
+def running(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with Feed(cluster) as topics:
+        topics.items(shop.items())
+        topics.policy(FIRST)
+    with console(cluster, tmp_path_factory.mktemp("console") / "console.log", "127.0.0.1") as url:
+        yield Running(url, cluster, let_shoppers_in(cluster, 150))
 
 
 @pytest.fixture
@@ -232,13 +233,13 @@ def test_what_is_asked_wrongly_is_one_clear_word(running: Running) -> None:
 
 def test_beside_loopback_reads_need_the_token_too_and_a_taken_port_is_said(running: Running, tmp_path: Path) -> None:
     elsewhere = "127.0.0.2"  # reached from here alone, and not the loopback address that is meant
-    with console(running.bootstrap_servers, tmp_path / "console.log", elsewhere) as url:
+    with console(running.cluster, tmp_path / "console.log", elsewhere) as url:
         other = replace(running, url=url)
         assert other.ask("/state")[0] == 401
         assert other.ask("/slate", {"shopper_id": "s"})[0] == 401
         assert other.ask("/state", token=TOKEN)[0] == 200
         port = url.rpartition(":")[2]
-        command = ["console", "--host", elsewhere, "--port", port, "--bootstrap-servers", running.bootstrap_servers]
+        command = ["console", "--host", elsewhere, "--port", port, "--bootstrap-servers", str(running.cluster)]
         result = CliRunner().invoke(app, [*command, "--model", str(ARTIFACT)])
         assert result.exit_code == 2
         said = " ".join(result.stderr.split())

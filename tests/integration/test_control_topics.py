@@ -10,8 +10,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from features.simulator import shop
-from infra.local.kafka import local_kafka
-from infra.local.topics import create_topics
+from streaming.config import Cluster
 from streaming.io import topics
 from streaming.io.feed import Feed
 from streaming.io.lag import lag
@@ -24,74 +23,68 @@ from streaming.scoring.model import shared_model
 ARTIFACT = Path(__file__).parents[2] / "onnx_models" / "artifacts" / "generator"
 
 
-@pytest.fixture(scope="module")
-def bootstrap_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with local_kafka(tmp_path_factory.mktemp("kafka")) as broker:
-        create_topics(broker.bootstrap_servers)
-        yield broker.bootstrap_servers
-
-
-def create(bootstrap_servers: str, name: str, partitions: int) -> None:
-    admin = AdminClient({"bootstrap.servers": bootstrap_servers})
-    admin.create_topics([NewTopic(name, num_partitions=partitions)])[name].result(timeout=30)
+def create(cluster: Cluster, name: str, partitions: int) -> None:
+    topic = cluster.topic(name)
+    admin = AdminClient({"bootstrap.servers": cluster.bootstrap_servers})
+    admin.create_topics([NewTopic(topic, num_partitions=partitions)])[topic].result(timeout=30)
     deadline = time.monotonic() + 30
-    while len(admin.list_topics(name, timeout=10).topics[name].partitions) != partitions:  # created, but not yet told
+    while len(admin.list_topics(topic, timeout=10).topics[topic].partitions) != partitions:  # created, but not yet told
         assert time.monotonic() < deadline
 
 
 def test_shop_is_read_to_its_end_and_the_newest_record_that_is_not_refused_counts(
-    bootstrap_servers: str,
+    cluster: Cluster,
 ) -> None:
     first = shop.items()[0]
-    with Feed(bootstrap_servers) as feed:
+    with Feed(cluster) as feed:
         feed.items(shop.items())
         feed.raw(Topic.ITEMS, first.item_id, None)
         feed.raw(Topic.ITEMS, "bad", b"{")
         for version in (3, 2):  # the second is older, and refused
             feed.policy(Policy(version=version, author="test"))
     model = shared_model(ARTIFACT)
-    read = shared_shop(bootstrap_servers, model)
+    read = shared_shop(cluster, model)
     assert not read.catalogue.available[model.number[first.item_id]]
     assert read.catalogue.available.sum() == sum(item.stock > 0 for item in shop.items()) - (first.stock > 0)
     assert read.table.version == 3
-    assert shared_shop(bootstrap_servers, model) is read
+    assert shared_shop(cluster, model) is read
 
 
-def test_topic_that_ends_with_a_transaction_is_read_to_its_end(bootstrap_servers: str) -> None:
-    create(bootstrap_servers, "in-transactions", 1)
-    assert list(read_compacted(bootstrap_servers, ["in-transactions"])) == []
-    producer = Producer({"bootstrap.servers": bootstrap_servers, "transactional.id": "shop"})
+def test_topic_that_ends_with_a_transaction_is_read_to_its_end(cluster: Cluster) -> None:
+    create(cluster, "in-transactions", 1)
+    assert list(read_compacted(cluster, ["in-transactions"])) == []
+    producer = Producer({"bootstrap.servers": cluster.bootstrap_servers, "transactional.id": "shop"})
     producer.init_transactions(30)
     for key in (b"a", b"b"):
         producer.begin_transaction()
-        producer.produce("in-transactions", key=key, value=b"1")
+        producer.produce(cluster.topic("in-transactions"), key=key, value=b"1")
         producer.commit_transaction(30)
-    read = list(read_compacted(bootstrap_servers, ["in-transactions"]))
+    read = list(read_compacted(cluster, ["in-transactions"]))
     assert [(origin.offset, key, value) for origin, key, value in read] == [(0, b"a", b"1"), (2, b"b", b"1")]
 
 
-def test_topic_that_cannot_be_ordered_is_refused(bootstrap_servers: str) -> None:
-    create(bootstrap_servers, "wide", 2)
-    with pytest.raises(TopicError, match=r"`wide`.* has 2 partitions, expected 1"):
-        list(read_compacted(bootstrap_servers, ["wide"]))
+def test_topic_that_cannot_be_ordered_is_refused(cluster: Cluster) -> None:
+    create(cluster, "wide", 2)
+    with pytest.raises(TopicError, match=r"wide`.* has 2 partitions, expected 1"):
+        list(read_compacted(cluster, ["wide"]))
 
 
 @pytest.mark.parametrize("read", [lambda where, topic: read_compacted(where, [topic]), read_topic])
-def test_topic_that_is_not_there_is_named(bootstrap_servers: str, read: Callable[[str, str], Iterator[Record]]) -> None:
-    with pytest.raises(TopicError, match=f"no topic `no-such-topic` on {bootstrap_servers}"):
-        list(read(bootstrap_servers, "no-such-topic"))
+def test_topic_that_is_not_there_is_named(cluster: Cluster, read: Callable[[Cluster, str], Iterator[Record]]) -> None:
+    with pytest.raises(TopicError, match=f"no topic `{cluster.topic('no-such-topic')}` on {cluster}"):
+        list(read(cluster, "no-such-topic"))
 
 
 def test_broker_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(topics, "METADATA_TIMEOUT_S", 1.0)
     with pytest.raises(TopicError, match=r"the broker at 127\.0\.0\.1:1 did not say within 1 s"):
-        list(read_topic("127.0.0.1:1", "clicks"))
+        list(read_topic(Cluster("127.0.0.1:1"), "clicks"))
 
 
-def test_lag_of_a_group_that_has_read_nothing_cannot_be_said(bootstrap_servers: str) -> None:
-    assert lag(bootstrap_servers, "nobody", Topic.CLICKS) is None
+def test_lag_of_a_group_that_has_read_nothing_cannot_be_said(cluster: Cluster) -> None:
+    assert lag(cluster, "nobody", Topic.CLICKS) is None
 
 
-def test_probes_without_a_job_say_that_nothing_answers(bootstrap_servers: str) -> None:
-    with pytest.raises(NotReadyError, match=f"no answer to a probe within 1 s.*{bootstrap_servers}"):
-        wait_until_warm(bootstrap_servers, timeout_s=1.0)
+def test_probes_without_a_job_say_that_nothing_answers(cluster: Cluster) -> None:
+    with pytest.raises(NotReadyError, match=f"no answer to a probe within 1 s.*{cluster}"):
+        wait_until_warm(cluster, timeout_s=1.0)

@@ -1,7 +1,6 @@
 """The feature log lands as Parquet, each record once, whatever happens in between; Feast joins it in time."""
 
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
@@ -16,8 +15,7 @@ from features.interaction import Interaction
 from features.simulator import shop
 from features.spec import DAY_MS, FEATURES, View
 from infra.local.feast import feast_repo
-from infra.local.kafka import local_kafka
-from infra.local.topics import create_topics
+from streaming.config import Cluster
 from streaming.io.columns import feature_columns
 from streaming.io.feed import Feed, to_item
 from streaming.log.sink import LANDED, land
@@ -28,18 +26,11 @@ START_MS = now_ms() // DAY_MS * DAY_MS - DAY_MS - 5_000  # a few seconds before 
 
 
 @pytest.fixture(scope="module")
-def bootstrap_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with local_kafka(tmp_path_factory.mktemp("kafka")) as broker:
-        create_topics(broker.bootstrap_servers)
-        yield broker.bootstrap_servers
-
-
-@pytest.fixture(scope="module")
-def records(bootstrap_servers: str) -> list[FeatureRecord]:
+def records(cluster: Cluster) -> list[FeatureRecord]:
     """The rows of some interactions on both sides of midnight, on the log with a bad record among them."""
     history: dict[str, list[Interaction]] = {}
     found = []
-    with Feed(bootstrap_servers) as feed:
+    with Feed(cluster) as feed:
         feed.items(shop.items())
         feed.raw(Topic.ITEMS, shop.items()[0].item_id, None)
         for n, each in enumerate(islice(shop.interactions(3, START_MS, 20), 200)):
@@ -52,8 +43,8 @@ def records(bootstrap_servers: str) -> list[FeatureRecord]:
     return found
 
 
-def land_all(bootstrap_servers: str, folder: Path, batch_rows: int = 50) -> int:
-    landed = land(bootstrap_servers, folder, until_end=True, batch_rows=batch_rows, batch_s=60.0)
+def land_all(cluster: Cluster, folder: Path, batch_rows: int = 50) -> int:
+    landed = land(cluster, folder, until_end=True, batch_rows=batch_rows, batch_s=60.0)
     return landed["feature_log"].rows
 
 
@@ -63,10 +54,8 @@ def landed(folder: Path) -> pl.DataFrame:
     )
 
 
-def test_every_row_lands_once_with_every_column(
-    bootstrap_servers: str, records: list[FeatureRecord], tmp_path: Path
-) -> None:
-    result = land(bootstrap_servers, tmp_path, until_end=True, batch_rows=50, batch_s=60.0)["feature_log"]
+def test_every_row_lands_once_with_every_column(cluster: Cluster, records: list[FeatureRecord], tmp_path: Path) -> None:
+    result = land(cluster, tmp_path, until_end=True, batch_rows=50, batch_s=60.0)["feature_log"]
     assert (result.rows, result.undecodable) == (len(records), 1)
     frame = landed(tmp_path)
     assert {**frame.schema, "date": pl.Date} == {**FEATURE_LOG, "date": pl.Date}
@@ -82,26 +71,26 @@ def test_every_row_lands_once_with_every_column(
 
 
 def test_sink_that_was_cut_off_lands_the_rest_once(
-    bootstrap_servers: str, records: list[FeatureRecord], tmp_path: Path
+    cluster: Cluster, records: list[FeatureRecord], tmp_path: Path
 ) -> None:
-    land_all(bootstrap_servers, tmp_path)
-    assert land_all(bootstrap_servers, tmp_path) == 0
+    land_all(cluster, tmp_path)
+    assert land_all(cluster, tmp_path) == 0
     # As if it had been cut off in its last batch: files are there, but not that they are.
     marker = tmp_path / "feature_log" / LANDED
     offsets = json.loads(marker.read_text(encoding="utf-8"))
     last = max(tmp_path.glob("feature_log/*/0-*.parquet"), key=lambda path: int(path.stem.split("-")[1]))
     marker.write_text(json.dumps({**offsets, "0": int(last.stem.split("-")[1])}), encoding="utf-8")
     (last.parent / "0-9999-9999.part").write_bytes(b"half")
-    assert 0 < land_all(bootstrap_servers, tmp_path, batch_rows=7) <= 50
+    assert 0 < land_all(cluster, tmp_path, batch_rows=7) <= 50
     assert landed(tmp_path)["rec_id"].to_list() == [each.rec_id for each in records]
     assert not list(tmp_path.glob("feature_log/*/*.part"))
 
 
 def test_feast_joins_the_row_that_was_known_at_a_time_and_materializes_the_newest(
-    bootstrap_servers: str, records: list[FeatureRecord], tmp_path: Path
+    cluster: Cluster, records: list[FeatureRecord], tmp_path: Path
 ) -> None:
     repo = feast_repo(tmp_path / "repo")
-    land_all(bootstrap_servers, repo / "data")
+    land_all(cluster, repo / "data")
     store = FeatureStore(repo_path=str(repo))
     by_shopper: dict[str, list[FeatureRecord]] = {}
     for each in records:
@@ -135,9 +124,9 @@ def test_feast_joins_the_row_that_was_known_at_a_time_and_materializes_the_newes
 
 
 def test_items_land_with_the_time_of_their_change(
-    bootstrap_servers: str, records: list[FeatureRecord], tmp_path: Path
+    cluster: Cluster, records: list[FeatureRecord], tmp_path: Path
 ) -> None:
-    landed = land(bootstrap_servers, tmp_path, until_end=True, batch_rows=1_000, batch_s=60.0)["item_log"]
+    landed = land(cluster, tmp_path, until_end=True, batch_rows=1_000, batch_s=60.0)["item_log"]
     frame = pl.read_parquet(tmp_path / "item_log" / "**" / "*.parquet", hive_partitioning=False)
     assert frame.schema == ITEM_LOG
     assert landed.rows == len(frame) == len(shop.items()) + 1

@@ -1,7 +1,7 @@
 """Proof before and after, on a broker: what the log speaks against is refused, and two policies are compared live."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -12,25 +12,24 @@ from typer.testing import CliRunner
 from features.simulator import shop
 from features.simulator.shop import Shop
 from infra.bench.closed_loop import ClosedLoop
-from infra.local.kafka import local_kafka
-from infra.local.topics import create_topics
+from infra.local.kafka import Broker
 from streaming.cli.main import app
 from streaming.cli.policy import history
+from streaming.config import Cluster
 from streaming.io.feed import Feed
 from streaming.policy.experiment import is_treated
 from streaming.schemas import Fallback, Outcome, OutcomeItem, Policy, Topic, encode, now_ms
 from streaming.scoring.model import shared_model
 
 ARTIFACT = Path(__file__).parents[2] / "onnx_models" / "artifacts" / "generator"
+pytestmark = pytest.mark.usefixtures("commands_on_cluster")
 EXPLORING = {"budget": 0.3, "settled": 1.0, "temperature": 0.2, "epsilon": 0.2}
 
 
 @pytest.fixture
-def bootstrap_servers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    with local_kafka(tmp_path / "kafka") as broker:
-        create_topics(broker.bootstrap_servers)
-        monkeypatch.setenv("RHEOSTAT_BOOTSTRAP_SERVERS", broker.bootstrap_servers)
-        yield broker.bootstrap_servers
+def cluster(new_topics: Callable[[], Broker]) -> Cluster:
+    """Topics of one test."""
+    return new_topics().cluster
 
 
 def run(*command: str) -> tuple[int, str, str]:
@@ -38,15 +37,13 @@ def run(*command: str) -> tuple[int, str, str]:
     return result.exit_code, result.stdout, " ".join(result.stderr.split())
 
 
-def test_a_policy_that_may_be_worse_is_refused_and_what_is_in_force_stays(
-    bootstrap_servers: str, tmp_path: Path
-) -> None:
+def test_a_policy_that_may_be_worse_is_refused_and_what_is_in_force_stays(cluster: Cluster, tmp_path: Path) -> None:
     in_force = msgspec.convert({"version": 2, "author": "test", "exploration": EXPLORING}, Policy)
     loop = ClosedLoop(Shop(5), shared_model(ARTIFACT), keeps_log=True)
     loop.turn(in_force)
     loop.run(25)
     loop.land(tmp_path / "log")
-    with Feed(bootstrap_servers) as feed:
+    with Feed(cluster) as feed:
         feed.policy(in_force)
     asked = tmp_path / "policy.yaml"
     asked.write_text(yaml.safe_dump({"exploration": EXPLORING | {"epsilon": 0.95}}))
@@ -54,13 +51,13 @@ def test_a_policy_that_may_be_worse_is_refused_and_what_is_in_force_stays(
     code, _, said = run(*command)
     assert code == 2
     assert "refused at the gate, and what is in force stays: it may be worse: clicks of a slate change by" in said
-    assert [each.version for each in history(bootstrap_servers).written] == [2]
+    assert [each.version for each in history(cluster).written] == [2]
     code, _, said = run(*command, "--margin", "0.9")
     assert code == 0, said
-    assert history(bootstrap_servers).table.policies["global"].exploration.epsilon == 0.95
+    assert history(cluster).table.policies["global"].exploration.epsilon == 0.95
 
 
-def test_an_experiment_is_begun_and_told_better_from_what_came_of_its_slates(bootstrap_servers: str) -> None:
+def test_an_experiment_is_begun_and_told_better_from_what_came_of_its_slates(cluster: Cluster) -> None:
     code, _, said = run("experiment", "bolder")
     assert code == 2
     assert "no policy has the scope experiment:bolder; experiments in force: none" in said
@@ -71,7 +68,7 @@ def test_an_experiment_is_begun_and_told_better_from_what_came_of_its_slates(boo
     assert "nan" not in out
     assert "0 shoppers with the experiment's policy, 0 without" in " ".join(out.split())
     began, sold = now_ms() + 1, shop.items()[:1]
-    with Feed(bootstrap_servers) as feed:
+    with Feed(cluster) as feed:
         feed.items(sold)
         for n in range(2_000):
             shopper, rec_id = f"s{n % 1_000}", f"r{n}"

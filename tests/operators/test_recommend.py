@@ -13,7 +13,7 @@ from features.interaction import Interaction, Kind
 from features.shopper import ShopperState, event_hash
 from features.simulator import shop
 from features.spec import ALLOWED_LATENESS_MS, DAY_MS, SPEC_VERSION
-from streaming.config import JobConfig, RecommendConfig
+from streaming.config import Cluster, JobConfig, RecommendConfig
 from streaming.io.feed import to_message
 from streaming.operators import recommend, reject_control
 from streaming.operators.recommend import Recommend
@@ -52,7 +52,7 @@ STRUCTS = {
 
 @pytest.fixture
 def harness(monkeypatch: pytest.MonkeyPatch) -> KeyedHarness:
-    def live_shop(bootstrap_servers: str, model: SessionModel) -> LiveShop:
+    def live_shop(cluster: Cluster, model: SessionModel) -> LiveShop:
         return LiveShop(Catalogue(model.items), model.manifest.model_version)
 
     monkeypatch.setattr(recommend, "shared_shop", live_shop)  # the real one reads a broker

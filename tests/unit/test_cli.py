@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from streaming.cli import running
 from streaming.cli.main import app
+from streaming.config import Cluster
 from streaming.log.tables import feature_frame
 
 START_MS = 1_700_000_000_000
@@ -99,7 +100,7 @@ def test_nothing_runs(tmp_path: Path) -> None:
 
 
 def test_one_that_was_killed_does_not_count_as_running(tmp_path: Path) -> None:
-    what = {"bootstrap_servers": "b", "online_store": "sqlite", "feast_repo": "f", "model": "m", "metrics": {}}
+    what = {"cluster": Cluster("b"), "online_store": "sqlite", "feast_repo": "f", "model": "m", "metrics": {}}
     running.write(tmp_path, **what)
     alive = running.running(tmp_path)
     assert alive is not None

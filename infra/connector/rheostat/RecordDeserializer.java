@@ -14,7 +14,7 @@ import org.apache.flink.util.Collector;
  * A Kafka record as Row(key, Row(topic, partition, offset, key, value)).
  *
  * <p>The outer pair is what PyFlink's keyed operators take apart, so a stream of records is keyed without a Python call.
- * A missing key is "", a missing value (a tombstone) stays null.
+ * The topic is named without the deployment's prefix. A missing key is "", a missing value (a tombstone) stays null.
  */
 public final class RecordDeserializer implements KafkaRecordDeserializationSchema<Row> {
     private static final long serialVersionUID = 1L;
@@ -31,10 +31,17 @@ public final class RecordDeserializer implements KafkaRecordDeserializationSchem
     static final TypeInformation<Row> KEYED_RECORD =
             Types.ROW_NAMED(new String[] {"key", "record"}, Types.STRING, RECORD);
 
+    private final String topicPrefix;
+
+    public RecordDeserializer(String topicPrefix) {
+        this.topicPrefix = topicPrefix;
+    }
+
     @Override
     public void deserialize(ConsumerRecord<byte[], byte[]> record, Collector<Row> out) {
         String key = record.key() == null ? "" : new String(record.key(), UTF_8);
-        out.collect(Row.of(key, Row.of(record.topic(), record.partition(), record.offset(), key, record.value())));
+        String topic = record.topic().substring(topicPrefix.length());
+        out.collect(Row.of(key, Row.of(topic, record.partition(), record.offset(), key, record.value())));
     }
 
     @Override

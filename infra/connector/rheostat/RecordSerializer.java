@@ -10,9 +10,15 @@ import org.apache.flink.kafka.shaded.org.apache.kafka.clients.producer.ProducerR
 public final class RecordSerializer implements KafkaRecordSerializationSchema<Tuple3<String, String, byte[]>> {
     private static final long serialVersionUID = 1L;
 
+    private final String topicPrefix;
+
+    public RecordSerializer(String topicPrefix) {
+        this.topicPrefix = topicPrefix;
+    }
+
     @Override
     public ProducerRecord<byte[], byte[]> serialize(
             Tuple3<String, String, byte[]> record, KafkaSinkContext context, Long timestamp) {
-        return new ProducerRecord<>(record.f0, record.f1.getBytes(UTF_8), record.f2);
+        return new ProducerRecord<>(topicPrefix + record.f0, record.f1.getBytes(UTF_8), record.f2);
     }
 }
