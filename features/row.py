@@ -10,7 +10,7 @@ from features import interest, price, uncertainty, windows
 from features.interaction import KINDS
 from features.interest import Strongest
 from features.items import Items, collaborative_interest, content_interest, touched
-from features.shopper import Present
+from features.shopper import ShopperView
 from features.spec import DIMENSIONS, KIND_WEIGHT, LONG, SHORT, SIMILAR_RECENT_COUNT, WINDOWS
 
 Value = str | int | float | bytes | tuple[str, ...] | tuple[int, ...] | tuple[float, ...] | None
@@ -51,7 +51,7 @@ class FeatureRow:
     interest_drift: float | None
 
 
-def row(shopper_id: str, present: Present, items: Items) -> FeatureRow:
+def row(shopper_id: str, present: ShopperView, items: Items) -> FeatureRow:
     """Return the features of `present` at the time of its newest interaction."""
     profile, session = present.profile, present.session
     now_ms = session.last_ms

@@ -21,7 +21,7 @@ from features.spec import ALLOWED_LATENESS_MS, BOUGHT_COUNT, HELD_BACK_COUNT, RE
 _PURCHASE = KIND_NUMBER[Kind.PURCHASE]
 
 
-class Present(NamedTuple):
+class ShopperView(NamedTuple):
     """A shopper as seen after some interactions, all of them in order."""
 
     profile: Profile
@@ -32,7 +32,7 @@ class Present(NamedTuple):
 class ShopperState(NamedTuple):
     """What is settled, what is held back, and what has been seen. Never changed: an update makes a new one."""
 
-    settled: Present
+    settled: ShopperView
     settled_until: tuple[int, int] = (0, 0)  # (time, hash) of the newest interaction that is settled
     held_back: tuple[Touch, ...] = ()  # in order
     seen: tuple[int, ...] = ()  # hashes of the interactions that counted last
@@ -41,7 +41,7 @@ class ShopperState(NamedTuple):
 
 
 def new() -> ShopperState:
-    return ShopperState(Present(profile.empty(), Session(), ()))
+    return ShopperState(ShopperView(profile.empty(), Session(), ()))
 
 
 def event_hash(event_id: str) -> int:
@@ -61,7 +61,7 @@ def update(state: ShopperState, interaction: Interaction) -> ShopperState:
     held_back = list(state.held_back)
     if touch[:2] < until or touch.time_ms < open_from_ms:
         late = profile.add(settled.profile, [touch], late=True)
-        settled = Present(late, settled.session, _bought(settled.bought, [touch]))
+        settled = ShopperView(late, settled.session, _bought(settled.bought, [touch]))
     else:
         insort(held_back, touch)
     due = sum([each.time_ms < open_from_ms for each in held_back])
@@ -78,7 +78,7 @@ def update(state: ShopperState, interaction: Interaction) -> ShopperState:
     )
 
 
-def present(state: ShopperState) -> Present:
+def present(state: ShopperState) -> ShopperView:
     """Return the shopper as of the newest interaction."""
     return _fold(state.settled, state.held_back)
 
@@ -97,8 +97,8 @@ def adopt(state: ShopperState, brought: Profile, origin: str) -> ShopperState:
     return state._replace(settled=state.settled._replace(profile=merged), adopted=origin)
 
 
-def _fold(settled: Present, touches: Sequence[Touch]) -> Present:
-    return Present(
+def _fold(settled: ShopperView, touches: Sequence[Touch]) -> ShopperView:
+    return ShopperView(
         profile.add(settled.profile, touches),
         session.add(settled.session, touches),
         _bought(settled.bought, touches),

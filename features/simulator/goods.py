@@ -66,7 +66,7 @@ class Shelf:
     related: dict[int, NDArray[np.int64]]  # by item: itself left out, nearest first
 
 
-class Goods:
+class ItemFacts:
     """All items, with what only the simulation knows of them. Row n of every array is item n."""
 
     def __init__(self, seed: int, parameters: Parameters) -> None:
@@ -115,14 +115,14 @@ class Goods:
             self.dearness[number] += log(factor)
             self._changed[item.item_id] = self.items[number]
 
-    def run_out(self, numbers: Iterable[int], now: int) -> None:
+    def stock_out(self, numbers: Iterable[int], now: int) -> None:
         """Take items out of stock until they are delivered again."""
         for number in numbers:
             if self.items[number].stock:
                 self._ran_out[number] = now
                 self._stock(number, 0)
 
-    def change_fashion(self) -> None:
+    def shift_preferences(self) -> None:
         """Draw the quality of all brands and items anew."""
         self._brand_quality = self._rng.normal(size=self._parameters.brand_count)
         for number, item in enumerate(self.items):

@@ -13,16 +13,16 @@ import msgspec
 import numpy as np
 
 from features.interaction import Kind, ShopItem
-from features.simulator.shop import Prospect, Shop
+from features.simulator.shop import ExpectedReward, Shop
 from infra.bench.features import START_MS
 from streaming.io.feed import to_item, to_message
 from streaming.log.sink import LOGS
 from streaming.log.tables import Record
-from streaming.policy.attribution import Attribution, Fate
+from streaming.policy.attribution import Attribution, FeedbackStatus
 from streaming.policy.loop import Loop
 from streaming.schemas import (
-    Change,
     FeatureRecord,
+    FeedbackType,
     Impression,
     Message,
     Origin,
@@ -34,7 +34,7 @@ from streaming.schemas import (
     now_ms,
 )
 from streaming.scoring.catalogue import Catalogue
-from streaming.scoring.live_shop import LiveShop
+from streaming.scoring.control_state import ControlState
 from streaming.scoring.model import SessionModel
 from streaming.scoring.recommender import Recommender
 
@@ -57,7 +57,7 @@ class Second:
     items: set[str] = field(default_factory=set)  # that were shown
     new: int = 0  # places that show items which the model does not know
     duals: dict[str, float] = field(default_factory=dict)
-    prospects: list[Prospect] = field(default_factory=list)  # of those slates, if the shop foresees
+    prospects: list[ExpectedReward] = field(default_factory=list)  # of those slates, if the shop foresees
 
 
 class Memory:
@@ -85,7 +85,7 @@ class ClosedLoop:
         model: SessionModel,
         learns: bool = True,
         keeps_log: bool = False,
-        prepare: Callable[[LiveShop], None] = lambda live: None,
+        prepare: Callable[[ControlState], None] = lambda live: None,
         oracle: bool = False,
     ) -> None:
         """Open the shop.
@@ -103,7 +103,7 @@ class ClosedLoop:
         self._log: dict[Topic, list[Record]] = defaultdict(list)  # what would lie on the topics that land
         self._keeps_log = keeps_log
         self.seconds: list[Second] = [Second()]
-        self.live = LiveShop(Catalogue(model.items), model.manifest.model_version)
+        self.live = ControlState(Catalogue(model.items), model.manifest.model_version)
         self._recommender = Recommender(model, self.live, "home")
         self._loop, self._learns = Loop(), learns
         self._held: dict[str, bytes] = {}
@@ -194,7 +194,7 @@ class ClosedLoop:
             self._learnt_ms = now_ms
             self._learn()
 
-    def _take(self, found: Iterable[tuple[Fate, Outcome | None]]) -> None:
+    def _take(self, found: Iterable[tuple[FeedbackStatus, Outcome | None]]) -> None:
         for _, outcome in found:
             if outcome is not None:
                 self._keep(Topic.OUTCOMES, outcome.shopper_id, outcome)
@@ -206,12 +206,12 @@ class ClosedLoop:
         for new in outcome.news:
             item = outcome.items[new.place - 1]
             goods = self.live.catalogue.goods(item.item_id)
-            if new.change is Change.SHOWN:
+            if new.change is FeedbackType.SHOWN:
                 second.places += 1
                 second.exposure[goods.merchant] += 1
                 second.items.add(item.item_id)
                 second.new += self.live.catalogue.number.get(item.item_id, 0) >= self.live.catalogue.first_new
-            elif new.change is Change.CLICKED:
+            elif new.change is FeedbackType.CLICKED:
                 second.clicks += 1
             else:
                 second.purchases += 1

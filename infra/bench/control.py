@@ -28,7 +28,7 @@ OTHERS = {f"merchant-{n}" for n in range(60) if n % 3 == 0}
 SHOP = Parameters(restock_after=10_000_000)
 SHOCKS: dict[str, Callable[[Shop], None]] = {
     "price change": lambda shop: shop.reprice(OTHERS, 0.6),
-    "stock-out": lambda shop: shop.run_out(OTHERS),
+    "stock-out": lambda shop: shop.stock_out(OTHERS),
     "traffic shift": lambda shop: shop.shift(1.0),
 }
 

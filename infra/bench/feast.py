@@ -35,7 +35,7 @@ from onnx_models.artifact import read_items, read_manifest
 from streaming.io.columns import feature_columns
 from streaming.io.feed import to_item, to_message
 from streaming.io.online_store import OnlineStore
-from streaming.schemas import Considered, Fallback, FeatureRecord, Origin, Topic, now_ms
+from streaming.schemas import Fallback, FeatureRecord, LoggedCandidates, Origin, Topic, now_ms
 from streaming.scoring.advance import interaction
 from streaming.scoring.catalogue import Catalogue
 from streaming.scoring.considered import CANDIDATE
@@ -96,7 +96,7 @@ def _records(count: int) -> list[FeatureRecord]:
                 row=row(f"bench-{n}", present, catalogue),
                 profile_state=msgspec.msgpack.encode(present.profile),
                 session_vector=np.zeros(48, dtype="<f4").tobytes(),
-                considered=Considered(bytes(110 * CANDIDATE.itemsize), (), Fallback.NONE, 0, 0.0, 1.0, 0.1),
+                considered=LoggedCandidates(bytes(110 * CANDIDATE.itemsize), (), Fallback.NONE, 0, 0.0, 1.0, 0.1),
                 model_version="bench",
             )
         )

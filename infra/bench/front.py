@@ -22,10 +22,10 @@ from features.datasets import jdata
 from features.interaction import Interaction, Kind, ShopItem
 from onnx_models.artifact import ArtifactError
 from streaming.io.feed import to_item, to_message
-from streaming.policy.draw import LOOKED
+from streaming.policy.draw import EXAMINATION_PROB
 from streaming.schemas import Origin, Policy, Topic, encode
 from streaming.scoring.catalogue import Catalogue
-from streaming.scoring.live_shop import LiveShop
+from streaming.scoring.control_state import ControlState
 from streaming.scoring.model import SessionModel
 from streaming.scoring.recommender import Recommender
 
@@ -111,7 +111,7 @@ def _targets(log: list[Interaction]) -> list[Target]:
 
 def _slates(model: SessionModel, items: list[ShopItem], log: list[Interaction], weight: float) -> list[list[str]]:
     """Return what the job answers to each interaction of the log."""
-    live = LiveShop(Catalogue(model.items), model.manifest.model_version)
+    live = ControlState(Catalogue(model.items), model.manifest.model_version)
     for offset, item in enumerate(items):
         live.catalogue.put(item.item_id, to_item(item), offset)
     told = {"version": 2, "author": "bench", "weights": {"relevance": 1.0 - weight, "conversion": weight}}
@@ -145,8 +145,8 @@ def _ndcg(
 def _gain(slate: list[str], wanted: "set[str | None] | frozenset[str]") -> float:
     if not wanted:
         return float("nan")
-    gained = sum(discount for item, discount in zip(slate, LOOKED, strict=False) if item in wanted)
-    return gained / sum(LOOKED[: min(len(wanted), len(slate)) or 1])
+    gained = sum(discount for item, discount in zip(slate, EXAMINATION_PROB, strict=False) if item in wanted)
+    return gained / sum(EXAMINATION_PROB[: min(len(wanted), len(slate)) or 1])
 
 
 def _interval(changes: NDArray[np.float64], sessions: NDArray[np.int64]) -> tuple[float, float]:

@@ -42,7 +42,7 @@ from streaming.schemas import (
 )
 from streaming.scoring.candidates import Candidates
 from streaming.scoring.catalogue import Catalogue, unknown_to_any_model
-from streaming.scoring.slate import Asker, fill
+from streaming.scoring.slate import SlateRequest, fill
 
 ENVIRONMENTS = "SlateTopK-Bored-v0", "SlateTopK-BoredInf-v0", "SlateTopK-Uncertain-v0"
 START_MS, STEP_MS = 1_700_000_000_000, 200_000  # between two slates of a shopper
@@ -187,7 +187,7 @@ class _Shop:
         present = shopper.present(self._state)
         features = row(self._shopper, present, self._catalogue)
         since_ms = self._now_ms - features.event_time_ms if self._state.sequence else 0
-        asker = Asker(features, self._slates, "home", since_ms)
+        asker = SlateRequest(features, self._slates, "home", since_ms)
         odds = np.clip(self._taste.odds(self._content), -LOG_ODDS_AT_MOST, LOG_ODDS_AT_MOST)
         found = Candidates(self._numbers, odds, None, Fallback.NONE, b"", 0)
         self._rec_id = f"{self._shopper}-{self._slates}"

@@ -21,7 +21,7 @@ from streaming.scoring.advance import interaction
 from streaming.scoring.candidates import Candidates
 from streaming.scoring.catalogue import Catalogue
 from streaming.scoring.model import SessionModel
-from streaming.scoring.slate import Asker, fill
+from streaming.scoring.slate import SlateRequest, fill
 
 SEED = 23
 INTERACTIONS = 40  # of the shopper who is shown the slates
@@ -63,7 +63,7 @@ def measure(model_folder: Path, candidates: int, slates: int, console: Console) 
         of_one = replace(did, shopper_id="bench", session_id=f"{number // 10}")
         state = shopper.update(state, interaction(to_message(of_one), catalogue))
     present = shopper.present(state)
-    asker = Asker(row("bench", present, catalogue), INTERACTIONS, "home")
+    asker = SlateRequest(row("bench", present, catalogue), INTERACTIONS, "home")
     rng = np.random.default_rng(SEED)
     found = []
     for _ in range(64):  # in turns, so that no cache is warmer than in the job

@@ -8,7 +8,7 @@ sampling", algorithm 3, with the full covariance). It is for shops without a mod
 import numpy as np
 from numpy.typing import NDArray
 
-from streaming.policy.draw import LOOKED
+from streaming.policy.draw import EXAMINATION_PROB
 from streaming.policy.objectives import sigmoid
 
 Floats = NDArray[np.float64]
@@ -32,7 +32,7 @@ class Taste:
 
     def learn(self, content: Floats, clicked: NDArray[np.bool_]) -> None:
         """Take over what became of a slate: its items' content (S, D), and which of them was clicked (S,)."""
-        looked = np.where(clicked, 1.0, np.array(LOOKED[: len(clicked)]))
+        looked = np.where(clicked, 1.0, np.array(EXAMINATION_PROB[: len(clicked)]))
         weight = looked if clicked.any() else UNSEEN * looked
         x = np.column_stack([content, np.ones(len(content))])
         prior, mode = self._mean, self._mean

@@ -23,8 +23,8 @@ from rich.table import Table
 from features.simulator.shop import Shop
 from infra.bench.closed_loop import ClosedLoop, Second
 from streaming.schemas import Policy
-from streaming.scoring.catalogue import Learnt
-from streaming.scoring.live_shop import LiveShop
+from streaming.scoring.catalogue import ItemEstimates
+from streaming.scoring.control_state import ControlState
 from streaming.scoring.model import shared_model
 
 BEFORE_S = 60
@@ -184,7 +184,7 @@ def _run(asked: tuple[Path, str, Way, int, int]) -> Run:
     fields = {"weights": way.weights, "exploration": way.exploration, "constraints": way.constraints}
     loop.turn(msgspec.convert({"version": 2, "author": "bench"} | fields, Policy))
     before = loop.run(BEFORE_S)
-    shop.change_fashion()
+    shop.shift_preferences()
     after = loop.run(after_s)
     late = after[len(after) // 2 :]
     shown: set[str] = set().union(*[each.items for each in after])
@@ -199,16 +199,16 @@ def _run(asked: tuple[Path, str, Way, int, int]) -> Run:
     )
 
 
-def _as_it_is(live: LiveShop) -> None:
+def _as_it_is(live: ControlState) -> None:
     pass
 
 
-def _drawing(rng: np.random.Generator) -> Callable[[LiveShop], None]:
+def _drawing(rng: np.random.Generator) -> Callable[[ControlState], None]:
     """Return what puts a draw of each item's lift in the place of its mean, from the gamma that is believed of it."""
-    drawn: Learnt | None = None
-    believed: Learnt | None = None
+    drawn: ItemEstimates | None = None
+    believed: ItemEstimates | None = None
 
-    def prepare(live: LiveShop) -> None:
+    def prepare(live: ControlState) -> None:
         nonlocal drawn, believed
         if live.catalogue.learnt is not drawn:  # learnt anew since the last draw
             believed = live.catalogue.learnt

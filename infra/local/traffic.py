@@ -11,7 +11,7 @@ import numpy as np
 
 from features.datasets import jdata
 from features.interaction import Interaction, ShopItem
-from features.simulator.shop import Prospect, Shop
+from features.simulator.shop import ExpectedReward, Shop
 from onnx_models.artifact import ArtifactError, read_items, read_manifest
 from streaming.schemas import Constraint, Measure, Policy, Recommendation
 
@@ -26,7 +26,7 @@ class Happened(NamedTuple):
     interaction: Interaction
     looked_at: Recommendation | None = None
     rec_id: str | None = None
-    prospect: Prospect | None = None  # if the shop foresees
+    prospect: ExpectedReward | None = None  # if the shop foresees
 
 
 class Traffic(Protocol):

@@ -7,7 +7,7 @@ from rich.bar import Bar
 from rich.console import Console
 from rich.table import Table
 
-from features.simulator.shop import Prospect
+from features.simulator.shop import ExpectedReward
 
 BAR = 30  # characters
 SHARE_SHOWN = 0.1  # of a bar as long
@@ -17,7 +17,7 @@ class Look(NamedTuple):
     """A slate that was looked at: before which interaction, what it brings on average, and what it shows."""
 
     number: int
-    prospect: Prospect
+    prospect: ExpectedReward
     items: tuple[str, ...]
 
 

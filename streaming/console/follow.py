@@ -16,8 +16,8 @@ from streaming.log import policies
 from streaming.log.policies import Turned
 from streaming.policy.table import PolicyTable
 from streaming.schemas import (
-    Change,
     FeatureRecord,
+    FeedbackType,
     Item,
     Origin,
     Outcome,
@@ -29,7 +29,7 @@ from streaming.schemas import (
 )
 from streaming.scoring.catalogue import Catalogue
 from streaming.scoring.considered import unpack
-from streaming.scoring.slate import Asker, Slate, fill
+from streaming.scoring.slate import Slate, SlateRequest, fill
 
 FOLLOWED = (Topic.RECOMMENDATIONS, Topic.FEATURE_LOG, Topic.OUTCOMES, Topic.ITEMS, Topic.POLICIES)
 SHOPPERS_AT_MOST = 500
@@ -123,7 +123,7 @@ class Follower:
         """
         table: PolicyTable = self.turned.table if policy is None else self.turned.table.put(policy)
         features = shown.features
-        asker = Asker(features.row, max(features.sequence - 1, 0), shown.slate.surface)
+        asker = SlateRequest(features.row, max(features.sequence - 1, 0), shown.slate.surface)
         assert features.considered is not None, "others are not kept"
         found, learnt = unpack(features.considered, self.catalogue)
         return fill(asker, shown.slate.rec_id, found, learnt, self.catalogue, table)
@@ -200,11 +200,11 @@ class Follower:
     def _count(self, outcome: Outcome) -> None:
         with self._lock:
             second = self._seconds[int(time.time())]
-            second.looked_at += any(new.change is Change.SHOWN for new in outcome.news)
+            second.looked_at += any(new.change is FeedbackType.SHOWN for new in outcome.news)
             for new in outcome.news:
-                if new.change is Change.CLICKED:
+                if new.change is FeedbackType.CLICKED:
                     second.clicks += 1
-                elif new.change is Change.BOUGHT:
+                elif new.change is FeedbackType.BOUGHT:
                     item_id = outcome.items[new.place - 1].item_id
                     second.purchases += new.quantity
                     second.revenue += self.catalogue.goods(item_id).value * new.quantity

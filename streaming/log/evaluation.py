@@ -24,7 +24,7 @@ from streaming.policy.table import TURNED, PolicyTable
 from streaming.schemas import Measure, Policy
 from streaming.scoring.candidates import SLATE_SIZE
 from streaming.scoring.catalogue import Catalogue
-from streaming.scoring.slate import Weighed, weigh
+from streaming.scoring.slate import ScoredCandidates, weigh
 
 REWARDS = (Measure.CLICKS, Measure.PURCHASES, Measure.REVENUE)
 ALIKE = 0.01  # by which a propensity may differ and counts as reproduced
@@ -187,7 +187,7 @@ def _rewards(slate: LoggedSlate, catalogue: Catalogue) -> Floats:
     return np.column_stack([slate.clicked, slate.bought, slate.bought * worth]).astype(np.float64)
 
 
-def _gather(of: _Columns, slate: LoggedSlate, weighed: Weighed, expects: Floats) -> None:
+def _gather(of: _Columns, slate: LoggedSlate, weighed: ScoredCandidates, expects: Floats) -> None:
     how = weighed.scores, weighed.content
     diversity, exploration, bonus = weighed.weighing.policy.diversity, weighed.exploration, weighed.bonus
     chances = draw.conditional(slate.picks, *how, diversity, exploration, bonus, weighed.tiring)

@@ -10,16 +10,16 @@ import polars as pl
 
 from features.row import FeatureRow
 from onnx_models.artifact import Items
-from streaming.policy.check import take_over
+from streaming.policy.check import apply_policy
 from streaming.policy.table import PolicyTable
-from streaming.schemas import Considered, Item, Policy
+from streaming.schemas import Item, LoggedCandidates, Policy
 from streaming.scoring.candidates import Candidates
-from streaming.scoring.catalogue import Catalogue, Learnt
+from streaming.scoring.catalogue import Catalogue, ItemEstimates
 from streaming.scoring.considered import UnknownItem, unpack
-from streaming.scoring.slate import Asker
+from streaming.scoring.slate import SlateRequest
 
 _ROW = msgspec.msgpack.Decoder(FeatureRow)
-_CONSIDERED = msgspec.msgpack.Decoder(Considered)
+_CONSIDERED = msgspec.msgpack.Decoder(LoggedCandidates)
 
 
 class LoggedSlatesError(Exception):
@@ -31,9 +31,9 @@ class LoggedSlate(NamedTuple):
 
     rec_id: str
     shopper_id: str
-    asker: Asker
+    asker: SlateRequest
     candidates: Candidates
-    learnt: Learnt
+    learnt: ItemEstimates
     picks: list[int]  # positions among the candidates, place by place
     propensities: list[float]
     clicked: list[bool]
@@ -114,7 +114,7 @@ class LoggedSlates:
         return LoggedSlate(
             rec_id=slate["rec_id"],
             shopper_id=slate["shopper_id"],
-            asker=Asker(_ROW.decode(slate["row"]), slate["sequence"] - 1, slate["surface"]),
+            asker=SlateRequest(_ROW.decode(slate["row"]), slate["sequence"] - 1, slate["surface"]),
             candidates=found,
             learnt=learnt,
             picks=picks,
@@ -132,7 +132,7 @@ def policies_in_force(folder: Path) -> PolicyTable:
         return table
     for row in pl.read_parquet(files, hive_partitioning=False).sort("created_timestamp").iter_rows(named=True):
         policy = None if row["policy"] is None else msgspec.json.decode(row["policy"], type=Policy)
-        found = take_over(table, row["scope"], policy)
+        found = apply_policy(table, row["scope"], policy)
         table = table if isinstance(found, str) else found
     return table
 

@@ -7,7 +7,7 @@ import msgspec
 from streaming.config import Cluster
 from streaming.io.feed import Feed
 from streaming.io.topics import read_compacted
-from streaming.policy.check import refusal, take_over
+from streaming.policy.check import apply_policy, refusal
 from streaming.policy.table import PolicyTable, is_controller
 from streaming.schemas import Item, Policy, Topic, decode, now_ms
 
@@ -39,7 +39,7 @@ def read(cluster: Cluster) -> Turned:
 
 def taken(turned: Turned, scope: str, policy: Policy | None) -> Turned:
     """Return what is in force after the newest record of a scope, None for a tombstone; refused changes none."""
-    found = take_over(turned.table, scope, policy)
+    found = apply_policy(turned.table, scope, policy)
     if isinstance(found, str) or found is turned.table:
         return turned
     return Turned(turned.written if policy is None else [*turned.written, policy], found)

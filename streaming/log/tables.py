@@ -51,7 +51,7 @@ DECISION_LOG: Schema = {
     "items_offset": pl.Int64,  # up to which the shop was known, as ITEM_LOG has it
     "model_version": pl.String,
     "row": pl.Binary,  # msgpack of features.row.FeatureRow
-    "considered": pl.Binary,  # msgpack of streaming.schemas.Considered
+    "considered": pl.Binary,  # msgpack of streaming.schemas.LoggedCandidates
 }
 _OUTCOME_ITEM = pl.Struct(
     {

@@ -15,7 +15,7 @@ from streaming.operators.thread_mode import assert_thread_mode
 from streaming.policy.loop import Loop
 from streaming.schemas import FOR_CONTROLLERS, Origin, Outcome, Outgoing, Topic, encode
 from streaming.scoring.catalogue import Catalogue, unknown_to_any_model
-from streaming.scoring.live_shop import LiveShop
+from streaming.scoring.control_state import ControlState
 
 _ENCODER = msgspec.msgpack.Encoder()
 _LOOP = msgspec.msgpack.Decoder(Loop)
@@ -38,7 +38,7 @@ class Learn(KeyedProcessFunction):
         held = ValueStateDescriptor("loop", Types.PICKLED_BYTE_ARRAY())
         held.enable_time_to_live(StateTtlConfig.new_builder(Time.milliseconds(STATE_TTL_MS)).build())
         self._held = runtime_context.get_state(held)
-        self._shop = LiveShop(Catalogue(unknown_to_any_model([])), model_version="")
+        self._shop = ControlState(Catalogue(unknown_to_any_model([])), model_version="")
         for origin, key, raw in read_compacted(self._cfg.job.cluster, FOR_CONTROLLERS):
             self._shop.apply(key.decode(errors="replace"), raw, origin)
         self._version = gauge(group(runtime_context), "estimates_version")

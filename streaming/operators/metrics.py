@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from pyflink.datastream.functions import RuntimeContext
 from pyflink.metrics import Counter, MetricGroup
 
-from streaming.policy.attribution import Fate
+from streaming.policy.attribution import FeedbackStatus
 from streaming.schemas import Fallback, Reason, ReasonCode, Topic
 from streaming.scoring.recommender import Answer
 
@@ -56,7 +56,7 @@ class LearnMetrics:
 
     def __init__(self, runtime_context: RuntimeContext) -> None:
         metrics = group(runtime_context)
-        self.fates = {each: metrics.add_group("fate", each.value).counter("feedback_total") for each in Fate}
+        self.fates = {each: metrics.add_group("fate", each.value).counter("feedback_total") for each in FeedbackStatus}
         self.dead_letters = dead_letters(metrics)
 
 

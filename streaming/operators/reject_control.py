@@ -9,7 +9,7 @@ from streaming.config import RecommendConfig
 from streaming.operators.metrics import dead_letters, group
 from streaming.operators.thread_mode import assert_thread_mode
 from streaming.schemas import Origin, Outgoing, Topic, dead_letter_record, encode
-from streaming.scoring.live_shop import LiveShop, shared_shop
+from streaming.scoring.control_state import ControlState, shared_control
 from streaming.scoring.model import shared_model
 
 
@@ -24,7 +24,7 @@ class RejectControl(ProcessFunction):
 
     def open(self, runtime_context: RuntimeContext) -> None:
         assert_thread_mode(runtime_context)
-        self._shop: LiveShop = shared_shop(self._cfg.job.cluster, shared_model(self._cfg.model_folder))
+        self._shop: ControlState = shared_control(self._cfg.job.cluster, shared_model(self._cfg.model_folder))
         self._dead_letters = dead_letters(group(runtime_context))
 
     def process_element(self, value: Row, ctx: ProcessFunction.Context) -> Iterator[Outgoing]:

@@ -14,11 +14,11 @@ import msgspec
 
 from features.spec import DAY_MS, MINUTE_MS
 from streaming.schemas import (
-    Change,
     Click,
+    FeedbackType,
     Impression,
-    News,
     Outcome,
+    OutcomeDelta,
     OutcomeItem,
     Purchase,
     Recommendation,
@@ -40,7 +40,7 @@ _FEEDBACK: dict[str, type[Feedback]] = {each.__name__: each for each in (Impress
 _ENCODER = msgspec.msgpack.Encoder()
 
 
-class Fate(StrEnum):
+class FeedbackStatus(StrEnum):
     """What became of a piece of feedback."""
 
     ATTRIBUTED = "attributed"
@@ -89,23 +89,23 @@ class Attribution:
     def __init__(self, kept: Kept) -> None:
         self._kept = kept
 
-    def slate(self, rec_id: str, raw: bytes, consent: bool = True) -> Iterator[tuple[Fate, Outcome | None]]:
+    def slate(self, rec_id: str, raw: bytes, consent: bool = True) -> Iterator[tuple[FeedbackStatus, Outcome | None]]:
         """Take a slate in, a record of `recommendations`, and yield what became of the feedback that has waited for it.
 
         The record is read when the first feedback comes: most slates are never looked at.
         """
         name = f"slate:{rec_id}"
         if self._kept.get(name) is not None:  # made again after a recovery; the first one counts
-            yield Fate.REPEATED, None
+            yield FeedbackStatus.REPEATED, None
             return
         self._kept.put(name, raw if consent else _WITHOUT_CONSENT)
         self._remember(_UNSEEN, UNSEEN_AT_MOST, new=rec_id)
         yield from self._wake(f"wait:{name}")
 
-    def feedback(self, message: Feedback) -> Iterator[tuple[Fate, Outcome | None]]:
+    def feedback(self, message: Feedback) -> Iterator[tuple[FeedbackStatus, Outcome | None]]:
         """Yield what became of `message`, and of what has waited for it; with the slate's outcome where it changed."""
         if not isinstance(message, Impression) and not message.consent:
-            yield Fate.WITHOUT_CONSENT, None
+            yield FeedbackStatus.WITHOUT_CONSENT, None
             return
         rec_id = message.rec_id
         if rec_id is None and isinstance(message, Purchase):
@@ -123,15 +123,15 @@ class Attribution:
             yield self._wait(f"wait:{name}", message)
             return
         if held == _WITHOUT_CONSENT:
-            yield Fate.WITHOUT_CONSENT, None
+            yield FeedbackStatus.WITHOUT_CONSENT, None
             return
         known = _known(held)
         if known is None:
-            yield Fate.UNREADABLE, None
+            yield FeedbackStatus.UNREADABLE, None
             return
         event = None if isinstance(message, Impression) else message.event_id  # what is shown again is shown
         if event in known.events:
-            yield Fate.REPEATED, None
+            yield FeedbackStatus.REPEATED, None
             return
         fate, changed = _change(known.outcome, message)
         if changed is None:
@@ -159,14 +159,14 @@ class Attribution:
             self._kept.remove(f"slate:{forgotten}")
         self._kept.put(which, _ENCODER.encode(names[-at_most:]))
 
-    def _wait(self, name: str, message: Feedback) -> tuple[Fate, None]:
+    def _wait(self, name: str, message: Feedback) -> tuple[FeedbackStatus, None]:
         held = self._kept.get(name)
         waiting = [] if held is None else _WAITING.decode(held)
         last = type(message).__name__, msgspec.Raw(_ENCODER.encode(message))
         self._kept.put(name, _ENCODER.encode([*waiting, last][-WAITING_AT_MOST:]))
-        return Fate.WAITING, None
+        return FeedbackStatus.WAITING, None
 
-    def _wake(self, name: str) -> Iterator[tuple[Fate, Outcome | None]]:
+    def _wake(self, name: str) -> Iterator[tuple[FeedbackStatus, Outcome | None]]:
         held = self._kept.get(name)
         if held is not None:
             self._kept.remove(name)
@@ -198,27 +198,27 @@ def _known(held: bytes) -> Known | None:
     )
 
 
-def _change(outcome: Outcome, message: Feedback) -> tuple[Fate, Outcome | None]:
+def _change(outcome: Outcome, message: Feedback) -> tuple[FeedbackStatus, Outcome | None]:
     """Return the outcome with the feedback in it; None where it changes nothing, and why."""
     delay_ms = message.event_time_ms - outcome.event_time_ms
     window_ms = PURCHASE_WINDOW_MS if isinstance(message, Purchase) else CLICK_WINDOW_MS
     if not 0 <= delay_ms <= window_ms:
-        return Fate.LATE, None
+        return FeedbackStatus.LATE, None
     items = list(outcome.items)
-    news: list[News] = []
+    news: list[OutcomeDelta] = []
     if isinstance(message, Impression):
         shown = {n for n, each in enumerate(items) if each.item_id in message.items}
         if not shown:
-            return Fate.FOREIGN, None
+            return FeedbackStatus.FOREIGN, None
         _show(items, shown, news)
     else:
         at = next((n for n, each in enumerate(items) if each.item_id == message.item_id), None)
         if at is None:
-            return Fate.FOREIGN, None
+            return FeedbackStatus.FOREIGN, None
         _show(items, {at}, news)  # what was clicked was seen
         if isinstance(message, Click) and items[at].clicked_after_ms is None:
             items[at] = msgspec.structs.replace(items[at], clicked_after_ms=delay_ms)
-            news.append(News(Change.CLICKED, at + 1))
+            news.append(OutcomeDelta(FeedbackType.CLICKED, at + 1))
         if isinstance(message, Purchase):
             value = (message.price or 0.0) * message.quantity
             bought, before = items[at].bought + message.quantity, items[at].value
@@ -226,16 +226,16 @@ def _change(outcome: Outcome, message: Feedback) -> tuple[Fate, Outcome | None]:
             items[at] = msgspec.structs.replace(
                 items[at], bought=bought, value=before + value, bought_after_ms=after_ms
             )
-            news.append(News(Change.BOUGHT, at + 1, message.quantity, value))
+            news.append(OutcomeDelta(FeedbackType.BOUGHT, at + 1, message.quantity, value))
     if not news:
-        return Fate.REPEATED, None
-    return Fate.ATTRIBUTED, msgspec.structs.replace(
+        return FeedbackStatus.REPEATED, None
+    return FeedbackStatus.ATTRIBUTED, msgspec.structs.replace(
         outcome, items=tuple(items), news=tuple(news), revision=outcome.revision + 1
     )
 
 
-def _show(items: list[OutcomeItem], places: set[int], news: list[News]) -> None:
+def _show(items: list[OutcomeItem], places: set[int], news: list[OutcomeDelta]) -> None:
     for n in sorted(places):
         if not items[n].shown:
             items[n] = msgspec.structs.replace(items[n], shown=True)
-            news.append(News(Change.SHOWN, n + 1))
+            news.append(OutcomeDelta(FeedbackType.SHOWN, n + 1))

@@ -19,7 +19,7 @@ class _Anyone:
 ANYONE = _Anyone()
 
 
-def take_over(
+def apply_policy(
     table: PolicyTable, scope: str, policy: Policy | None, merchants: Container[str] = ANYONE
 ) -> PolicyTable | str:
     """Return the table after the newest record of a scope, None for a tombstone; or why the record is refused."""

@@ -17,8 +17,8 @@ within seconds what a turn has done), corrected by what has come of such expecta
 import msgspec
 
 from features.spec import HOUR_MS
-from streaming.policy.estimates import Goods, GoodsOf, Learner
-from streaming.schemas import Change, Constraint, Measure, Outcome
+from streaming.policy.estimates import FactsOf, ItemFacts, OutcomeEstimator
+from streaming.schemas import Constraint, FeedbackType, Measure, Outcome
 
 DAMPING = 0.5  # of weight, for a measure that is wrong by all of its bound
 DUAL_AT_MOST = 20.0
@@ -61,20 +61,22 @@ class Controller(msgspec.Struct):
     held: dict[str, Held] = {}
     corrections: dict[Measure, Correction] = {}
 
-    def take(self, outcome: Outcome, constraints: dict[str, Constraint], learner: Learner, goods_of: GoodsOf) -> None:
+    def take(
+        self, outcome: Outcome, constraints: dict[str, Constraint], learner: OutcomeEstimator, goods_of: FactsOf
+    ) -> None:
         """Count the news of an outcome; the learner must have counted it before."""
         self.held = {name: self.held.get(name, Held()) for name in constraints}
         now_ms = learner.newest_ms
-        shown = [outcome.items[new.place - 1] for new in outcome.news if new.change is Change.SHOWN]
+        shown = [outcome.items[new.place - 1] for new in outcome.news if new.change is FeedbackType.SHOWN]
         is_first = bool(shown) and sum(each.shown for each in outcome.items) == len(shown)
         expected, came = dict.fromkeys(Measure, 0.0), dict.fromkeys(PRIOR_EVENTS, 0.0)
         goods = [goods_of(each.item_id) for each in shown]
         for each, of_item in zip(shown, goods, strict=True):
             _add(expected, *learner.expects(each, of_item), of_item)
         for new in outcome.news:
-            if new.change is Change.CLICKED:
+            if new.change is FeedbackType.CLICKED:
                 came[Measure.CLICKS] += 1.0
-            elif new.change is Change.BOUGHT:
+            elif new.change is FeedbackType.BOUGHT:
                 came[Measure.PURCHASES] += 1.0
         for measure in PRIOR_EVENTS:
             self._correct(measure, expected[measure], came[measure], now_ms)
@@ -134,7 +136,7 @@ class Controller(msgspec.Struct):
         found.time_ms = max(found.time_ms, now_ms)
 
 
-def _add(expected: dict[Measure, float], clicks: float, purchases: float, goods: Goods) -> None:
+def _add(expected: dict[Measure, float], clicks: float, purchases: float, goods: ItemFacts) -> None:
     expected[Measure.CLICKS] += clicks
     expected[Measure.PURCHASES] += purchases
     expected[Measure.REVENUE] += purchases * goods.value

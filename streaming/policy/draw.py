@@ -34,7 +34,7 @@ Choose = Callable[[list[int], int, float, Floats | None], int]
 
 BONUS_AT_MOST = 5.0
 SLOTS_AT_MOST = 100
-LOOKED = [1.0 / log2(k + 2) for k in range(SLOTS_AT_MOST)]  # as DCG discounts (Järvelin & Kekäläinen 2002)
+EXAMINATION_PROB = [1.0 / log2(k + 2) for k in range(SLOTS_AT_MOST)]  # as DCG discounts (Järvelin & Kekäläinen 2002)
 TEMPERATURE_AT_LEAST = 0.01  # above 0: BONUS_AT_MOST over it is an exponent that a double still has
 
 
@@ -52,12 +52,14 @@ class Exploration:
         return self.rate > 0 and self.allowance > 0
 
 
-class Tiring(NamedTuple):
+class SatiationPenalty(NamedTuple):
     """How far a shopper is tired of groups of candidates, in the unit of the scores."""
 
     group: NDArray[np.int64]  # (K,) of each candidate
     lost: Floats  # (K,) what it loses at the first slot
-    by_pick: Floats  # (K,) what its group loses once it is picked for the first place; LOOKED of it for another
+    by_pick: (
+        Floats  # (K,) what its group loses once it is picked for the first place; EXAMINATION_PROB of it for another
+    )
 
 
 class Draw(NamedTuple):
@@ -88,7 +90,7 @@ def draw(
     exploration: Exploration,
     bonus: Floats | None,
     random: Floats,
-    tiring: Tiring | None = None,
+    tiring: SatiationPenalty | None = None,
 ) -> Draw:
     """Return a slate of up to `size` candidates.
 
@@ -130,7 +132,7 @@ def conditional(
     diversity: float,
     exploration: Exploration,
     bonus: Floats | None,
-    tiring: Tiring | None = None,
+    tiring: SatiationPenalty | None = None,
 ) -> Floats:
     """Return (S, K) how likely `draw` makes each candidate the pick of a slot, given that `picks` (S,) precede it."""
     found = np.zeros((len(picks), len(scores)))
@@ -159,7 +161,7 @@ def _slots(
     diversity: float,
     exploration: Exploration,
     bonus: Floats | None,
-    tiring: Tiring | None,
+    tiring: SatiationPenalty | None,
     choose: Choose,
 ) -> Draw:
     explores = exploration.is_on
@@ -188,7 +190,7 @@ def _slots(
         spent += pick != greedy
         alone[pick] = hoped[pick] = -np.inf
         if tiring is not None:
-            alike, more = tiring.group == tiring.group[pick], LOOKED[slot] * tiring.by_pick[pick]
+            alike, more = tiring.group == tiring.group[pick], EXAMINATION_PROB[slot] * tiring.by_pick[pick]
             alone[alike] -= more
             if hoped is not alone:
                 hoped[alike] -= more

@@ -26,9 +26,9 @@ import msgspec
 import numpy as np
 
 from features.spec import HOUR_MS
-from streaming.policy.draw import LOOKED
+from streaming.policy.draw import EXAMINATION_PROB
 from streaming.policy.objectives import PRICE_LEVELS, PRIOR_BUY_RATE, PRIOR_CLICK_RATE, UNLIKELY, sigmoid
-from streaming.schemas import Change, Estimates, ItemEstimate, LevelEstimate, Outcome, OutcomeItem
+from streaming.schemas import Estimates, FeedbackType, ItemEstimate, LevelEstimate, Outcome, OutcomeItem
 
 HALF_LIFE_MS = 6 * HOUR_MS
 PRIOR_CLICKS = 5.0  # a, clicks that the prior of an item counts for
@@ -38,7 +38,7 @@ PRIOR_BRAND_CLICKS = 10.0  # of a brand
 PRIOR_PLACE_CLICKS = 20.0  # of a place
 PRIOR_ALL_CLICKS = 20.0  # of the correction of all predictions, and of the buy rate
 PLACES = 20
-PRIOR_LOOKED = LOOKED[:PLACES]
+PRIOR_LOOKED = EXAMINATION_PROB[:PLACES]
 LEVELS, UNKNOWN_LEVEL = PRICE_LEVELS + 1, PRICE_LEVELS
 BINS, BIN_WIDTH = 48, 0.5  # of log odds of what was predicted, around 0
 NEWTON_STEPS = 8
@@ -51,7 +51,7 @@ FORGOTTEN_BELOW = 0.01  # clicks, expected ones and purchases
 DIGITS = 4
 
 
-class Goods(NamedTuple):
+class ItemFacts(NamedTuple):
     """What the shop says of an item."""
 
     merchant: str = ""
@@ -60,7 +60,7 @@ class Goods(NamedTuple):
     brand: str = ""
 
 
-GoodsOf = Callable[[str], Goods]
+FactsOf = Callable[[str], ItemFacts]
 
 
 class Counts(msgspec.Struct, array_like=True):
@@ -74,7 +74,7 @@ class Counts(msgspec.Struct, array_like=True):
         return Counts(self.expected * by, self.clicks * by, self.buys * by)
 
 
-class Learner(msgspec.Struct):
+class OutcomeEstimator(msgspec.Struct):
     """All that is remembered of outcomes. Changed in place; what is kept of it is msgpack."""
 
     model_version: str = ""
@@ -96,7 +96,7 @@ class Learner(msgspec.Struct):
     intercept: float = 0.0
     slope: float = 1.0
 
-    def take(self, outcomes: Iterable[Outcome], goods_of: GoodsOf) -> None:
+    def take(self, outcomes: Iterable[Outcome], goods_of: FactsOf) -> None:
         """Count the news of `outcomes`, each revision of which must come once. A newer model's begin anew."""
         for outcome in outcomes:
             if outcome.model_version != self.model_version:
@@ -108,7 +108,7 @@ class Learner(msgspec.Struct):
                 item = outcome.items[new.place - 1]
                 self._count(item, goods_of(item.item_id), new.change, weight)
 
-    def estimates(self, goods_of: GoodsOf) -> Estimates:
+    def estimates(self, goods_of: FactsOf) -> Estimates:
         """Return what is known now, the time of the newest outcome; what comes from here on is counted by it."""
         scale = 1.0 / self._weight(self.newest_ms)
         self._forget(scale)
@@ -120,7 +120,7 @@ class Learner(msgspec.Struct):
         levels = [self._level(level, scale, buy_rate) for level in range(LEVELS)]
         brands = {brand: self._brand_lift(brand, scale) for brand in self.brands}
 
-        def of(counts: Counts, goods: Goods) -> ItemEstimate:
+        def of(counts: Counts, goods: ItemFacts) -> ItemEstimate:
             return _estimate(counts, levels[goods.level], brands.get(goods.brand, 1.0), scale, buy_rate)
 
         return Estimates(
@@ -142,7 +142,7 @@ class Learner(msgspec.Struct):
         """Return P(clicked | looked at) of an item without outcomes of its own."""
         return 1.0 / (1.0 + exp(-self.intercept - self.slope * _log_odds(predicted)))
 
-    def expects(self, item: OutcomeItem, goods: Goods) -> tuple[float, float]:
+    def expects(self, item: OutcomeItem, goods: ItemFacts) -> tuple[float, float]:
         """Return what a place that is shown has of clicks and of purchases."""
         scale = 1.0 / self._weight(self.newest_ms)
         buy_rate = self._buy_rate(scale)
@@ -167,7 +167,9 @@ class Learner(msgspec.Struct):
         return (PRIOR_ALL_CLICKS * PRIOR_BUY_RATE + scale * self.buys) / (PRIOR_ALL_CLICKS + scale * self.clicks)
 
     def _begin_anew(self, outcome: Outcome) -> None:
-        fresh = Learner(model_version=outcome.model_version, version=self.version, start_ms=outcome.event_time_ms)
+        fresh = OutcomeEstimator(
+            model_version=outcome.model_version, version=self.version, start_ms=outcome.event_time_ms
+        )
         for name in self.__struct_fields__:
             setattr(self, name, getattr(fresh, name))
 
@@ -187,13 +189,13 @@ class Learner(msgspec.Struct):
         for name in ("clicks", "buys", "shown", "shown_chance"):
             setattr(self, name, getattr(self, name) * by)
 
-    def _count(self, item: OutcomeItem, goods: Goods, change: Change, weight: float) -> None:
+    def _count(self, item: OutcomeItem, goods: ItemFacts, change: FeedbackType, weight: float) -> None:
         place = min(item.place, PLACES) - 1
         at = min(max(int(_log_odds(item.predicted) / BIN_WIDTH + BINS / 2), 0), BINS - 1)
         own, of_level = self.items.setdefault(item.item_id, Counts()), self.levels[goods.level]
         of_brand = self.brands.setdefault(goods.brand, Counts()) if goods.brand else Counts()
         match change:
-            case Change.SHOWN:
+            case FeedbackType.SHOWN:
                 chance, scale = self.chance(item.predicted), 1.0 / self._weight(self.newest_ms)
                 expected = weight * self.looked[place] * chance
                 lifts = _lift(of_level, PRIOR_LEVEL_CLICKS, scale), _lift(of_brand, PRIOR_BRAND_CLICKS, scale)
@@ -205,13 +207,13 @@ class Learner(msgspec.Struct):
                 self.bin_looks[at] += weight * self.looked[place]
                 self.shown += weight
                 self.shown_chance += weight * chance
-            case Change.CLICKED:
+            case FeedbackType.CLICKED:
                 for counts in (own, of_level, of_brand):
                     counts.clicks += weight
                 self.place_clicks[place] += weight
                 self.bin_clicks[at] += weight
                 self.clicks += weight
-            case Change.BOUGHT:
+            case FeedbackType.BOUGHT:
                 for counts in (own, of_level):
                     counts.buys += weight
                 self.buys += weight

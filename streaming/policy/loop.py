@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import msgspec
 
 from streaming.policy.controllers import Controller
-from streaming.policy.estimates import GoodsOf, Learner
+from streaming.policy.estimates import FactsOf, OutcomeEstimator
 from streaming.policy.table import CONTROLLER, PolicyTable
 from streaming.schemas import Estimates, Outcome, Policy
 
@@ -15,11 +15,11 @@ AUTHOR = "learn"
 class Loop(msgspec.Struct):
     """All that is remembered. Changed in place; what is kept of it is msgpack."""
 
-    learner: Learner = msgspec.field(default_factory=Learner)
+    learner: OutcomeEstimator = msgspec.field(default_factory=OutcomeEstimator)
     controllers: dict[str, Controller] = {}  # by the scope that they turn
 
     def learn(
-        self, outcomes: Iterable[Outcome], table: PolicyTable, goods_of: GoodsOf
+        self, outcomes: Iterable[Outcome], table: PolicyTable, goods_of: FactsOf
     ) -> tuple[Estimates, list[Policy]]:
         """Return what is known after `outcomes`, and the controllers' records that have changed by it."""
         constrained = {scope: each for scope, each in table.policies.items() if each.constraints}

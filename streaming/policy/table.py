@@ -20,7 +20,7 @@ TURNED = {Measure.CLICKS: "relevance", Measure.PURCHASES: "conversion", Measure.
 
 
 @dataclass(frozen=True, eq=False)
-class Weighing:
+class ScoringPlan:
     """How the items of a slate are weighed: one row of weights for the slate's policy, one for each merchant's."""
 
     policy: Policy
@@ -90,7 +90,7 @@ class PolicyTable:
         policy = self.policies.get(scope)
         return None if policy is DEFAULT_POLICY else policy
 
-    def of(self, surface: str, session: Fields, shopper_id: str) -> Weighing:
+    def of(self, surface: str, session: Fields, shopper_id: str) -> ScoringPlan:
         """Return what a slate is weighed by: the most specific policy that applies; of several the first by name.
 
         A shopper without an id, who has not consented, is in no experiment.
@@ -104,7 +104,7 @@ class PolicyTable:
         found = self._weighings.get(f"surface:{surface}")
         return self._weighings[GLOBAL] if found is None else found
 
-    def _weighing(self, policy: Policy) -> Weighing:
+    def _weighing(self, policy: Policy) -> ScoringPlan:
         duals = self._duals(policy)
         own, boosts = dict(policy.weights), dict[str, float]()
         for name, dual in duals.items():
@@ -118,7 +118,7 @@ class PolicyTable:
         merchants = {name: row for row, name in enumerate(sorted(self._merchants.keys() | boosts.keys()), start=1)}
         rows = [own, *[self._merchants[name].weights if name in self._merchants else own for name in merchants]]
         names = tuple(sorted({name for row in rows for name, weight in row.items() if weight > 0}))
-        return Weighing(
+        return ScoringPlan(
             policy=policy,
             names=names,
             weights=np.array([[row.get(name, 0.0) for name in names] for row in rows]),

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from features import shopper
 from features.interaction import Interaction, Kind
 from features.row import FeatureRow, row
-from features.shopper import Present, ShopperState
+from features.shopper import ShopperState, ShopperView
 from streaming.schemas import Click, Purchase
 from streaming.scoring.catalogue import Catalogue
 
@@ -16,7 +16,7 @@ from streaming.scoring.catalogue import Catalogue
 class Advanced(NamedTuple):
     interaction: Interaction
     state: ShopperState
-    present: Present
+    present: ShopperView
     row: FeatureRow
     items_offset: int  # up to which the catalogue was known
     late: bool  # it came after the allowed lateness

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from features.interaction import KIND_NUMBER, Kind
 from features.session import Session
-from features.shopper import Present
+from features.shopper import ShopperView
 from streaming.policy.objectives import PRIOR_CLICK_RATE, UNLIKELY, logit, sigmoid
 from streaming.schemas import Fallback
 from streaming.scoring.catalogue import Catalogue
@@ -49,7 +49,7 @@ def known_session(session: Session, model: SessionModel) -> list[int]:
     return [model.number[item] for item in clicked_items(session) if item in model.number]
 
 
-def find(shopper: Present, taste: Sequence[float], model: SessionModel, catalogue: Catalogue) -> Candidates:
+def find(shopper: ShopperView, taste: Sequence[float], model: SessionModel, catalogue: Catalogue) -> Candidates:
     """Return the model's candidates, and items that it does not know; where they are too few, popular items too.
 
     What stands in for the model's is as likely to be clicked as an average item at the most, and the less so the less

@@ -4,9 +4,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streaming.policy.objectives import Calibration
-from streaming.schemas import Considered
+from streaming.schemas import LoggedCandidates
 from streaming.scoring.candidates import Candidates
-from streaming.scoring.catalogue import Catalogue, Learnt
+from streaming.scoring.catalogue import Catalogue, ItemEstimates
 
 CANDIDATE = np.dtype(
     [
@@ -24,14 +24,14 @@ class UnknownItem(Exception):
     """A candidate is an item of which nothing is known here; the argument is its id."""
 
 
-def pack(found: Candidates, learnt: Learnt, catalogue: Catalogue) -> Considered:
+def pack(found: Candidates, learnt: ItemEstimates, catalogue: Catalogue) -> LoggedCandidates:
     """Return candidates, and what was learnt of them, as they are logged."""
     table = np.empty(len(found.numbers), CANDIDATE)
     table["number"], table["odds"] = found.numbers, found.odds
     table["bought"] = np.nan if found.bought is None else found.bought
     table["lift"], table["spread"], table["buy_lift"] = learnt.lift, learnt.spread, learnt.buy_lift
     new = found.numbers[found.numbers >= catalogue.first_new].tolist()
-    return Considered(
+    return LoggedCandidates(
         candidates=table.tobytes(),
         new_items=tuple([catalogue.ids[number] for number in new]),
         fallback=found.fallback,
@@ -42,7 +42,7 @@ def pack(found: Candidates, learnt: Learnt, catalogue: Catalogue) -> Considered:
     )
 
 
-def unpack(considered: Considered, catalogue: Catalogue) -> tuple[Candidates, Learnt]:
+def unpack(considered: LoggedCandidates, catalogue: Catalogue) -> tuple[Candidates, ItemEstimates]:
     """Return what was logged, numbered as `catalogue` does.
 
     Raises:
@@ -55,7 +55,7 @@ def unpack(considered: Considered, catalogue: Catalogue) -> tuple[Candidates, Le
             raise UnknownItem(item_id)
         numbers[place] = catalogue.number[item_id]
     bought = None if np.isnan(table["bought"]).any() else _floats(table["bought"])
-    learnt = Learnt(
+    learnt = ItemEstimates(
         version=considered.estimates_version,
         calibration=Calibration(considered.intercept, considered.slope, considered.click_rate),
         lift=_floats(table["lift"]),

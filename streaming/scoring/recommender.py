@@ -13,7 +13,7 @@ import msgspec
 from features import profile, shopper
 from features.profile import Profile
 from features.row import FeatureRow, row
-from features.shopper import Present, ShopperState
+from features.shopper import ShopperState, ShopperView
 from features.spec import SPEC_VERSION
 from streaming.schemas import (
     Click,
@@ -36,9 +36,9 @@ from streaming.schemas import (
 )
 from streaming.scoring.advance import Advanced, advance
 from streaming.scoring.considered import pack
-from streaming.scoring.live_shop import LiveShop
+from streaming.scoring.control_state import ControlState
 from streaming.scoring.model import SessionModel
-from streaming.scoring.slate import Asker, Slate, make_slate
+from streaming.scoring.slate import Slate, SlateRequest, make_slate
 
 WARM_UP_COUNT = 500
 AHEAD_AT_MOST_MS = 300_000  # of this clock; one event from next year would make all others of its shopper late
@@ -66,7 +66,7 @@ class Answer:
 class Recommender:
     """Answers records one at a time; holds nothing of any shopper."""
 
-    def __init__(self, model: SessionModel, shop: LiveShop, surface: str) -> None:
+    def __init__(self, model: SessionModel, shop: ControlState, surface: str) -> None:
         self._model = model
         self._shop = shop
         self._surface = surface
@@ -105,9 +105,11 @@ class Recommender:
             records.append((Topic.PROFILE_REQUESTS.value, key, encode(ProfileRequest(shopper_id=key))))
         return Answer(records, _ENCODER.encode(advanced.state), advanced.late, slate=slate)
 
-    def _slate(self, message: Click | Purchase, present: Present, features: FeatureRow, slates_before: int) -> Slate:
+    def _slate(
+        self, message: Click | Purchase, present: ShopperView, features: FeatureRow, slates_before: int
+    ) -> Slate:
         drawn_by = rec_id(message.event_id, self._surface)
-        asker = Asker(features, slates_before, self._surface)
+        asker = SlateRequest(features, slates_before, self._surface)
         return make_slate(present, asker, drawn_by, self._model, self._shop.catalogue, self._shop.table)
 
     def _recommendation(self, message: Click | Purchase, origin: Origin, slate: Slate, late: bool) -> bytes:

@@ -31,7 +31,7 @@ from streaming.log import policies
 from streaming.policy.attribution import Attribution
 from streaming.schemas import Impression, Origin, Policy, Recommendation, Topic, encode, now_ms
 from streaming.scoring.catalogue import Catalogue
-from streaming.scoring.live_shop import LiveShop
+from streaming.scoring.control_state import ControlState
 from streaming.scoring.model import shared_model
 from streaming.scoring.recommender import Recommender
 
@@ -67,7 +67,7 @@ class Running:
 def let_shoppers_in(cluster: Cluster, count: int) -> Recommendation:
     """Put what the jobs would answer on the topics, and return the newest slate; every slate is clicked."""
     model = shared_model(ARTIFACT)
-    live = LiveShop(Catalogue(model.items), model.manifest.model_version)
+    live = ControlState(Catalogue(model.items), model.manifest.model_version)
     for offset, item in enumerate(shop.items()):
         live.catalogue.put(item.item_id, to_item(item), offset)
     recommender, held = Recommender(model, live, "home"), dict[str, bytes]()

@@ -14,10 +14,10 @@ from streaming.operators.attribute import Attribute
 from streaming.operators.learn import Learn
 from streaming.policy.loop import Loop
 from streaming.schemas import (
-    Change,
     Constraint,
     DeadLetter,
     Estimates,
+    FeedbackType,
     Item,
     Measure,
     Outcome,
@@ -51,7 +51,7 @@ def test_feedback_leads_to_a_revision_of_its_slates_outcome(attribute: KeyedHarn
     assert shown is not None
     assert clicked is not None
     assert [(each.revision, len(each.news)) for each in (shown, clicked)] == [(1, 1), (2, 2)]
-    assert clicked.news[-1].change is Change.CLICKED
+    assert clicked.news[-1].change is FeedbackType.CLICKED
     assert {name: count for name, count in attribute.counts.items() if count} == {
         "feedback_total{fate=attributed}": 2,
         "feedback_total{fate=repeated}": 1,

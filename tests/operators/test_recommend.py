@@ -36,7 +36,7 @@ from streaming.schemas import (
     now_ms,
 )
 from streaming.scoring.catalogue import Catalogue
-from streaming.scoring.live_shop import LiveShop
+from streaming.scoring.control_state import ControlState
 from streaming.scoring.model import SessionModel, shared_model
 
 ARTIFACT = Path(__file__).parents[2] / "onnx_models" / "artifacts" / "generator"
@@ -52,10 +52,10 @@ STRUCTS = {
 
 @pytest.fixture
 def harness(monkeypatch: pytest.MonkeyPatch) -> KeyedHarness:
-    def live_shop(cluster: Cluster, model: SessionModel) -> LiveShop:
-        return LiveShop(Catalogue(model.items), model.manifest.model_version)
+    def control_state(cluster: Cluster, model: SessionModel) -> ControlState:
+        return ControlState(Catalogue(model.items), model.manifest.model_version)
 
-    monkeypatch.setattr(recommend, "shared_shop", live_shop)  # the real one reads a broker
+    monkeypatch.setattr(recommend, "shared_control", control_state)  # the real one reads a broker
     job = JobConfig("nowhere:1", (), Path("nowhere"), "group")
     harness = KeyedHarness(Recommend(RecommendConfig(job, ARTIFACT)))
     for each in shop.items():
@@ -187,8 +187,8 @@ def test_bad_control_record_changes_nothing(harness: KeyedHarness) -> None:
 def test_refused_control_record_becomes_a_dead_letter_once_and_what_stays_in_force_is_written_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    shop_now = LiveShop(Catalogue(shared_model(ARTIFACT).items), "model")
-    monkeypatch.setattr(reject_control, "shared_shop", lambda *_: shop_now)
+    shop_now = ControlState(Catalogue(shared_model(ARTIFACT).items), "model")
+    monkeypatch.setattr(reject_control, "shared_control", lambda *_: shop_now)
     harness = KeyedHarness(
         RejectControl(RecommendConfig(JobConfig("nowhere:1", (), Path("nowhere"), "group"), ARTIFACT))
     )

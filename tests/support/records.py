@@ -14,12 +14,12 @@ from streaming.policy.estimates import LEVELS
 from streaming.schemas import (
     Click,
     ClickKind,
-    Considered,
     Estimates,
     Fallback,
     FeatureRecord,
     Impression,
     LevelEstimate,
+    LoggedCandidates,
     Origin,
     Purchase,
     ReasonCode,
@@ -53,7 +53,7 @@ def feature_record(
         row=row(last.shopper_id, present, Shop()),
         profile_state=msgspec.msgpack.encode(present.profile),
         session_vector=np.arange(4, dtype="<f4").tobytes(),
-        considered=Considered(b"", (), Fallback.EMPTY_SESSION, 0, 0.0, 1.0, 0.1),
+        considered=LoggedCandidates(b"", (), Fallback.EMPTY_SESSION, 0, 0.0, 1.0, 0.1),
         model_version="model-1",
     )
 

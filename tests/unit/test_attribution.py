@@ -15,17 +15,17 @@ from streaming.policy.attribution import (
     SEEN_AT_MOST,
     UNSEEN_AT_MOST,
     Attribution,
-    Fate,
+    FeedbackStatus,
 )
-from streaming.schemas import Change, Click, Impression, Outcome, Purchase, Recommendation, encode
+from streaming.schemas import Click, FeedbackType, Impression, Outcome, Purchase, Recommendation, encode
 
 SLATE_MS = 1_000_000
 Message = Recommendation | Impression | Click | Purchase
 
 
-def run(messages: list[Message]) -> tuple[dict[str, Outcome], list[Fate]]:
+def run(messages: list[Message]) -> tuple[dict[str, Outcome], list[FeedbackStatus]]:
     """Return the newest outcome by slate, and what became of everything."""
-    attribution, outcomes, fates = Attribution(Memory()), dict[str, Outcome](), list[Fate]()
+    attribution, outcomes, fates = Attribution(Memory()), dict[str, Outcome](), list[FeedbackStatus]()
     for each in messages:
         found = (
             attribution.slate(each.rec_id, encode(each))
@@ -69,7 +69,7 @@ def test_what_comes_twice_counts_once() -> None:
     once, _ = run([slate, shown, clicked, bought])
     twice, fates = run([slate, slate, shown, shown, clicked, clicked, bought, bought])
     assert once == twice
-    assert fates.count(Fate.REPEATED) == 4
+    assert fates.count(FeedbackStatus.REPEATED) == 4
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_what_comes_twice_counts_once() -> None:
 )
 def test_window_is_of_event_time(feedback: Impression | Click | Purchase, counts: bool) -> None:
     outcomes, fates = run([recommendation("r", ["a"], SLATE_MS), feedback])
-    assert (len(outcomes), fates) == ((1, [Fate.ATTRIBUTED]) if counts else (0, [Fate.LATE]))
+    assert (len(outcomes), fates) == ((1, [FeedbackStatus.ATTRIBUTED]) if counts else (0, [FeedbackStatus.LATE]))
 
 
 def test_purchase_belongs_to_the_slate_that_its_item_was_clicked_from_last() -> None:
@@ -112,18 +112,20 @@ def test_what_belongs_to_no_slate_is_told_apart() -> None:
             impression("r", ["z"], SLATE_MS + 1),
         ]
     )
-    assert fates == [Fate.FOREIGN, Fate.WAITING, Fate.WAITING, Fate.FOREIGN]
+    assert fates == [FeedbackStatus.FOREIGN, FeedbackStatus.WAITING, FeedbackStatus.WAITING, FeedbackStatus.FOREIGN]
 
 
 def test_nothing_is_kept_of_those_who_have_not_consented() -> None:
     memory = Memory()
     attribution = Attribution(memory)
     silent = msgspec.structs.replace(click("e", "a", SLATE_MS + 1, rec_id="r"), consent=False)
-    assert [fate for fate, _ in feed(attribution, silent)] == [Fate.WITHOUT_CONSENT]
+    assert [fate for fate, _ in feed(attribution, silent)] == [FeedbackStatus.WITHOUT_CONSENT]
     assert memory.kept == {}
     list(feed(attribution, impression("r", ["a"], SLATE_MS)))  # which says nothing of consent, and waits
     slate = recommendation("r", ["a"], SLATE_MS)
-    assert [fate for fate, _ in attribution.slate("r", encode(slate), consent=False)] == [Fate.WITHOUT_CONSENT]
+    assert [fate for fate, _ in attribution.slate("r", encode(slate), consent=False)] == [
+        FeedbackStatus.WITHOUT_CONSENT
+    ]
     assert not any(b'"a"' in value or b"\xa1a" in value for value in memory.kept.values())
 
 
@@ -137,8 +139,10 @@ def test_newest_slates_are_kept_and_more_of_those_that_were_seen() -> None:
     kept = {name for name in memory.kept if name.startswith("slate:")}
     seen, unseen = range(60 - SEEN_AT_MOST, 60), range(100 - UNSEEN_AT_MOST, 100)
     assert kept == {f"slate:r{n}" for n in (*seen, *unseen)}
-    assert [fate for fate, _ in feed(attribution, impression("r0", ["a"], SLATE_MS + 110))] == [Fate.WAITING]
-    assert [fate for fate, _ in feed(attribution, impression("r99", ["a"], SLATE_MS + 110))] == [Fate.ATTRIBUTED]
+    assert [fate for fate, _ in feed(attribution, impression("r0", ["a"], SLATE_MS + 110))] == [FeedbackStatus.WAITING]
+    assert [fate for fate, _ in feed(attribution, impression("r99", ["a"], SLATE_MS + 110))] == [
+        FeedbackStatus.ATTRIBUTED
+    ]
 
 
 def test_news_of_all_revisions_together_are_the_outcome() -> None:
@@ -153,11 +157,11 @@ def test_news_of_all_revisions_together_are_the_outcome() -> None:
     ):
         news += [new for _, outcome in attribution.feedback(each) if outcome for new in outcome.news]
     assert [(each.change, each.place, each.quantity, each.value) for each in news] == [
-        (Change.SHOWN, 2, 0, 0.0),
-        (Change.CLICKED, 2, 0, 0.0),
-        (Change.SHOWN, 1, 0, 0.0),
-        (Change.BOUGHT, 2, 1, 2.0),
-        (Change.BOUGHT, 2, 3, 6.0),
+        (FeedbackType.SHOWN, 2, 0, 0.0),
+        (FeedbackType.CLICKED, 2, 0, 0.0),
+        (FeedbackType.SHOWN, 1, 0, 0.0),
+        (FeedbackType.BOUGHT, 2, 1, 2.0),
+        (FeedbackType.BOUGHT, 2, 3, 6.0),
     ]
 
 
@@ -192,4 +196,4 @@ def test_traffic_in_any_order_gives_what_the_naive_join_gives(random, slates: in
 def test_slate_that_this_version_cannot_read_is_said_and_harms_nothing() -> None:
     attribution = Attribution(Memory())
     assert list(attribution.slate("r", b'{"rec_id": "r", "shopper_id": "s", "old": 1}')) == []
-    assert list(attribution.feedback(impression("r", ["a"], SLATE_MS))) == [(Fate.UNREADABLE, None)]
+    assert list(attribution.feedback(impression("r", ["a"], SLATE_MS))) == [(FeedbackStatus.UNREADABLE, None)]

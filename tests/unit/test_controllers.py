@@ -8,11 +8,11 @@ from support.records import click, impression, purchase, recommendation
 
 from streaming.policy.attribution import Attribution
 from streaming.policy.controllers import Controller
-from streaming.policy.estimates import Goods, Learner
+from streaming.policy.estimates import ItemFacts, OutcomeEstimator
 from streaming.schemas import Constraint, Measure, Outcome
 
 START_MS = 1_700_000_000_000
-GOODS = {"cheap": Goods("m1", 1.0, 2), "dear": Goods("m2", 5.0, 7)}
+GOODS = {"cheap": ItemFacts("m1", 1.0, 2), "dear": ItemFacts("m2", 5.0, 7)}
 PER_SECOND = 20
 
 
@@ -44,7 +44,7 @@ class Plant:
 
 
 def run(
-    plant: Plant, controller: Controller, learner: Learner, constraints: dict[str, Constraint], seconds: int
+    plant: Plant, controller: Controller, learner: OutcomeEstimator, constraints: dict[str, Constraint], seconds: int
 ) -> tuple[list[float], list[float]]:
     """Return the dual and the true measure second by second."""
     duals, measures, dual = [], [], 0.0
@@ -69,7 +69,7 @@ def run(
     ],
 )
 def test_constraint_is_reached_and_held_within_5_percent_after_a_shock(constraint: Constraint, target: float) -> None:
-    plant, controller, learner = Plant(1), Controller(), Learner()
+    plant, controller, learner = Plant(1), Controller(), OutcomeEstimator()
     constraints = {"held": constraint}
     _, before = run(plant, controller, learner, constraints, 400)
     assert np.mean(before[-100:]) == pytest.approx(target, rel=0.05)
@@ -79,7 +79,7 @@ def test_constraint_is_reached_and_held_within_5_percent_after_a_shock(constrain
 
 
 def test_dual_never_moves_faster_than_its_speed_and_slack_leads_it_back_to_nothing() -> None:
-    plant, controller, learner = Plant(2), Controller(), Learner()
+    plant, controller, learner = Plant(2), Controller(), OutcomeEstimator()
     speed = 3.0
     constraints = {"held": Constraint(measure=Measure.EXPOSURE, merchant="m2", at_least=0.6, speed=speed)}
     duals, _ = run(plant, controller, learner, constraints, 120)
@@ -91,7 +91,7 @@ def test_dual_never_moves_faster_than_its_speed_and_slack_leads_it_back_to_nothi
 
 
 def test_constraint_that_is_taken_away_is_forgotten() -> None:
-    plant, controller, learner = Plant(3), Controller(), Learner()
+    plant, controller, learner = Plant(3), Controller(), OutcomeEstimator()
     run(plant, controller, learner, {"a": Constraint(measure=Measure.CLICKS, at_least=9.0)}, 5)
     for each in plant.second(0.0):
         learner.take([each], GOODS.__getitem__)
@@ -101,7 +101,7 @@ def test_constraint_that_is_taken_away_is_forgotten() -> None:
 
 
 def test_expectations_are_corrected_by_what_has_come_of_them() -> None:
-    plant, controller, learner = Plant(4), Controller(), Learner()
+    plant, controller, learner = Plant(4), Controller(), OutcomeEstimator()
     clicks = {"clicks": Constraint(measure=Measure.CLICKS, at_least=0.1)}
     run(plant, controller, learner, clicks, 300)
     assert controller.measured("clicks", clicks["clicks"]) == pytest.approx(0.5, abs=0.03)
@@ -113,7 +113,7 @@ def test_expectations_are_corrected_by_what_has_come_of_them() -> None:
 
 
 def test_controller_survives_its_bytes() -> None:
-    plant, controller, learner = Plant(5), Controller(), Learner()
+    plant, controller, learner = Plant(5), Controller(), OutcomeEstimator()
     constraints = {"held": Constraint(measure=Measure.REVENUE, at_least=0.5)}
     run(plant, controller, learner, constraints, 10)
     again = msgspec.msgpack.decode(msgspec.msgpack.encode(controller), type=Controller)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streaming.policy.draw import Draw, Exploration, Tiring, allowance, conditional, draw, uniforms
+from streaming.policy.draw import Draw, Exploration, SatiationPenalty, allowance, conditional, draw, uniforms
 
 DRAWS = 100_000
 
@@ -29,7 +29,9 @@ explorations = st.builds(
 )
 
 
-TIRING = Tiring(np.array([0, 0, 1, 1, 2]), np.array([0.3, 0.3, 0.0, 0.0, 0.1]), np.array([0.2, 0.5, 0.4, 0.1, 0.3]))
+TIRING = SatiationPenalty(
+    np.array([0, 0, 1, 1, 2]), np.array([0.3, 0.3, 0.0, 0.0, 0.1]), np.array([0.2, 0.5, 0.4, 0.1, 0.3])
+)
 
 
 @pytest.mark.parametrize(
@@ -44,7 +46,7 @@ TIRING = Tiring(np.array([0, 0, 1, 1, 2]), np.array([0.3, 0.3, 0.0, 0.0, 0.1]), 
     ],
 )
 def test_frequencies_of_many_draws_are_the_propensities(
-    diversity: float, exploration: Exploration, tiring: Tiring | None
+    diversity: float, exploration: Exploration, tiring: SatiationPenalty | None
 ) -> None:
     scores, content, bonus = candidates(3, 5)
     random = np.random.default_rng(1).random((DRAWS, 6))
@@ -123,7 +125,7 @@ def test_budget_is_never_exceeded_after_any_number_of_slates(budget: float, size
 def test_a_group_is_left_once_its_clicks_are_to_be_had() -> None:
     scores = np.array([1.0, 0.9, 0.8, 0.7, 0.2])
     group, none = np.array([0, 0, 0, 1, 1]), np.zeros(5)
-    tiring = Tiring(group, none, np.full(5, 0.25))
+    tiring = SatiationPenalty(group, none, np.full(5, 0.25))
     made = draw(scores, np.zeros((5, 1)), 4, 0.0, Exploration(), None, uniforms("a", 8), tiring)
     # 0.9 - 0.25 < 0.7, then 0.9 - 0.25 > 0.2 - 0.25 / log2(3), and so on.
     assert made.picks == [0, 3, 1, 2]

@@ -11,7 +11,14 @@ from support.records import click, impression, purchase, recommendation
 
 from streaming.policy import estimates
 from streaming.policy.attribution import Attribution
-from streaming.policy.estimates import HALF_LIFE_MS, PRIOR_CLICKS, PRIOR_LEVEL_CLICKS, PRIOR_LOOKED, Goods, Learner
+from streaming.policy.estimates import (
+    HALF_LIFE_MS,
+    PRIOR_CLICKS,
+    PRIOR_LEVEL_CLICKS,
+    PRIOR_LOOKED,
+    ItemFacts,
+    OutcomeEstimator,
+)
 from streaming.schemas import Estimates, Outcome
 
 START_MS = 1_700_000_000_000
@@ -59,12 +66,12 @@ class World:
         return made
 
 
-def goods_of(item_id: str) -> Goods:
-    return Goods()
+def goods_of(item_id: str) -> ItemFacts:
+    return ItemFacts()
 
 
-def learn(outcomes: list[Outcome], every: int = 500) -> tuple[Learner, Estimates]:
-    learner = Learner()
+def learn(outcomes: list[Outcome], every: int = 500) -> tuple[OutcomeEstimator, Estimates]:
+    learner = OutcomeEstimator()
     for n in range(0, len(outcomes), every):
         learner.take(outcomes[n : n + every], goods_of)
         found = learner.estimates(goods_of)
@@ -95,7 +102,7 @@ def test_learner_finds_the_items_that_the_model_is_wrong_about() -> None:
 
 
 def test_without_outcomes_everything_is_as_the_model_has_it() -> None:
-    learner = Learner(model_version="model-1")
+    learner = OutcomeEstimator(model_version="model-1")
     found = learner.estimates(goods_of)
     assert (found.intercept, found.slope, found.items) == (0.0, 1.0, {})
     assert found.click_rate == pytest.approx(0.1)
@@ -119,7 +126,7 @@ def test_spread_falls_with_evidence_and_an_item_that_is_not_shown_any_more_is_fo
 
 def test_old_outcomes_weigh_half_after_a_half_life() -> None:
     (shown,) = _shown("r", START_MS)
-    learner = Learner()
+    learner = OutcomeEstimator()
     learner.take([shown], goods_of)
     once = learner.items["i1"].expected
     (again,) = _shown("r2", START_MS + HALF_LIFE_MS)
@@ -136,10 +143,10 @@ def test_item_without_outcomes_is_as_others_of_its_price_level_are() -> None:
     dear = [n for n in range(len(ITEMS)) if n % 3 == 0]
     lift[dear] = 0.4
 
-    def priced(item_id: str) -> Goods:
-        return Goods(level=9 if int(item_id[1:]) % 3 == 0 else 4)
+    def priced(item_id: str) -> ItemFacts:
+        return ItemFacts(level=9 if int(item_id[1:]) % 3 == 0 else 4)
 
-    learner = Learner()
+    learner = OutcomeEstimator()
     for each in World(np.random.default_rng(10), lift).outcomes(6_000):
         learner.take([each], priced)
         if learner.shown % 500 == 0:
@@ -150,7 +157,7 @@ def test_item_without_outcomes_is_as_others_of_its_price_level_are() -> None:
     unseen = learner.estimates(priced).levels
     learner.items.clear()
     item = _shown("r", START_MS)[0].items[0]
-    clicks = [learner.expects(item, Goods(level=level))[0] for level in (9, 4)]
+    clicks = [learner.expects(item, ItemFacts(level=level))[0] for level in (9, 4)]
     assert clicks[0] / clicks[1] == pytest.approx(unseen[9].lift / unseen[4].lift, rel=1e-3)
 
 
@@ -160,11 +167,11 @@ def test_brand_and_price_level_share_what_is_learnt_between_them() -> None:
     liked = np.array([n % 2 == 0 for n in range(len(ITEMS))])
     lift = np.where(dear, 0.5, 1.0) * np.where(liked, 1.6, 0.8)
 
-    def goods(item_id: str) -> Goods:
+    def goods(item_id: str) -> ItemFacts:
         n = int(item_id[1:])
-        return Goods(level=9 if dear[n] else 4, brand="a" if liked[n] else "b")
+        return ItemFacts(level=9 if dear[n] else 4, brand="a" if liked[n] else "b")
 
-    learner = Learner()
+    learner = OutcomeEstimator()
     for each in World(np.random.default_rng(12), lift).outcomes(9_000):
         learner.take([each], goods)
         if learner.shown % 500 == 0:
@@ -174,7 +181,7 @@ def test_brand_and_price_level_share_what_is_learnt_between_them() -> None:
     assert found.levels[9].lift / found.levels[4].lift == pytest.approx(0.5, rel=0.15)
     learner.items.clear()
     item = _shown("r", START_MS)[0].items[0]
-    clicks = [learner.expects(item, Goods(level=4, brand=brand))[0] for brand in ("a", "b", "", "unheard of")]
+    clicks = [learner.expects(item, ItemFacts(level=4, brand=brand))[0] for brand in ("a", "b", "", "unheard of")]
     assert clicks[0] / clicks[1] == pytest.approx(found.brands["a"] / found.brands["b"], rel=1e-3)
     assert clicks[2] == clicks[3]
 
@@ -196,9 +203,9 @@ def test_learner_survives_its_bytes() -> None:
     world = World(np.random.default_rng(8), np.ones(len(ITEMS)))
     outcomes = world.outcomes(400)
     whole, _ = learn(outcomes)
-    half = Learner()
+    half = OutcomeEstimator()
     half.take(outcomes[:300], goods_of)
-    restored = msgspec.msgpack.decode(msgspec.msgpack.encode(half), type=Learner)
+    restored = msgspec.msgpack.decode(msgspec.msgpack.encode(half), type=OutcomeEstimator)
     half.take(outcomes[300:], goods_of)
     restored.take(outcomes[300:], goods_of)
     assert restored == half

@@ -25,7 +25,7 @@ CONTENT = np.eye(4)[[0, 0, 1, 2]]
 HOW = Exploration(rate=0.8, temperature=0.4, epsilon=0.3, allowance=3)
 SLATES = list(permutations(range(4), 3))
 CLICKED = np.array([0.5, 0.1, 0.4, 0.2])
-LOOKED = np.array([1.0, 0.6, 0.3])
+EXAMINATION_PROB = np.array([1.0, 0.6, 0.3])
 
 
 def conditional(picks: tuple[int, ...], scores: Floats) -> Floats:
@@ -39,7 +39,7 @@ def of_picks(picks: tuple[int, ...], table: Floats) -> Floats:
 def reward(picks: tuple[int, ...]) -> Floats:
     """Return the clicks to be expected of each place: an item that is like one before it gets half as many."""
     alike = [any(CONTENT[pick] @ CONTENT[each] for each in picks[:place]) for place, pick in enumerate(picks)]
-    return LOOKED * CLICKED[list(picks)] * np.where(alike, 0.5, 1.0)
+    return EXAMINATION_PROB * CLICKED[list(picks)] * np.where(alike, 0.5, 1.0)
 
 
 def everything(model: Floats) -> tuple[Floats, Drawn, Asked, float]:
@@ -49,12 +49,12 @@ def everything(model: Floats) -> tuple[Floats, Drawn, Asked, float]:
     chance = np.array([of_picks(*each).prod() for each in zip(SLATES, logged, strict=True)])
     other = np.array([of_picks(*each).prod() for each in zip(SLATES, asked, strict=True)])
     rewards = np.array([reward(picks) for picks in SLATES])
-    predicted = np.array([LOOKED * model[list(picks)] for picks in SLATES])
+    predicted = np.array([EXAMINATION_PROB * model[list(picks)] for picks in SLATES])
     drawn = Drawn(rewards, np.array([of_picks(*each) for each in zip(SLATES, logged, strict=True)]))
     of_policy = Asked(
         propensities=np.array([of_picks(*each) for each in zip(SLATES, asked, strict=True)]),
         predicted=predicted,
-        expected=np.array([table @ model * LOOKED for table in asked]),
+        expected=np.array([table @ model * EXAMINATION_PROB for table in asked]),
         direct=np.tile(other @ predicted, (len(SLATES), 1)),
     )
     return chance, drawn, of_policy, float(other @ rewards.sum(axis=1))

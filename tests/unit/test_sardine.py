@@ -8,7 +8,7 @@ from rich.console import Console
 
 from infra.bench.sardine import NoEnvironmentError, measure
 from infra.bench.taste import Taste
-from streaming.policy.draw import LOOKED
+from streaming.policy.draw import EXAMINATION_PROB
 from streaming.policy.objectives import sigmoid
 
 
@@ -18,7 +18,7 @@ def test_a_taste_is_learnt_from_slates_that_are_looked_at_from_the_top() -> None
     taste = Taste(3)
     for _ in range(200):
         content = rng.normal(size=(10, 3))
-        looked = rng.random(10) < LOOKED[:10]
+        looked = rng.random(10) < EXAMINATION_PROB[:10]
         taste.learn(content, looked & (rng.random(10) < sigmoid(content @ likes - 1.0)))
     content = rng.normal(size=(500, 3))
     found = np.corrcoef(taste.odds(content), content @ likes)[0, 1]

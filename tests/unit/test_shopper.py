@@ -14,7 +14,7 @@ from features.interaction import KINDS, Interaction, Kind
 from features.profile import Profile
 from features.row import FeatureRow, columns, row
 from features.session import Session
-from features.shopper import Present, ShopperState, event_hash, update
+from features.shopper import ShopperState, ShopperView, event_hash, update
 from features.spec import (
     ALLOWED_LATENESS_MS,
     DAY_MS,
@@ -187,7 +187,7 @@ def test_only_the_last_event_ids_are_remembered() -> None:
 
 
 def sums(known: Profile, at: Session) -> FeatureRow:
-    return row("s", Present(known, at, ()), SHOP)
+    return row("s", ShopperView(known, at, ()), SHOP)
 
 
 @settings(max_examples=80, deadline=None)

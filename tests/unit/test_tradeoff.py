@@ -22,7 +22,7 @@ def test_a_change_of_fashion_gives_items_another_quality_and_the_oracle_knows_it
     act = shop.act(0)
     shopper = act.interaction.shopper_id
     before, appeal = shop.best(shopper, 20), shop.goods.appeal.copy()
-    shop.change_fashion()
+    shop.shift_preferences()
     after = shop.best(shopper, 20)
     on_sale = np.isfinite(appeal)
     assert (np.isfinite(shop.goods.appeal) == on_sale).all()

@@ -10,7 +10,7 @@ from support.data import JDATA, needs_data
 from support.records import recommendation
 from support.replay import ARTIFACT
 
-from features.simulator.shop import Prospect, Shop
+from features.simulator.shop import ExpectedReward, Shop
 from infra.local.demo import SHOP, SOLD_OUT
 from infra.local.traffic import MERCHANT, LogTraffic, ShopTraffic
 from infra.local.windows import Look, Window, by_window, show
@@ -57,7 +57,7 @@ def test_model_of_another_shop_is_refused(tmp_path: Path) -> None:
 
 def test_windows_say_what_slates_bring_and_show_of_a_merchant() -> None:
     def look(number: int, clicks: float, items: tuple[str, ...]) -> Look:
-        return Look(number, Prospect(clicks, 0.0, 0.0, best_clicks=0.5), items)
+        return Look(number, ExpectedReward(clicks, 0.0, 0.0, best_clicks=0.5), items)
 
     looks = [look(0, 0.1, ("a", "b")), look(4, 0.3, ("a", "a")), look(5, 0.4, ("b", "b")), look(19, 0.5, ("a", "b"))]
     windows = by_window(looks, 20, 4, {"a"})
@@ -77,7 +77,7 @@ def test_demo_sells_out_a_share_of_a_merchant() -> None:
     shop = Shop(3, SHOP)
     before = {each.item_id for each in shop.items() if each.merchant == MERCHANT and each.stock}
     all_of_it = sum(each.merchant == MERCHANT for each in shop.items())
-    shop.run_out({MERCHANT}, SOLD_OUT)
+    shop.stock_out({MERCHANT}, SOLD_OUT)
     gone = before - {each.item_id for each in shop.items() if each.stock}
     assert abs(len(gone) - SOLD_OUT * all_of_it) <= 0.1 * all_of_it
     assert {each.item_id for each in shop.changes()} >= gone

@@ -29,7 +29,7 @@ from onnx_models.artifact import GRAPH, read_manifest
 from streaming.io.feed import to_item, to_message
 from streaming.schemas import Click, Origin, Topic, encode
 from streaming.scoring.catalogue import Catalogue
-from streaming.scoring.live_shop import LiveShop
+from streaming.scoring.control_state import ControlState
 from streaming.scoring.model import Device, SessionModel, open_session
 from streaming.scoring.recommender import Recommender
 
@@ -219,7 +219,7 @@ def answers(device: Device) -> None:
     """Time the whole way from a record to its slate, one by one, with the committed artifact on either device."""
     for each in dict.fromkeys(("cpu", device)):
         model = SessionModel(GENERATOR, each)
-        live = LiveShop(Catalogue(model.items), model.manifest.model_version)
+        live = ControlState(Catalogue(model.items), model.manifest.model_version)
         for offset, item in enumerate(shop.items()):
             live.catalogue.put(item.item_id, to_item(item), offset)
         recommender = Recommender(model, live, "home")

@@ -4,14 +4,14 @@ import threading
 
 from streaming.config import Cluster
 from streaming.io.topics import read_compacted
-from streaming.policy.check import take_over
+from streaming.policy.check import apply_policy
 from streaming.policy.table import PolicyTable
 from streaming.schemas import CONTROL, DeadLetter, Estimates, Item, Origin, Policy, Topic, decode, invalid
 from streaming.scoring.catalogue import Catalogue
 from streaming.scoring.model import SessionModel
 
 
-class LiveShop:
+class ControlState:
     """What the control topics say now. Thread-safe.
 
     The newest record of a key counts, by its offset: it is what compaction leaves, so a job that starts later sees the
@@ -55,22 +55,22 @@ class LiveShop:
         if isinstance(message, DeadLetter):
             return message
         policy = message if isinstance(message, Policy) else None
-        found = take_over(self.table, key, policy, self.catalogue.merchants)
+        found = apply_policy(self.table, key, policy, self.catalogue.merchants)
         if isinstance(found, str):
             return invalid(origin, found, raw or b"")
         self.table = found
         return None
 
 
-_shops: dict[Cluster, LiveShop] = {}
+_shops: dict[Cluster, ControlState] = {}
 _lock = threading.Lock()
 
 
-def shared_shop(cluster: Cluster, model: SessionModel) -> LiveShop:
+def shared_control(cluster: Cluster, model: SessionModel) -> ControlState:
     """Return the shop as the control topics have it now; the broadcast stream reads them too and keeps it fresh."""
     with _lock:
         if cluster not in _shops:
-            shop = LiveShop(Catalogue(model.items), model.manifest.model_version)
+            shop = ControlState(Catalogue(model.items), model.manifest.model_version)
             for origin, key, value in read_compacted(cluster, CONTROL):
                 shop.apply(key.decode(errors="replace"), value, origin)
             _shops[cluster] = shop
