@@ -58,13 +58,13 @@ def build(name: str, split: Split, options: Options) -> Built:
         both.append(train(split, config, TrainingConfig(seed=seed), folder, options.device))
     fitted, whole = zip(*both, strict=True)
     candidate_count = min(config.candidate_count, split.item_count)
-    served = joined([each.model for each in whole], candidate_count)
+    served = joined([trained.model for trained in whole], candidate_count)
     shape = Shape(config.ranker.hidden_dim * tower_count, config.ranker.max_length, candidate_count)
-    told = {"model": asdict(config), "towers": [_course(each) for each in whole]}
+    told = {"model": asdict(config), "towers": [_course(trained) for trained in whole]}
     if name != "fusion":
         return Built(served, shape, told, whole)
     neighbours, rules = neighbours_model(split), rules_model(split)
-    before = joined([each.model for each in fitted], candidate_count)
+    before = joined([trained.model for trained in fitted], candidate_count)
     fused, how = fuse(
         split,
         Models(before, neighbours.fitted, rules.fitted, split.cut()[0], split.cut_orders()[0]),

@@ -23,11 +23,11 @@ def reliability(probability: Tensor, outcome: Tensor) -> Reliability:
     """Return how often predictions came true, in bins; both arguments of one shape, outcome 0 or 1."""
     p, y = probability.flatten().double().numpy(), outcome.flatten().double().numpy()
     order = np.argsort(p, kind="stable")
-    bins = [each for each in np.array_split(order, BIN_COUNT) if len(each)]
+    bins = [members for members in np.array_split(order, BIN_COUNT) if len(members)]
     return Reliability(
-        np.array([p[each].mean() for each in bins]),
-        np.array([y[each].mean() for each in bins]),
-        np.array([len(each) for each in bins]),
+        np.array([p[members].mean() for members in bins]),
+        np.array([y[members].mean() for members in bins]),
+        np.array([len(members) for members in bins]),
     )
 
 

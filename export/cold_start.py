@@ -243,9 +243,9 @@ def generated(
     batches = Batches(sessions, ranker.config.max_length, config.rows_per_batch)
     generates, discriminates = (
         torch.optim.AdamW(
-            each.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, betas=(0.5, 0.99)
+            network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, betas=(0.5, 0.99)
         )
-        for each in (generator, discriminator)
+        for network in (generator, discriminator)
     )
     known_bias = torch.where(teacher.warm, teacher.bias, NEVER)
     new_bias = teacher.bias[teacher.warm].mean()
@@ -306,8 +306,8 @@ def best_level(teacher: Teacher, vectors: Tensor, sessions: Sessions, least_warm
     Where there is none, it is the lowest level.
     """
     judged = [(level, judge(teacher, vectors, level, sessions)) for level in LEVELS]
-    allowed = [(level, each) for level, each in judged if each.warm[0] >= least_warm] or judged[:1]
-    return max(allowed, key=lambda each: sum(each[1].mixed))
+    allowed = [(level, choice) for level, choice in judged if choice.warm[0] >= least_warm] or judged[:1]
+    return max(allowed, key=lambda choice: sum(choice[1].mixed))
 
 
 def choose(
@@ -320,17 +320,17 @@ def choose(
     level, _ = best_level(teacher, relatives_mean(teacher), validation, least_warm)
     ways.append(Way("mean of content neighbours", f"{RELATIVES} neighbours", level, relatives_mean))
     tried = [(s, *best_level(teacher, ridge(teacher, s), validation, least_warm)) for s in RIDGES]
-    strength, level, _ = max(tried, key=lambda each: sum(each[2].cold + each[2].mixed))
+    strength, level, _ = max(tried, key=lambda choice: sum(choice[2].cold + choice[2].mixed))
     ways.append(Way("ridge regression", f"strength {strength:g}", level, lambda t: ridge(t, strength)))
     epochs: list[tuple[int, float, Judged]] = []
 
     def watch(epoch: int, vectors: Tensor) -> bool:
         epochs.append((epoch, *best_level(teacher, vectors, validation, least_warm)))
-        best = max(epochs, key=lambda each: sum(each[2].cold + each[2].mixed))
+        best = max(epochs, key=lambda choice: sum(choice[2].cold + choice[2].mixed))
         return epoch - best[0] >= PATIENCE
 
     generated(teacher, fitted, config, watch)
-    epoch, level, _ = max(epochs, key=lambda each: sum(each[2].cold + each[2].mixed))
+    epoch, level, _ = max(epochs, key=lambda choice: sum(choice[2].cold + choice[2].mixed))
     return ways, epoch, level
 
 

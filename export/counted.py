@@ -114,10 +114,10 @@ def examples_of(sessions: Sessions, count: int, orders: Orders = NO_ORDERS) -> l
 
 def batch_of(examples: list[Example], T: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Return item_seq (B, T), seq_len (B,) and target (B,) of examples, cut to their last T items."""
-    cut = [each.prefix[-T:] for each in examples]
+    cut = [example.prefix[-T:] for example in examples]
     T = max(map(len, cut))
     item_seq = torch.tensor([prefix + [0] * (T - len(prefix)) for prefix in cut])
-    return item_seq, torch.tensor(list(map(len, cut))), torch.tensor([each.target for each in examples])
+    return item_seq, torch.tensor(list(map(len, cut))), torch.tensor([example.target for example in examples])
 
 
 @torch.no_grad()  # type: ignore[untyped-decorator, unused-ignore]

@@ -100,8 +100,8 @@ def _weigh(fusion: Fusion, config: FusionConfig, examples: list[Example]) -> Fus
             for rank, (of_neighbours, of_rules) in zip(found, grid, strict=True):
                 total = probable + of_neighbours * voted + of_rules * ruled
                 rank.append((total >= total.gather(1, target[:, None])).sum(1))
-    judged = [quality(torch.cat(each)) for each in found]
-    of_neighbours, of_rules = grid[int(np.argmax([each.recall + each.mrr for each in judged]))]
+    judged = [quality(torch.cat(ranks)) for ranks in found]
+    of_neighbours, of_rules = grid[int(np.argmax([result.recall + result.mrr for result in judged]))]
     return replace(config, neighbours_weight=of_neighbours, rules_weight=of_rules)
 
 
@@ -115,9 +115,9 @@ def _lists(fusion: Fusion, examples: list[Example]) -> Lists:
             hit = found.column == target[:, None]
             place = torch.where(hit.any(1), hit.float().argmax(1), hit.shape[1])
             bought = torch.zeros(hit.shape)
-            for row, each in enumerate(examples[start * BATCH : (start + 1) * BATCH]):
-                if each.bought:
-                    bought[row] = torch.isin(found.column[row], torch.tensor(list(each.bought))).float()
+            for row, example in enumerate(examples[start * BATCH : (start + 1) * BATCH]):
+                if example.bought:
+                    bought[row] = torch.isin(found.column[row], torch.tensor(list(example.bought))).float()
             parts.append((found.features, place, bought))
             progress.advance(task, len(target))
     return Lists(*map(torch.cat, zip(*parts, strict=True)))
@@ -134,7 +134,7 @@ def _fit(lists: Lists, config: FusionConfig) -> tuple[Reranker, dict[str, Any]]:
     fold = torch.arange(len(lists.place)) * FOLDS // len(lists.place)
     clicks, purchases = torch.empty(lists.bought.shape), torch.empty(lists.bought.shape)
     for n in range(FOLDS):
-        others = _trained(untrained, Lists(*(each[fold != n] for each in lists)))
+        others = _trained(untrained, Lists(*(column[fold != n] for column in lists)))
         with torch.no_grad():
             clicks[fold == n], purchases[fold == n] = others(lists.features[fold == n])
     before, after = _judge(lists.features @ weights, lists.place), _judge(clicks, lists.place)

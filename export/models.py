@@ -68,6 +68,6 @@ def new_model(
 @torch.no_grad()  # type: ignore[untyped-decorator, unused-ignore]
 def joined(models: Sequence[Model], candidate_count: int) -> ServedRanker:
     """Return models of one configuration as one that is served, whose logits are the means of theirs."""
-    table = torch.cat([each.table() for each in models], dim=1) / len(models) ** 0.5
-    bias = torch.stack([each.items.bias.detach() for each in models]).mean(dim=0)
-    return ServedRanker([each.ranker for each in models], table, bias, candidate_count)
+    table = torch.cat([model.table() for model in models], dim=1) / len(models) ** 0.5
+    bias = torch.stack([model.items.bias.detach() for model in models]).mean(dim=0)
+    return ServedRanker([model.ranker for model in models], table, bias, candidate_count)

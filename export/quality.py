@@ -68,7 +68,7 @@ class Served:
 
     @property
     def tells_purchase(self) -> bool:
-        return any(each.name == "top_purchase" for each in self._session.get_outputs())
+        return any(output.name == "top_purchase" for output in self._session.get_outputs())
 
     def purchases(self, item_seq: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Return top_items (B, K), and how likely the rest of each session buys them."""

@@ -21,7 +21,7 @@ class Sessions:
     @classmethod
     def of(cls, sessions: Sequence[Sequence[int]]) -> "Sessions":
         starts = np.cumsum([0, *map(len, sessions)], dtype=np.int64)
-        return cls(np.array([item for each in sessions for item in each], dtype=np.int64), starts)
+        return cls(np.array([item for visit in sessions for item in visit], dtype=np.int64), starts)
 
     def __len__(self) -> int:
         return len(self.starts) - 1

@@ -30,15 +30,19 @@ def generator() -> tuple[Split, list[Interaction]]:
 def jdata_views(folder: Path | None) -> tuple[Split, list[Interaction]]:
     """Return JData's views and orders, and the training log: figures on it are about the next view."""
     log, test = (
-        [each for each in jdata.open_log(folder, part).interactions() if each.kind is not Kind.FAVOURITE]
+        [
+            interaction
+            for interaction in jdata.open_log(folder, part).interactions()
+            if interaction.kind is not Kind.FAVOURITE
+        ]
         for part in ("train", "test")
     )
     return of_log("jdata", jdata.open_log(folder).items(), log, test), log
 
 
 def of_log(name: str, items: Sequence[ShopItem], log: Iterable[Interaction], test: Iterable[Interaction]) -> Split:
-    ids = ["", *(each.item_id for each in items)]
-    told = [(each.category, each.brand, each.merchant) for each in items]
+    ids = ["", *(item.item_id for item in items)]
+    told = [(item.category, item.brand, item.merchant) for item in items]
     content = tuple(_numbers(values) for values in zip(*told, strict=True))
     number = {item: n for n, item in enumerate(ids) if n}
     log, test = list(log), list(test)
@@ -83,9 +87,9 @@ def _told(folder: Path, name: str) -> list[list[int]]:
 def clicked(log: Iterable[Interaction]) -> list[list[str]]:
     """Return the clicked items of each session, in the order in which the sessions began."""
     found: dict[str, list[str]] = {}
-    for each in log:
-        if each.kind is not Kind.PURCHASE:
-            found.setdefault(each.session_id, []).append(each.item_id)
+    for interaction in log:
+        if interaction.kind is not Kind.PURCHASE:
+            found.setdefault(interaction.session_id, []).append(interaction.item_id)
     return list(found.values())
 
 
@@ -94,12 +98,12 @@ def bought(log: Iterable[Interaction], number: dict[str, int]) -> Orders:
     session: dict[str, int] = {}
     length: Counter[str] = Counter()
     found = []
-    for each in log:
-        if each.kind is not Kind.PURCHASE:
-            session.setdefault(each.session_id, len(session))
-            length[each.session_id] += 1
-        elif each.session_id in session and each.item_id in number:
-            found.append((session[each.session_id], length[each.session_id], number[each.item_id]))
+    for interaction in log:
+        if interaction.kind is not Kind.PURCHASE:
+            session.setdefault(interaction.session_id, len(session))
+            length[interaction.session_id] += 1
+        elif interaction.session_id in session and interaction.item_id in number:
+            found.append((session[interaction.session_id], length[interaction.session_id], number[interaction.item_id]))
     return Orders.of(found)
 
 

@@ -292,7 +292,7 @@ def _fit(
 def _judge(model: Model, validation: Sessions, course: Course) -> None:
     """Add the validation of this epoch to its course; the best one is that of the largest sum of recall and MRR."""
     found = [quality(rank) for rank in ranks(model, validation, REPEAT_OFFSETS)]
-    course.validation.append([(each.recall, each.mrr) for each in found])
+    course.validation.append([(result.recall, result.mrr) for result in found])
     sums = [[recall + mrr for recall, mrr in epoch] for epoch in course.validation]
     if max(sums[-1]) >= max(map(max, sums)):
         course.best_epoch = course.epoch

@@ -47,7 +47,7 @@ def empty(dimension_count: int) -> Interests:
 
 
 def copy(interests: Interests) -> Interests:
-    return Interests(interests.landmark_ms, tuple([each.copy() for each in interests.weights]), interests.cut)
+    return Interests(interests.landmark_ms, tuple([weight.copy() for weight in interests.weights]), interests.cut)
 
 
 def add(
@@ -108,7 +108,7 @@ def merge(interests: Interests, other: Interests, half_lives_ms: Sequence[int]) 
     if not interests.landmark_ms or not other.landmark_ms:
         return copy(interests if interests.landmark_ms else other)
     landmark_ms = max(interests.landmark_ms, other.landmark_ms)
-    merged, added = (_rebased(each, half_lives_ms, landmark_ms) for each in (interests, other))
+    merged, added = (_rebased(part, half_lives_ms, landmark_ms) for part in (interests, other))
     cut = []
     for n, more in enumerate(added.weights):
         of_dimension = merged.weights[n]
@@ -152,9 +152,9 @@ def _rebased(interests: Interests, half_lives_ms: Sequence[int], landmark_ms: in
     def rebased(by_kind: ByKind) -> ByKind:
         return tuple([weight * factor if weight else 0 for weight, factor in zip(by_kind, faded, strict=True)])
 
-    weights = [{key: rebased(by_kind) for key, by_kind in each.items()} for each in interests.weights]
+    weights = [{key: rebased(by_kind) for key, by_kind in weight.items()} for weight in interests.weights]
     return Interests(
         landmark_ms,
-        tuple([{key: by_kind for key, by_kind in each.items() if sum(by_kind) > NEGLIGIBLE} for each in weights]),
-        tuple([rebased(each) for each in interests.cut]),
+        tuple([{key: by_kind for key, by_kind in weight.items() if sum(by_kind) > NEGLIGIBLE} for weight in weights]),
+        tuple([rebased(part) for part in interests.cut]),
     )

@@ -73,7 +73,7 @@ def touch_of(interaction: Interaction, event: int) -> Touch:
 def add(profile: Profile, touches: Sequence[Touch], late: bool = False) -> Profile:
     """Return the profile after `touches`, one after the other."""
     oldest_ms, newest_ms = profile.oldest_ms, profile.newest_ms
-    tiles = tuple([each.copy() for each in profile.tiles])
+    tiles = tuple([tile.copy() for tile in profile.tiles])
     short, long, bins = interest.copy(profile.short), interest.copy(profile.long), profile.price.copy()
     purchases, purchase_value = profile.purchases, profile.purchase_value
     last_purchase_ms = profile.last_purchase_ms

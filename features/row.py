@@ -56,7 +56,7 @@ def row(shopper_id: str, present: ShopperView, items: Items) -> FeatureRow:
     profile, session = present.profile, present.session
     now_ms = session.last_ms
     recent, kinds, length = session.recent_items, session.recent_kinds, session.length
-    ages_ms = tuple([now_ms - each for each in session.recent_times_ms])
+    ages_ms = tuple([now_ms - time_ms for time_ms in session.recent_times_ms])
     last = slice(-SIMILAR_RECENT_COUNT, None)
     weights = [
         _WEIGHTS[kind] * 2.0 ** (-age_ms / SHORT[kind]) for kind, age_ms in zip(kinds[last], ages_ms[last], strict=True)
@@ -109,8 +109,8 @@ def columns(features: FeatureRow) -> Mapping[str, Value]:
         for kind, count in zip(KINDS, of_window, strict=True):
             found[f"{kind}_count_{window.name}"] = count
     names = ("short_category", *[f"long_{dimension}" for dimension in DIMENSIONS])
-    for name, each in zip(names, (features.short_interest, *features.long_interests), strict=True):
-        found[f"{name}_keys"], found[f"{name}_weights"], found[f"{name}_cut"] = each.keys, each.weights, each.cut
+    for name, of_range in zip(names, (features.short_interest, *features.long_interests), strict=True):
+        found |= {f"{name}_keys": of_range.keys, f"{name}_weights": of_range.weights, f"{name}_cut": of_range.cut}
     return found
 
 

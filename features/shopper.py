@@ -64,7 +64,7 @@ def update(state: ShopperState, interaction: Interaction) -> ShopperState:
         settled = ShopperView(late, settled.session, _bought(settled.bought, [touch]))
     else:
         insort(held_back, touch)
-    due = sum([each.time_ms < open_from_ms for each in held_back])
+    due = sum([interaction.time_ms < open_from_ms for interaction in held_back])
     due = max(due, len(held_back) - HELD_BACK_COUNT)
     if due:
         settled, until = _fold(settled, held_back[:due]), held_back[due - 1][:2]
@@ -107,5 +107,5 @@ def _fold(settled: ShopperView, touches: Sequence[Touch]) -> ShopperView:
 
 def _bought(bought: tuple[str, ...], touches: Sequence[Touch]) -> tuple[str, ...]:
     for item in [touch.item for touch in touches if touch.kind == _PURCHASE]:
-        bought = (*[each for each in bought if each != item], item)[-BOUGHT_COUNT:]
+        bought = (*[item_id for item_id in bought if item_id != item], item)[-BOUGHT_COUNT:]
     return bought

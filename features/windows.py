@@ -28,7 +28,7 @@ def add(tiles: Sequence[Tiles], kind: int, time_ms: int, newest_ms: int) -> None
         of_window[place] = 1
         if len(of_window) > len(KINDS):
             begin = _begin(WINDOWS[number], newest_ms)
-            for gone in [each for each in of_window if each < begin]:
+            for gone in [start for start in of_window if start < begin]:
                 del of_window[gone]
 
 

@@ -37,9 +37,9 @@ class ItemVectors(nn.Module):
         self.config = config
         self.item = nn.Parameter(start.clone())
         self.bias = nn.Parameter(torch.zeros(len(start)))
-        self.kinds = nn.ParameterList(torch.zeros(int(each.max()) + 1, start.shape[1]) for each in content)
-        for n, each in enumerate(content):
-            self.register_buffer(f"content_{n}", each, persistent=False)
+        self.kinds = nn.ParameterList(torch.zeros(int(column.max()) + 1, start.shape[1]) for column in content)
+        for n, column in enumerate(content):
+            self.register_buffer(f"content_{n}", column, persistent=False)
         if config.neighbour_count:
             assert graph is not None
             neighbours, weights = graph

@@ -160,8 +160,8 @@ class ServedRanker(nn.Module):
             ranker(item_seq, rows, vectors * share)
             for ranker, vectors in zip(self.rankers, joined.chunk(len(self.rankers), dim=2), strict=True)
         ]
-        vector = torch.cat([each.vector for each in asked], dim=1) / share
-        repeat = torch.stack([each.repeat for each in asked]).mean(dim=0)
+        vector = torch.cat([question.vector for question in asked], dim=1) / share
+        repeat = torch.stack([question.repeat for question in asked]).mean(dim=0)
         query = vector / self.temperature
         known = functional.linear(query, table, bias)  # (B, V+1)
         new_bias = torch.where(torch.arange(new_items.shape[0]) > 0, self.new_bias, NEVER)

@@ -120,5 +120,5 @@ def _snake(name: str) -> str:
 def _content(path: Path) -> str:
     if not path.is_dir():
         return "there is no such file or folder"
-    names = sorted(each.name for each in path.iterdir())
+    names = sorted(file.name for file in path.iterdir())
     return f"it holds {', '.join(names[:8])}{' …' if len(names) > 8 else ''}" if names else "it is empty"

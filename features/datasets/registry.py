@@ -14,6 +14,6 @@ class Dataset(NamedTuple):
 
 
 DATASETS = {
-    each.NAME: Dataset(each.open_log, each.FILES)
-    for each in (jdata, taobao, diginetica, retailrocket, yoochoose, rees46, otto, completejourney)
+    module.NAME: Dataset(module.open_log, module.FILES)
+    for module in (jdata, taobao, diginetica, retailrocket, yoochoose, rees46, otto, completejourney)
 }

@@ -81,7 +81,7 @@ class PackedOnlineStore(OnlineStore):
         entity_keys: list[EntityKey],
         requested_features: list[str] | None = None,
     ) -> list[Found]:
-        keys = [serialize_entity_key(each, config.entity_key_serialization_version) for each in entity_keys]
+        keys = [serialize_entity_key(entity_key, config.entity_key_serialization_version) for entity_key in entity_keys]
         makers = value_makers(table)
         if requested_features is not None:
             makers = {name: make for name, make in makers.items() if name in requested_features}
@@ -144,15 +144,16 @@ def value_makers(view: FeatureView) -> dict[str, Maker]:
         ValueError: a feature has a type that the stores do not keep; the message names it.
     """
     makers = {}
-    for each in view.features:
-        field = f"{each.dtype.to_value_type().name.lower()}_val"
+    for feature in view.features:
+        field = f"{feature.dtype.to_value_type().name.lower()}_val"
         descriptor = Value.DESCRIPTOR.fields_by_name.get(field)
         if descriptor is None or (descriptor.message_type and not field.endswith("_list_val")):
-            msg = (
-                f"{view.name}:{each.name} is of type {each.dtype}; the store keeps numbers, texts, bytes, lists of them"
-            )
+            name = f"{view.name}:{feature.name}"
+            msg = f"{name} is of type {feature.dtype}; the store keeps numbers, texts, bytes, lists of them"
             raise ValueError(msg)
-        makers[each.name] = _maker(field, descriptor.message_type._concrete_class if descriptor.message_type else None)
+        makers[feature.name] = _maker(
+            field, descriptor.message_type._concrete_class if descriptor.message_type else None
+        )
     return makers
 
 

@@ -164,7 +164,7 @@ class ClosedLoop:
             self.seconds[-1].prospects.append(act.prospect)
         if act.looked_at is not None:
             slate = self._shown[did.shopper_id]
-            items = tuple(each.item_id for each in slate.slate)
+            items = tuple(item.item_id for item in slate.slate)
             shown = Impression(
                 rec_id=slate.rec_id, shopper_id=did.shopper_id, items=items, event_time_ms=did.event_time_ms
             )
@@ -189,7 +189,7 @@ class ClosedLoop:
             raw = encode(slate)
         self._take(attribution.slate(slate.rec_id, raw))
         self._shown[did.shopper_id] = slate
-        self.shop.show(did.shopper_id, slate.rec_id, [each.item_id for each in slate.slate])
+        self.shop.show(did.shopper_id, slate.rec_id, [item.item_id for item in slate.slate])
         if now_ms - self._learnt_ms >= LEARN_EVERY_MS:
             self._learnt_ms = now_ms
             self._learn()
@@ -230,10 +230,10 @@ class ClosedLoop:
         self.seconds.append(Second())
 
     def _put_items(self, items: Iterable[ShopItem]) -> None:
-        for each in items:
-            item = to_item(each)
-            self.live.catalogue.put(each.item_id, item, self._offsets[Topic.ITEMS])
-            self._keep(Topic.ITEMS, each.item_id, item)
+        for shop_item in items:
+            item = to_item(shop_item)
+            self.live.catalogue.put(shop_item.item_id, item, self._offsets[Topic.ITEMS])
+            self._keep(Topic.ITEMS, shop_item.item_id, item)
             self._offsets[Topic.ITEMS] += 1
 
     def _origin(self, topic: Topic) -> Origin:
@@ -244,5 +244,5 @@ class ClosedLoop:
 
 def mean(seconds: list[Second], what: str) -> float:
     """Return the sum of a count over that of the slates."""
-    slates = sum(each.slates for each in seconds)
-    return float(np.sum([getattr(each, what) for each in seconds])) / max(slates, 1)
+    slates = sum(second.slates for second in seconds)
+    return float(np.sum([getattr(second, what) for second in seconds])) / max(slates, 1)

@@ -81,10 +81,10 @@ def measure(model: Path, seeds: int, plot: Path | None, console: Console) -> dic
     console.print(f"a weight of {RICH:g} on revenue: a slate earns {min(can):.2f} to {max(can):.2f} times as much")
     for shock, of_shock in by_shock.items():
         could = [run.could / run.target for run in of_shock]
-        figures[shock]["after"]["within_reach_of_floor"] = [round(each, 3) for each in could]
+        figures[shock]["after"]["within_reach_of_floor"] = [round(value, 3) for value in could]
         console.print(f"it earns {min(could):.2f} to {max(could):.2f} of the floor after the {shock}")
-    figures_of_all = {"seeds": seeds, "revenue_by_weight": [round(each, 3) for each in can]}
-    worst = max(each["violation"] for of_shock in figures.values() for each in of_shock.values())
+    figures_of_all = {"seeds": seeds, "revenue_by_weight": [round(value, 3) for value in can]}
+    worst = max(figures["violation"] for of_shock in figures.values() for figures in of_shock.values())
     return figures_of_all | {"shocks": figures, "constraint_violation": worst}
 
 
@@ -109,9 +109,9 @@ def _run(asked: tuple[Path, str, int]) -> Run:
         for _ in range(HELD_S):
             seconds += loop.run(1)
             recent = seconds[-LOOKS_BACK_S:]
-            shown = sum(each.places for each in recent)
+            shown = sum(second.places for second in recent)
             curves["revenue"].append(loop.measured("revenue"))
-            curves["share"].append(sum(each.exposure[MERCHANT] for each in recent) / max(shown, 1))
+            curves["share"].append(sum(second.exposure[MERCHANT] for second in recent) / max(shown, 1))
         came.append(mean(seconds[-JUDGED_S:], "revenue"))
     could = _earns(loop, _policy(5, RICH, 0.0), RICH_S)
     return Run(earned, target, curves["revenue"], curves["share"], (came[0], came[1]), could)
@@ -152,8 +152,8 @@ def _plot(by_shock: dict[str, list[Run]], path: Path) -> None:
         above.axhline(1.0, color="black", linewidth=0.8, linestyle="--")
         for bound in SHARE:
             below.axhline(100 * bound, color="black", linewidth=0.8, linestyle="--")
-        for each in (above, below):
-            each.axvline(HELD_S, color="grey", linewidth=0.8)
+        for axes in (above, below):
+            axes.axvline(HELD_S, color="grey", linewidth=0.8)
         above.set_title(f"{shock} at {HELD_S} s")
         below.set_xlabel("s")
     axes[0, 0].set_ylabel("revenue of a slate, of its floor")

@@ -74,8 +74,8 @@ def _records(count: int) -> list[FeatureRecord]:
     found, now = [], now_ms()
     log = shop.interactions(5, now - 400_000, 20, shop.Parameters(shopper_count=300))
     states = {f"shopper-{n}": shopper.new() for n in range(300)}
-    for each in itertools.islice(log, 6_000):
-        states[each.shopper_id] = shopper.update(states[each.shopper_id], interaction(to_message(each), catalogue))
+    for event in itertools.islice(log, 6_000):
+        states[event.shopper_id] = shopper.update(states[event.shopper_id], interaction(to_message(event), catalogue))
     presents = [shopper.present(state) for state in states.values() if state.sequence]
     for n in range(count):
         present = presents[n % len(presents)]
@@ -134,12 +134,12 @@ def _compare(
                     feast.write_to_online_store(view.value, frame)
             speeds[name].append(len(VIEWS) * len(mine[:FEAST_ROWS]) / (time.perf_counter() - began))
             step()
-    result: dict[str, Any] = {f"{name}_rows_per_s": round(float(np.median(each))) for name, each in speeds.items()}
-    result["rows_per_s_spread"] = {name: [round(min(each)), round(max(each))] for name, each in speeds.items()}
+    result: dict[str, Any] = {f"{name}_rows_per_s": round(float(np.median(speed))) for name, speed in speeds.items()}
+    result["rows_per_s_spread"] = {name: [round(min(speed)), round(max(speed))] for name, speed in speeds.items()}
     fastest = max(np.median(speeds["push"]), np.median(speeds["write_to_online_store"]))
     result["times_feast"] = round(float(np.median(speeds["ours"]) / fastest), 1)
-    asked = [each.row.shopper_id for each in records[:FEAST_ROWS]]
-    names = [f"{View.SESSION}:{each.name}" for each in FEATURES[View.SESSION]]
+    asked = [record.row.shopper_id for record in records[:FEAST_ROWS]]
+    names = [f"{View.SESSION}:{feature.name}" for feature in FEATURES[View.SESSION]]
     for side, store in (("ours", our_reader), ("feast", feast)):
         ms = []
         for n in range(READS):
@@ -158,13 +158,13 @@ def _compare(
 
 def _frame(view: View, records: Sequence[FeatureRecord]) -> pd.DataFrame:
     rows = []
-    for each in records:
-        columns = feature_columns(each)
+    for record in records:
+        columns = feature_columns(record)
         values = {feature.name: columns[feature.name] for feature in FEATURES[view]}
         rows.append({name: list(value) if isinstance(value, tuple) else value for name, value in values.items()})
     frame = pd.DataFrame(rows)
-    frame["shopper_id"] = [each.row.shopper_id for each in records]
-    times = [datetime.fromtimestamp(each.row.event_time_ms / 1000, UTC) for each in records]
+    frame["shopper_id"] = [record.row.shopper_id for record in records]
+    times = [datetime.fromtimestamp(record.row.event_time_ms / 1000, UTC) for record in records]
     return frame.assign(event_timestamp=times, created_timestamp=times)
 
 
@@ -175,7 +175,7 @@ def _show(figures: dict[str, Any], console: Console) -> None:
     for name, of_store in figures.items():
         table.add_row(
             name,
-            *(f"{of_store[f'{each}_rows_per_s']:,}" for each in ("ours", "push", "write_to_online_store")),
+            *(f"{of_store[f'{way}_rows_per_s']:,}" for way in ("ours", "push", "write_to_online_store")),
             f"{of_store['times_feast']:g}",
             *(f"{of_store[f'{s}_read_p50_ms']} / {of_store[f'{s}_read_p99_ms']} ms" for s in ("ours", "feast")),
         )

@@ -43,7 +43,7 @@ def measure(model: Path, events: int, data_dir: Path | None, console: Console) -
 
 def _without_model(items: list[ShopItem]) -> Items:
     """Return `items` with as many neighbours as a model would bring; which ones costs nothing."""
-    ids = ["", *(each.item_id for each in items)]
+    ids = ["", *(item.item_id for item in items)]
     numbers = (np.arange(len(ids))[:, None] + np.arange(1, 9)) % len(ids)
     none = np.zeros(len(ids), dtype=np.float32)
     return Items(ids, none, numbers.astype(np.int32), np.full(numbers.shape, 0.5, dtype=np.float32))
@@ -57,24 +57,24 @@ def _measure(known: Items, items: list[ShopItem], log: Iterable[Interaction], co
     held: dict[str, bytes] = {}
     counts: dict[str, int] = {}
     row_us, codec_us, state_bytes = [], [], []
-    for each in log:
-        did = interaction(to_message(each), catalogue)
-        before = held.get(each.shopper_id)
+    for event in log:
+        did = interaction(to_message(event), catalogue)
+        before = held.get(event.shopper_id)
         a = time.perf_counter()
         state = shopper.new() if before is None else decoder.decode(before)
         b = time.perf_counter()
         state = shopper.update(state, did)
-        row(each.shopper_id, shopper.present(state), catalogue)
+        row(event.shopper_id, shopper.present(state), catalogue)
         c = time.perf_counter()
-        held[each.shopper_id] = encoder.encode(state)
+        held[event.shopper_id] = encoder.encode(state)
         d = time.perf_counter()
         row_us.append((c - b) * 1e6)
         codec_us.append((b - a + d - c) * 1e6)
-        counts[each.shopper_id] = counts.get(each.shopper_id, 0) + 1
-        if counts[each.shopper_id] == STATE_AFTER:
-            state_bytes.append(len(held[each.shopper_id]))
+        counts[event.shopper_id] = counts.get(event.shopper_id, 0) + 1
+        if counts[event.shopper_id] == STATE_AFTER:
+            state_bytes.append(len(held[event.shopper_id]))
     p50, p90, p99 = np.percentile(row_us, [50, 90, 99]).tolist()
-    sizes = state_bytes or [len(each) for each in held.values()]
+    sizes = state_bytes or [len(state) for state in held.values()]
     figures: dict[str, Any] = {
         "events": len(row_us),
         "p50_us": round(p50, 1),

@@ -50,15 +50,15 @@ def measure(model: SessionModel, folder: Path, plot: Path | None, console: Conso
         ArtifactError: the model says nothing of purchases, or does not know the log's items.
     """
     log, items = list(jdata.open_log(folder, "test").interactions()), jdata.open_log(folder).items()
-    if not any(each.item_id in model.number for each in items) or not model.tells_purchase:
+    if not any(item.item_id in model.number for item in items) or not model.tells_purchase:
         msg = (
             "the model has no purchase output, or knows no item of JData; "
             "make one that does with `make train MODEL=fusion DATA=jdata`"
         )
         raise ArtifactError(msg)
-    log = [each for each in log if each.kind is not Kind.FAVOURITE]  # as the model is trained
+    log = [interaction for interaction in log if interaction.kind is not Kind.FAVOURITE]  # as the model is trained
     targets = _targets(log)
-    examples = [n for n, each in enumerate(log) if each.kind is Kind.VIEW]
+    examples = [n for n, interaction in enumerate(log) if interaction.kind is Kind.VIEW]
     found = {
         weight: _ndcg(_slates(model, items, log, weight), targets, examples)
         for weight in track(WEIGHTS, "turning the weight of conversion", console=console, transient=True)
@@ -100,12 +100,14 @@ def _targets(log: list[Interaction]) -> list[Target]:
     viewed: dict[str, str] = {}
     ordered: dict[str, frozenset[str]] = defaultdict(frozenset)
     found = []
-    for each in reversed(log):
-        found.append(Target(each.session_id, viewed.get(each.session_id), ordered[each.session_id]))
-        if each.kind is Kind.PURCHASE:
-            ordered[each.session_id] |= {each.item_id}
+    for interaction in reversed(log):
+        found.append(
+            Target(interaction.session_id, viewed.get(interaction.session_id), ordered[interaction.session_id])
+        )
+        if interaction.kind is Kind.PURCHASE:
+            ordered[interaction.session_id] |= {interaction.item_id}
         else:
-            viewed[each.session_id] = each.item_id
+            viewed[interaction.session_id] = interaction.item_id
     return found[::-1]
 
 
@@ -121,13 +123,13 @@ def _slates(model: SessionModel, items: list[ShopItem], log: list[Interaction], 
     recommender = Recommender(model, live, "home")
     held: dict[str, bytes] = {}
     slates = []
-    for offset, each in enumerate(log):
-        message = to_message(each)
-        topic = Topic.PURCHASES if each.kind is Kind.PURCHASE else Topic.CLICKS
+    for offset, interaction in enumerate(log):
+        message = to_message(interaction)
+        topic = Topic.PURCHASES if interaction.kind is Kind.PURCHASE else Topic.CLICKS
         origin = Origin(topic, 0, offset)
-        answer = recommender.answer(each.shopper_id, encode(message), origin, held.get(each.shopper_id))
+        answer = recommender.answer(interaction.shopper_id, encode(message), origin, held.get(interaction.shopper_id))
         if answer.state is not None:
-            held[each.shopper_id] = answer.state
+            held[interaction.shopper_id] = answer.state
         slates.append([] if answer.slate is None else [place.item_id for place in answer.slate.items])
     return slates
 

@@ -67,11 +67,11 @@ def _run(
     log = list(itertools.islice(shop.interactions(seed, start_ms, rate, parameters), rate * seconds))
     records: list[Record] = []
     turned_at = np.full(len(turns), np.nan)
-    for each in log:
-        message = to_message(each)
+    for interaction in log:
+        message = to_message(interaction)
         topic = Topic.PURCHASES if isinstance(message, Purchase) else Topic.CLICKS
-        records.append((topic.value, each.shopper_id, encode(message)))
-    number = {each.event_id: n for n, each in enumerate(log)}
+        records.append((topic.value, interaction.shopper_id, encode(message)))
+    number = {interaction.event_id: n for n, interaction in enumerate(log)}
     received = np.full(len(log), np.nan)
     here, there = multiprocessing.Pipe()
     sender = multiprocessing.get_context("fork").Process(

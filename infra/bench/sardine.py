@@ -90,8 +90,8 @@ def measure(env: str, episodes: int, console: Console, first_seed: int = 0) -> d
             of_all = np.array(clicks)
             found[name] = Clicks(float(of_all.mean()), float(of_all.std(ddof=1) / len(of_all) ** 0.5))
     table = Table("way", "clicks an episode", title=f"{env}, {episodes} episodes, seeds from {first_seed}")
-    for name, each in found.items():
-        table.add_row(name, f"{each.mean:.1f} ± {each.standard_error:.1f}")
+    for name, of_way in found.items():
+        table.add_row(name, f"{of_way.mean:.1f} ± {of_way.standard_error:.1f}")
     console.print(table)
     ours = found[OURS]
     return {
@@ -113,7 +113,7 @@ def _made(env: str) -> Any:
     try:
         return gymnasium.make(f"sardine/{env}", disable_env_checker=True)
     except gymnasium.error.Error as error:
-        known = sorted(each.removeprefix("sardine/") for each in gymnasium.registry if each.startswith("sardine/"))
+        known = sorted(name.removeprefix("sardine/") for name in gymnasium.registry if name.startswith("sardine/"))
         msg = f"there is no environment {env} in sardine-rec {sardine.__version__}; it has {', '.join(known)}"
         raise NoEnvironmentError(msg) from error
 
@@ -194,7 +194,7 @@ class _Shop:
         learnt = self._catalogue.learnt.of(self._numbers)
         self._shown = fill(asker, self._rec_id, found, learnt, self._catalogue, self._table).items[: self._size]
         self._slates += 1
-        return np.array([self._place[each.item_id] for each in self._shown])
+        return np.array([self._place[item.item_id] for item in self._shown])
 
     def see(self, slate: NDArray[np.int64], clicked: NDArray[np.bool_]) -> None:
         self._attribute(clicked)
@@ -221,7 +221,7 @@ class _Shop:
         )
 
     def _attribute(self, clicked: NDArray[np.bool_]) -> None:
-        items = tuple(each.item_id for each in self._shown)
+        items = tuple(item.item_id for item in self._shown)
         slate = _recommendation(self._rec_id, self._shopper, self._now_ms, self._shown)
         shown = Impression(
             rec_id=self._rec_id, shopper_id=self._shopper, items=items, event_time_ms=slate.event_time_ms

@@ -70,7 +70,7 @@ def measure(model_folder: Path, candidates: int, slates: int, console: Console) 
         numbers = rng.choice(np.flatnonzero(catalogue.available), candidates, replace=False)
         odds = np.sort(rng.normal(-2.0, SPREAD, candidates))[::-1]
         found.append(Candidates(numbers, odds, None, Fallback.NONE, b"", 0))
-    tables = {name: PolicyTable({each.scope: each for each in of}) for name, of in POLICIES.items()}
+    tables = {name: PolicyTable({policy.scope: policy for policy in of}) for name, of in POLICIES.items()}
     times_us: dict[str, list[float]] = {name: [] for name in tables}
     for n in range(slates):
         for name, table in tables.items():

@@ -80,8 +80,8 @@ class Run(NamedTuple):
 
 def measure(model: Path, seeds: int, after_s: int, plot: Path | None, console: Console) -> dict[str, Any]:
     """Return what each way brings, and by how much ours brings more."""
-    fronts = {f"fixed {n}": Way(each, learns=False) for n, each in enumerate(SWEEPS["conversion"] + SWEEPS["revenue"])}
-    fronts |= {f"ours {n}": Way(each, exploration=OURS) for n, each in enumerate(FRONT)}
+    fronts = {f"fixed {n}": Way(mix, learns=False) for n, mix in enumerate(SWEEPS["conversion"] + SWEEPS["revenue"])}
+    fronts |= {f"ours {n}": Way(mix, exploration=OURS) for n, mix in enumerate(FRONT)}
     held = {CONSTRAINED: Way(MIX, exploration=OURS, constraints={"share": HELD})}
     asked = [(model, name, way, seed, after_s) for name, way in WAYS.items() for seed in range(seeds)]
     asked += [(model, ORACLE, Way(RELEVANCE, learns=False), seed, after_s) for seed in range(seeds)]
@@ -132,7 +132,7 @@ def measure(model: Path, seeds: int, after_s: int, plot: Path | None, console: C
     count = len(SWEEPS["conversion"])
     ours = points([f"ours {n}" for n in range(len(FRONT))])
     sweeps = {"conversion": points(names[:count]), "revenue": points(names[count:])}
-    widest = max(hypervolume(each) for each in sweeps.values())
+    widest = max(hypervolume(sweep) for sweep in sweeps.values())
     shares = np.array([run.share for run in runs[CONSTRAINED]])
     violation = float(max(0.0, (1 - shares / SHARE[0]).max(), (shares / SHARE[1] - 1).max()))
     (over_fixed, its_error), (over_others, their_error) = gain(FIXED), gain(OTHERS)
@@ -187,15 +187,15 @@ def _run(asked: tuple[Path, str, Way, int, int]) -> Run:
     shop.shift_preferences()
     after = loop.run(after_s)
     late = after[len(after) // 2 :]
-    shown: set[str] = set().union(*[each.items for each in after])
-    places = sum(each.places for each in after)
+    shown: set[str] = set().union(*[second.items for second in after])
+    places = sum(second.places for second in after)
     return Run(
         before=_of_slate(before),
         after=_of_slate(after),
         curve=np.array([_of_slate(after[n : n + STEP_S]) for n in range(0, after_s - STEP_S + 1, STEP_S)]),
         coverage=len(shown) / len(shop.items()),
-        new=sum(each.new for each in after) / places,
-        share=sum(each.exposure[MERCHANT] for each in late) / sum(each.places for each in late),
+        new=sum(second.new for second in after) / places,
+        share=sum(second.exposure[MERCHANT] for second in late) / sum(second.places for second in late),
     )
 
 
@@ -221,8 +221,8 @@ def _drawing(rng: np.random.Generator) -> Callable[[ControlState], None]:
 
 
 def _of_slate(seconds: list[Second]) -> NDArray[np.float64]:
-    prospects = [prospect for each in seconds for prospect in each.prospects]
-    return np.asarray([np.mean([getattr(each, goal) for each in prospects]) for goal in GOALS])
+    prospects = [prospect for second in seconds for prospect in second.prospects]
+    return np.asarray([np.mean([getattr(prospect, goal) for prospect in prospects]) for goal in GOALS])
 
 
 def _error(values: NDArray[np.float64]) -> float:
@@ -250,11 +250,11 @@ def _plot(
             middle.plot(seconds, (curve / unit).mean(axis=1).cumsum() / np.arange(1, len(curve) + 1), label=name)
     left.set(xlabel="s after the fashion changed", ylabel="clicks of a slate", ylim=(0, None))
     middle.set(xlabel="s after the fashion changed", ylabel="mean reward so far")
-    for name, points in (*[(f"fixed, {name} turned", each) for name, each in sweeps.items()], ("Rheostat", ours)):
+    for name, points in (*[(f"fixed, {name} turned", sweep) for name, sweep in sweeps.items()], ("Rheostat", ours)):
         right.scatter(points[:, 0], points[:, 2], s=20 + 60 * points[:, 1], label=name, alpha=0.8)
     right.set(xlabel="clicks", ylabel="revenue (size: purchases)")
-    for each in (left, middle, right):
-        each.legend(fontsize=8)
+    for axes in (left, middle, right):
+        axes.legend(fontsize=8)
     figure.tight_layout()
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=80)

@@ -80,13 +80,13 @@ def let_in(
             number, now = len(figures.sent), time.perf_counter()
             if number < count and now >= began + number / rate:
                 due.pop(number, _nothing)()
-                each, looked_at, rec_id, _ = traffic.next()
+                interaction, looked_at, rec_id, _ = traffic.next()
                 feed.items(traffic.changes())
                 if looked_at is not None:
-                    feed.impression(looked_at, each.event_time_ms)
-                figures.interactions[each.event_id] = each
-                figures.sent[each.event_id] = time.perf_counter()
-                feed.interaction(each, rec_id)
+                    feed.impression(looked_at, interaction.event_time_ms)
+                figures.interactions[interaction.event_id] = interaction
+                figures.sent[interaction.event_id] = time.perf_counter()
+                feed.interaction(interaction, rec_id)
             _take(slates.poll(POLL_S), figures, traffic)
             if now - shown_at > SHOWN_EVERY_S:
                 shown_at = now

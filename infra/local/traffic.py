@@ -95,7 +95,7 @@ class ShopTraffic:
 
     def show(self, slate: Recommendation) -> None:
         if int(slate.shopper_id.removeprefix("shopper-")) % CONTROL_SHARE:
-            items = [each.item_id for each in slate.slate]
+            items = [item.item_id for item in slate.slate]
             before = self._newest.get(slate.shopper_id)
             if before is not None:
                 self._shown.pop(before, None)  # it was not looked at, and will not be
@@ -110,7 +110,9 @@ class ShopTraffic:
 
     def _popular(self) -> list[str]:
         goods = self._shop.goods
-        return list(islice((each for each in self._by_popularity if goods.items[goods.number[each]].stock), SLATE_SIZE))
+        return list(
+            islice((item_id for item_id in self._by_popularity if goods.items[goods.number[item_id]].stock), SLATE_SIZE)
+        )
 
 
 class LogTraffic:
@@ -124,7 +126,7 @@ class LogTraffic:
         # Feast serves no row that is older than its view allows.
         shift_ms = time.time_ns() // 1_000_000 - last[-1].event_time_ms
         self.count = len(last)
-        self._log = iter([replace(each, event_time_ms=each.event_time_ms + shift_ms) for each in last])
+        self._log = iter([replace(event, event_time_ms=event.event_time_ms + shift_ms) for event in last])
         self._items = opened.items()
 
     def items(self) -> list[ShopItem]:

@@ -35,10 +35,10 @@ def by_window(looks: Sequence[Look], count: int, windows: int, merchants_items: 
     made = []
     for n in range(1, windows + 1):
         first, until = count * (n - 1) // windows, count * n // windows
-        found = [each for each in looks if first <= each.number < until]
+        found = [look for look in looks if first <= look.number < until]
         if found:
-            clicks, best = sum(each.prospect.clicks for each in found), sum(each.prospect.best_clicks for each in found)
-            shown = [item_id in merchants_items for each in found for item_id in each.items]
+            clicks, best = sum(look.prospect.clicks for look in found), sum(look.prospect.best_clicks for look in found)
+            shown = [item_id in merchants_items for look in found for item_id in look.items]
             made.append(Window(until, len(found), clicks / best, sum(shown) / len(shown)))
     return made
 
@@ -51,15 +51,15 @@ def show(windows: Sequence[Window], rate: float, merchant: str, events: dict[int
         soft_wrap=True,
     )
     table, first = _table(), 0
-    for each in windows:
-        happened = [words for number, words in events.items() if first <= number < each.until]
+    for window in windows:
+        happened = [words for number, words in events.items() if first <= number < window.until]
         if happened:
             console.print(table)
             table = _table()
             console.print(*[f"  [italic]{words}[/]" for words in happened], sep="\n", highlight=False)
-        bars = Bar(1.0, 0.0, each.of_best, width=BAR), Bar(SHARE_SHOWN, 0.0, each.share, width=BAR // 2)
-        table.add_row(f"{each.until / rate:.0f} s", f"{each.of_best:.1%}", bars[0], f"{each.share:.1%}", bars[1])
-        first = each.until
+        bars = Bar(1.0, 0.0, window.of_best, width=BAR), Bar(SHARE_SHOWN, 0.0, window.share, width=BAR // 2)
+        table.add_row(f"{window.until / rate:.0f} s", f"{window.of_best:.1%}", bars[0], f"{window.share:.1%}", bars[1])
+        first = window.until
     console.print(table)
 
 

@@ -107,10 +107,10 @@ def _print(found: Any, slates: Any, confidence: float, console: Console) -> None
     title = f"Of a slate, with {confidence:.0%} intervals; {found.slates:,} slates of {found.shoppers:,} shoppers"
     table = Table("", "estimator", *[reward.value for reward in found.value], title=title)
     values = found.value.values()
-    table.add_row("logged", "", *[_words(each.logged) for each in values])
+    table.add_row("logged", "", *[_words(value.logged) for value in values])
     for name, of in (("in force", "in_force"), ("asked", "asked"), ("gain", "gain")):
         for estimator, shown in _NAMES.items():
-            table.add_row(name, shown, *[_words(getattr(each, of)[estimator], of == "gain") for each in values])
+            table.add_row(name, shown, *[_words(getattr(value, of)[estimator], of == "gain") for value in values])
             name = ""
         table.add_section()
     console.print(table)

@@ -44,7 +44,7 @@ def experiment(
             f"one with `rheostat policy set --scope {EXPERIMENT}{name} --share 0.5 --weight …`"
         )
     with errors(TopicError, KafkaException), console.status("reading outcomes …"):
-        margins = {each.item_id: each.margin for each in read_items(cluster)}
+        margins = {item.item_id: item.margin for item in read_items(cluster)}
 
         def margin_of(item_id: str) -> float:
             margin = margins.get(item_id)

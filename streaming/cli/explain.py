@@ -61,9 +61,9 @@ def explain(
             )
         traced = trace(item.item_id, session_of(features.row), loaded)
     in_force = [
-        each
-        for each in history(cluster).written
-        if each.scope == slate.policy_scope and each.version <= slate.policy_version
+        policy
+        for policy in history(cluster).written
+        if policy.scope == slate.policy_scope and policy.version <= slate.policy_version
     ]
     policy = in_force[-1] if in_force else None
     found = {
@@ -83,7 +83,7 @@ def explain(
         "policy": policy,
         "fallback": slate.fallback,
         "predicted": traced.predicted,
-        "clicks": [each._asdict() for each in traced.clicks],
+        "clicks": [click._asdict() for click in traced.clicks],
     }
     _print(found, slate.event_time_ms, console)
     print_json(found, as_json)
@@ -120,7 +120,9 @@ def _print(found: dict[str, Any], event_time_ms: int, console: Console) -> None:
         console,
     )
     console.print(_bars("The score", [(name, part) for name, part in found["parts"].items()], found["score"]))
-    clicks = [(f"{each['item_id']} (click {each['place']})", each["change"]) for each in found["clicks"][:CLICKS_SHOWN]]
+    clicks = [
+        (f"{click['item_id']} (click {click['place']})", click["change"]) for click in found["clicks"][:CLICKS_SHOWN]
+    ]
     if clicks:
         title = f"P(clicked) is {found['predicted']:.1%} with the whole session; without a click it changes by"
         console.print(_bars(title, [(name, -change) for name, change in clicks], None))

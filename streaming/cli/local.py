@@ -135,13 +135,13 @@ def doctor(as_json: AsJson = False) -> None:
     console = Console(stderr=as_json)
     findings = examine()
     table = Table("", "what", "found", "what to do")
-    for each in findings:
-        sign = "[green]ok" if each.is_fine else "[red]missing" if each.is_needed else "[yellow]missing, optional"
-        table.add_row(sign, each.what, each.found, "" if each.is_fine else each.remedy)
+    for finding in findings:
+        sign = "[green]ok" if finding.is_fine else "[red]missing" if finding.is_needed else "[yellow]missing, optional"
+        table.add_row(sign, finding.what, finding.found, "" if finding.is_fine else finding.remedy)
     console.print(table)
-    missing = [each.what for each in findings if not each.is_fine and each.is_needed]
+    missing = [finding.what for finding in findings if not finding.is_fine and finding.is_needed]
     say(f"missing: {', '.join(missing)}" if missing else "everything that is needed is there", console)
-    print_json([each._asdict() for each in findings], as_json)
+    print_json([finding._asdict() for finding in findings], as_json)
     raise typer.Exit(1 if missing else 0)
 
 
@@ -209,7 +209,9 @@ def traffic(
         there = {key: value for _, key, value in read_compacted(cluster, [Topic.ITEMS])}
         # Other shoppers each time: an event that has come before counts once.
         shoppers = ShopTraffic(model.resolve(), Shop(time.time_ns() // 1_000_000 if seed is None else seed))
-        feed.items([each for each in shoppers.items() if there.get(each.item_id.encode()) != encode(to_item(each))])
+        feed.items(
+            [shopper for shopper in shoppers.items() if there.get(shopper.item_id.encode()) != encode(to_item(shopper))]
+        )
         figures = let_in(shoppers, feed, cluster, round(seconds * rate), rate, console)
     summary = figures.summary()
     say("  ".join(f"{name} {value:,}" for name, value in summary.items()), console)

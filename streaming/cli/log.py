@@ -161,13 +161,13 @@ def log_sink(
     with stopping() as stop, errors(KafkaException, TopicError, OSError), console.status("landing …") as status:
 
         def progress(landed: dict[str, Landed]) -> None:
-            status.update("  ".join(f"{name} {each.rows:,} rows" for name, each in landed.items()))
+            status.update("  ".join(f"{name} {result.rows:,} rows" for name, result in landed.items()))
 
         landed = land(cluster, out, once, batch_rows, batch_s, progress, stop.is_set)
-    for name, each in landed.items():
-        bad = f", {each.undecodable:,} were undecodable (see dead-letters)" if each.undecodable else ""
-        say(f"{name}: {each.rows:,} rows landed in {each.files:,} files below {out}{bad}", console)
-    print_json({name: dataclasses.asdict(each) for name, each in landed.items()}, as_json)
+    for name, result in landed.items():
+        bad = f", {result.undecodable:,} were undecodable (see dead-letters)" if result.undecodable else ""
+        say(f"{name}: {result.rows:,} rows landed in {result.files:,} files below {out}{bad}", console)
+    print_json({name: dataclasses.asdict(result) for name, result in landed.items()}, as_json)
 
 
 def train_set(

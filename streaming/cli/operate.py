@@ -92,8 +92,8 @@ def features_get(
     for view in (View.SESSION, View.PROFILE):
         table = Table("feature", "value", "unit", "over", title=f"{view.value} of {shopper}")
         values = row[view]
-        for each in FEATURES[view]:
-            table.add_row(each.name, _in_words(each.name, values.get(each.name)), each.unit, each.window)
+        for feature in FEATURES[view]:
+            table.add_row(feature.name, _in_words(feature.name, values.get(feature.name)), feature.unit, feature.window)
         console.print(table if values else f"{view.value}: nothing, or nothing young enough")
     print_json({view.value: values for view, values in row.items()}, as_json)
 
@@ -113,14 +113,14 @@ def dead_letters_list(
     console = Console(stderr=as_json)
     letters = _letters(cluster, topic, reason)
     table = Table("from", "when", "reason", "error", "raw")
-    for each in letters[-limit:]:
-        raw = each.raw.decode(errors="replace")
-        table.add_row(str(each.origin), when(each.time_ms), each.reason.value, each.error, raw[:60])
+    for letter in letters[-limit:]:
+        raw = letter.raw.decode(errors="replace")
+        table.add_row(str(letter.origin), when(letter.time_ms), letter.reason.value, letter.error, raw[:60])
     if letters:
         console.print(table, markup=False)
-    counts = Counter(f"{each.origin.topic} {each.reason.value}" for each in letters)
+    counts = Counter(f"{letter.origin.topic} {letter.reason.value}" for letter in letters)
     say(f"{len(letters):,} dead letters" + "".join(f"; {name}: {n:,}" for name, n in counts.items()), console)
-    shown = [{**msgspec.to_builtins(each), "raw": each.raw.decode(errors="replace")} for each in letters[-limit:]]
+    shown = [{**msgspec.to_builtins(letter), "raw": letter.raw.decode(errors="replace")} for letter in letters[-limit:]]
     print_json({"count": len(letters), "by": counts, "letters": shown}, as_json)
 
 
@@ -144,17 +144,17 @@ def dead_letters_replay(
     sent, unreadable, repeated = 0, 0, 0
     seen: set[tuple[str, bytes]] = set()
     with errors(TimeoutError), Feed(cluster) as feed:
-        for each in _letters(cluster, topic, reason):
-            if (each.origin.topic, each.raw) in seen:
+        for letter in _letters(cluster, topic, reason):
+            if (letter.origin.topic, letter.raw) in seen:
                 repeated += 1
                 continue
-            seen.add((each.origin.topic, each.raw))
-            message = decode_any(each.raw, each.origin)
+            seen.add((letter.origin.topic, letter.raw))
+            message = decode_any(letter.raw, letter.origin)
             if isinstance(message, DeadLetter):
                 unreadable += 1
                 continue
             if not dry_run:
-                feed.raw(Topic(each.origin.topic), key_of(message), each.raw)
+                feed.raw(Topic(letter.origin.topic), key_of(message), letter.raw)
             sent += 1
         feed.flush()
     say(
@@ -206,7 +206,9 @@ def _table(figures: dict[str, Any]) -> Table:
     table = Table(title="Rheostat", show_header=False)
     for name, value in figures.items():
         inner = value.items() if isinstance(value, dict) else [("", value)]
-        words = "  ".join(f"{label} {NOTHING if each is None else f'{each:,.10g}'}".strip() for label, each in inner)
+        words = "  ".join(
+            f"{label} {NOTHING if figure is None else f'{figure:,.10g}'}".strip() for label, figure in inner
+        )
         table.add_row(name.replace("_", " "), words)
     return table
 
@@ -225,8 +227,10 @@ def _letters(cluster: Cluster, topic: str | None, reason: str | None) -> list[An
     decoder = msgspec.json.Decoder(DeadLetter)
     with errors(TopicError, KafkaException):
         letters = [decoder.decode(raw or b"") for _, _, raw in read_topic(cluster, Topic.DEAD_LETTERS)]
-    wanted = [each for each in letters if topic in (None, each.origin.topic) and reason in (None, each.reason.value)]
-    return sorted(wanted, key=lambda each: each.time_ms)
+    wanted = [
+        letter for letter in letters if topic in (None, letter.origin.topic) and reason in (None, letter.reason.value)
+    ]
+    return sorted(wanted, key=lambda letter: letter.time_ms)
 
 
 def _in_words(name: str, value: Any) -> str:
@@ -237,6 +241,6 @@ def _in_words(name: str, value: Any) -> str:
     if isinstance(value, bytes):
         return f"{len(value):,} bytes"
     if isinstance(value, list):
-        shown = ", ".join(_in_words("", each) for each in itertools.islice(value, 8))
+        shown = ", ".join(_in_words("", element) for element in itertools.islice(value, 8))
         return f"{shown}, … ({len(value)})" if len(value) > 8 else shown
     return f"{value:,.4g}" if isinstance(value, float) else f"{value}"

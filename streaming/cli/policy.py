@@ -184,9 +184,9 @@ def _scale(expression: str, cluster: Cluster) -> float:
     from streaming.scoring.catalogue import Catalogue, unknown_to_any_model
 
     found = read_items(cluster)
-    catalogue = Catalogue(unknown_to_any_model([each.item_id for each in found]))
-    for offset, each in enumerate(found):
-        catalogue.put(each.item_id, each, offset)
+    catalogue = Catalogue(unknown_to_any_model([item.item_id for item in found]))
+    for offset, item in enumerate(found):
+        catalogue.put(item.item_id, item, offset)
     with errors(ExpressionError):
         asked = Expression(expression)
     columns = {name: getattr(catalogue, name)[1 : len(found) + 1] for name in asked.item_fields}
@@ -195,7 +195,7 @@ def _scale(expression: str, cluster: Cluster) -> float:
 
 
 def _pairs(options: list[str] | None) -> list[tuple[str, str]]:
-    pairs = [each.partition("=") for each in options or ()]
+    pairs = [option.partition("=") for option in options or ()]
     if bad := [name for name, _, value in pairs if not name.strip() or not value.strip()]:
         fail(f"{bad[0]!r}: expected NAME=VALUE")
     return [(name.strip(), value.strip()) for name, _, value in pairs]
@@ -210,12 +210,22 @@ def _number(text: str) -> float:
 
 def _print(policies: list[dict[str, Any]], console: Console) -> None:
     table = Table("when", "scope", "version", "author", "weights", "diversity", "exploration")
-    for each in policies:
-        sign = "+" if each["duals"] else ""
-        weights = ", ".join(f"{name} {value:{sign}g}" for name, value in (each["duals"] or each["weights"]).items())
-        exploring = each["exploration"]
+    for policy_in_force in policies:
+        sign = "+" if policy_in_force["duals"] else ""
+        weights = ", ".join(
+            f"{name} {value:{sign}g}"
+            for name, value in (policy_in_force["duals"] or policy_in_force["weights"]).items()
+        )
+        exploring = policy_in_force["exploration"]
         explores = f"budget {exploring['budget']:g}, temperature {exploring['temperature']:g}"
-        turned = NOTHING if each["time_ms"] is None else when(each["time_ms"])
-        row = (turned, each["scope"], each["version"], each["author"], weights, each["diversity"])
+        turned = NOTHING if policy_in_force["time_ms"] is None else when(policy_in_force["time_ms"])
+        row = (
+            turned,
+            policy_in_force["scope"],
+            policy_in_force["version"],
+            policy_in_force["author"],
+            weights,
+            policy_in_force["diversity"],
+        )
         table.add_row(*[f"{value}" for value in row], explores if exploring["budget"] else NOTHING)
     console.print(table, markup=False)

@@ -149,12 +149,12 @@ def _whole(follower: Follower, turn: _Turn) -> dict[str, Any]:
 
 def _state(follower: Follower) -> dict[str, Any]:
     turned = follower.turned
-    in_force = {scope: msgspec.to_builtins(each) for scope, each in turned.table.policies.items()}
+    in_force = {scope: msgspec.to_builtins(policy_in_force) for scope, policy_in_force in turned.table.policies.items()}
     return {
         "version": turned.table.version,
         "policies": in_force,
         "objectives": {
-            scope: [*BUILT_IN, *each["objectives"]] for scope, each in in_force.items() if not each["duals"]
+            scope: [*BUILT_IN, *fields["objectives"]] for scope, fields in in_force.items() if not fields["duals"]
         },
         "history": msgspec.to_builtins(turned.written[: -HISTORY_AT_MOST - 1 : -1]),
         "figures": msgspec.to_builtins(follower.figures()),
@@ -179,9 +179,9 @@ def _slate(follower: Follower, shown: Shown, items: tuple[SlateItem, ...], scope
         "fallback": slate.fallback,
         "uncertainty": slate.uncertainty,
         "scope": scope,
-        "session": [words(each) for each in session_of(shown.features.row)[-SESSION_AT_MOST:]],
-        "shown": [each.item_id for each in slate.slate],  # as it went out
-        "items": [words(each.item_id) | msgspec.to_builtins(each) for each in items],
+        "session": [words(interaction) for interaction in session_of(shown.features.row)[-SESSION_AT_MOST:]],
+        "shown": [item.item_id for item in slate.slate],  # as it went out
+        "items": [words(item.item_id) | msgspec.to_builtins(item) for item in items],
     }
 
 

@@ -147,7 +147,7 @@ class Follower:
             recent.slates / took,
             *_of(recent),
             curve={
-                name: [_of(each)[n] for each in steps]
+                name: [_of(step)[n] for step in steps]
                 for n, name in enumerate(("satisfaction", "conversion", "revenue", "exploration"))
             },
         )
@@ -177,7 +177,7 @@ class Follower:
                 second = self._seconds[int(time.time())]
                 second.slates += 1
                 second.places += len(message.slate)
-                second.explored += sum(each.reason is ReasonCode.EXPLORED for each in message.slate)
+                second.explored += sum(item.reason is ReasonCode.EXPLORED for item in message.slate)
                 self._meet(message.rec_id, message, self._rows.pop(message.rec_id, None))
         elif isinstance(message, FeatureRecord) and message.considered is not None:
             with self._lock:
@@ -216,15 +216,15 @@ _NOTHING = Second()
 
 
 def _of(second: Second) -> tuple[float | None, float | None, float | None, float | None]:
-    def each(value: float, of: int) -> float | None:
+    def per(value: float, of: int) -> float | None:
         return value / of if of else None
 
     looked_at = second.looked_at
     return (
-        each(second.clicks, looked_at),
-        each(second.purchases, looked_at),
-        each(second.revenue, looked_at),
-        each(second.explored, second.places),
+        per(second.clicks, looked_at),
+        per(second.purchases, looked_at),
+        per(second.revenue, looked_at),
+        per(second.explored, second.places),
     )
 
 

@@ -78,8 +78,10 @@ def at_speed(factor: float) -> Pace:
 
 def moved(interactions: Iterable[Interaction], by_ms: int) -> Iterator[Interaction]:
     """Yield them `by_ms` later. What happens at another time is another event, so its id says by how much."""
-    for each in interactions:
-        yield dataclasses.replace(each, event_id=f"{each.event_id}+{by_ms}", event_time_ms=each.event_time_ms + by_ms)
+    for interaction in interactions:
+        yield dataclasses.replace(
+            interaction, event_id=f"{interaction.event_id}+{by_ms}", event_time_ms=interaction.event_time_ms + by_ms
+        )
 
 
 class Replay:
@@ -116,11 +118,11 @@ class Replay:
                 now = time.monotonic()
                 while not is_over and self._has_room():
                     if due is None:
-                        if (each := next(coming, None)) is None:
+                        if (interaction := next(coming, None)) is None:
                             is_over = True
                             break
-                        first_ms = each.event_time_ms if first_ms is None else first_ms
-                        due = began + self._pace(number, each.event_time_ms - first_ms), each
+                        first_ms = interaction.event_time_ms if first_ms is None else first_ms
+                        due = began + self._pace(number, interaction.event_time_ms - first_ms), interaction
                         number += 1
                     if due[0] > now:
                         break
@@ -143,25 +145,25 @@ class Replay:
     def _has_room(self) -> bool:
         return self._at_most is None or len(self._unanswered) + self._held_count < self._at_most
 
-    def _send_or_hold(self, feed: Feed, each: Interaction) -> None:
-        held = self._held.get(each.shopper_id)
-        if held is not None or not self._may_go(each):
-            self._held.setdefault(each.shopper_id, deque()).append(each)
+    def _send_or_hold(self, feed: Feed, interaction: Interaction) -> None:
+        held = self._held.get(interaction.shopper_id)
+        if held is not None or not self._may_go(interaction):
+            self._held.setdefault(interaction.shopper_id, deque()).append(interaction)
             self._held_count += 1
         else:
-            self._send(feed, each)
+            self._send(feed, interaction)
 
-    def _may_go(self, each: Interaction) -> bool:
-        under_way = self._under_way.get(each.shopper_id)
-        return under_way is None or under_way[0] == (each.kind is Kind.PURCHASE)
+    def _may_go(self, interaction: Interaction) -> bool:
+        under_way = self._under_way.get(interaction.shopper_id)
+        return under_way is None or under_way[0] == (interaction.kind is Kind.PURCHASE)
 
-    def _send(self, feed: Feed, each: Interaction) -> None:
-        is_purchase = each.kind is Kind.PURCHASE
-        _, count = self._under_way.get(each.shopper_id, (is_purchase, 0))
-        self._under_way[each.shopper_id] = is_purchase, count + 1
-        self._unanswered[each.event_id] = each.shopper_id
+    def _send(self, feed: Feed, interaction: Interaction) -> None:
+        is_purchase = interaction.kind is Kind.PURCHASE
+        _, count = self._under_way.get(interaction.shopper_id, (is_purchase, 0))
+        self._under_way[interaction.shopper_id] = is_purchase, count + 1
+        self._unanswered[interaction.event_id] = interaction.shopper_id
         self.account.sent += 1
-        feed.interaction(each)
+        feed.interaction(interaction)
 
     def _take(self, feed: Feed, record: Message) -> bool:
         if record.error():

@@ -29,22 +29,22 @@ def arms(
         margin_of: what the shop keeps of an item's price.
     """
     newest: dict[str, Outcome] = {}
-    for each in outcomes:
-        known = newest.get(each.rec_id)
-        if each.event_time_ms >= from_ms and (known is None or each.revision > known.revision):
-            newest[each.rec_id] = each
+    for outcome in outcomes:
+        known = newest.get(outcome.rec_id)
+        if outcome.event_time_ms >= from_ms and (known is None or outcome.revision > known.revision):
+            newest[outcome.rec_id] = outcome
     first_ms: dict[str, int] = {}
-    for each in newest.values():
-        first_ms[each.shopper_id] = min(each.event_time_ms, first_ms.get(each.shopper_id, each.event_time_ms))
-    now_ms = max((each.event_time_ms for each in newest.values()), default=0)
+    for record in newest.values():
+        first_ms[record.shopper_id] = min(record.event_time_ms, first_ms.get(record.shopper_id, record.event_time_ms))
+    now_ms = max((record.event_time_ms for record in newest.values()), default=0)
     ended = sorted((at, shopper) for shopper, at in first_ms.items() if at + window_ms <= now_ms)
     row = {shopper: n for n, (_, shopper) in enumerate(ended)}
     slates, rewards = np.zeros(len(row)), np.zeros((len(row), len(REWARDS)))
-    for each in newest.values():
-        n = row.get(each.shopper_id)
-        if n is not None and each.event_time_ms < first_ms[each.shopper_id] + window_ms:
+    for record in newest.values():
+        n = row.get(record.shopper_id)
+        if n is not None and record.event_time_ms < first_ms[record.shopper_id] + window_ms:
             slates[n] += 1
-            for item in each.items:
+            for item in record.items:
                 if item.clicked_after_ms is not None or item.bought:
                     kept = item.value * margin_of(item.item_id)
                     rewards[n] += (item.clicked_after_ms is not None, item.bought, kept)

@@ -126,16 +126,16 @@ def evaluate(
             )
             for of in columns
         ]
-        before, after = [{each: contributions(each, drawn, of) for each in Estimator} for of in both]
+        before, after = [{estimator: contributions(estimator, drawn, of) for estimator in Estimator} for of in both]
 
         def intervals(of: dict[Estimator, Floats]) -> dict[Estimator, Interval]:
-            return {each: interval(found, who, confidence) for each, found in of.items()}
+            return {estimator: interval(found, who, confidence) for estimator, found in of.items()}
 
         value[reward] = Value(
             logged=interval(drawn.rewards.sum(axis=1), who, confidence),
             in_force=intervals(before),
             asked=intervals(after),
-            gain=intervals({each: after[each] - before[each] for each in Estimator}),
+            gain=intervals({estimator: after[estimator] - before[estimator] for estimator in Estimator}),
         )
     clicks = Drawn(came[..., 0], drawn_with)
     return Evaluation(

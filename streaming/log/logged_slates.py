@@ -108,7 +108,7 @@ class LoggedSlates:
         position = {item_id: n for n, item_id in enumerate(ids)}
         places = slate["items"]
         try:
-            picks = [position[each["item_id"]] for each in places]
+            picks = [position[place["item_id"]] for place in places]
         except KeyError as error:  # a slate of the same id that was made again, from other candidates
             raise UnknownItem(*error.args) from error
         return LoggedSlate(
@@ -118,9 +118,9 @@ class LoggedSlates:
             candidates=found,
             learnt=learnt,
             picks=picks,
-            propensities=[each["propensity"] for each in places],
-            clicked=[each["shown"] and each["clicked_after_ms"] is not None for each in places],
-            bought=[each["bought"] if each["shown"] else 0 for each in places],
+            propensities=[place["propensity"] for place in places],
+            clicked=[place["shown"] and place["clicked_after_ms"] is not None for place in places],
+            bought=[place["bought"] if place["shown"] else 0 for place in places],
         )
 
 

@@ -88,8 +88,10 @@ def write(policy: Policy, in_force: PolicyTable, cluster: Cluster) -> None:
     if is_controller(policy.scope):
         msg = f"{policy.scope} is the job learn's; turn the constraints of the scope that it holds"
         raise PolicyRefused(msg)
-    names_one = policy.scope.startswith("merchant:") or any(each.merchant for each in policy.constraints.values())
-    merchants = {each.merchant or "" for each in read_items(cluster)} if names_one else set[str]()
+    names_one = policy.scope.startswith("merchant:") or any(
+        constraint.merchant for constraint in policy.constraints.values()
+    )
+    merchants = {item.merchant or "" for item in read_items(cluster)} if names_one else set[str]()
     if why := refusal(policy, in_force.version, merchants):
         raise PolicyRefused(why)
     with Feed(cluster) as feed:
@@ -105,7 +107,7 @@ def before(version: int, turned: Turned) -> dict[str, Any]:
     Raises:
         PolicyRefused: the topic no longer has it.
     """
-    turns = {each.version: each for each in turned.written if not is_controller(each.scope)}
+    turns = {policy.version: policy for policy in turned.written if not is_controller(policy.scope)}
     if version not in turns:
         msg = f"the topic has no version {version}; it has {', '.join(map(str, turns)) or 'none'}"
         raise PolicyRefused(msg)

@@ -26,7 +26,7 @@ Schema = dict[str, Any]
 
 
 def _features(*views: View) -> Schema:
-    return {each.name: _TYPES[each.type] for view in views for each in FEATURES[view]}
+    return {feature.name: _TYPES[feature.type] for view in views for feature in FEATURES[view]}
 
 
 _FOR_FEAST: Schema = {"event_timestamp": _TIME, "created_timestamp": _TIME}
@@ -100,54 +100,54 @@ class Record(NamedTuple):
 def feature_frame(records: Sequence[FeatureRecord]) -> pl.DataFrame:
     """Return records of the feature log as a table of FEATURE_LOG."""
     rows = []
-    for each in records:
+    for record in records:
         row: dict[str, Value] = {
-            **{name: getattr(each, name) for name in _FOR_LABELS},
-            **feature_columns(each),
-            "shopper_id": each.row.shopper_id,
-            "event_timestamp": each.row.event_time_ms * 1000,
-            "created_timestamp": each.created_time_us,
+            **{name: getattr(record, name) for name in _FOR_LABELS},
+            **feature_columns(record),
+            "shopper_id": record.row.shopper_id,
+            "event_timestamp": record.row.event_time_ms * 1000,
+            "created_timestamp": record.created_time_us,
         }
         rows.append(row)
     return _frame(rows, FEATURE_LOG)
 
 
 def feature_log(records: Sequence[Record]) -> pl.DataFrame:
-    return feature_frame([each.message for each in records if isinstance(each.message, FeatureRecord)])
+    return feature_frame([record.message for record in records if isinstance(record.message, FeatureRecord)])
 
 
 def decision_log(records: Sequence[Record]) -> pl.DataFrame:
     rows: list[dict[str, Any]] = [
         {
-            "rec_id": each.rec_id,
-            "shopper_id": each.row.shopper_id,
-            "event_timestamp": each.row.event_time_ms * 1000,
-            "created_timestamp": each.created_time_us,
-            "sequence": each.sequence,
-            "items_offset": each.items_offset,
-            "model_version": each.model_version,
-            "row": msgspec.msgpack.encode(each.row),
-            "considered": msgspec.msgpack.encode(each.considered),
+            "rec_id": record.rec_id,
+            "shopper_id": record.row.shopper_id,
+            "event_timestamp": record.row.event_time_ms * 1000,
+            "created_timestamp": record.created_time_us,
+            "sequence": record.sequence,
+            "items_offset": record.items_offset,
+            "model_version": record.model_version,
+            "row": msgspec.msgpack.encode(record.row),
+            "considered": msgspec.msgpack.encode(record.considered),
         }
-        for _, each, *_ in records
-        if isinstance(each, FeatureRecord) and each.considered is not None
+        for _, record, *_ in records
+        if isinstance(record, FeatureRecord) and record.considered is not None
     ]
     return _frame(rows, DECISION_LOG)
 
 
 def outcome_log(records: Sequence[Record]) -> pl.DataFrame:
     rows: list[dict[str, Any]] = []
-    for _, each, written_ms, _ in records:
-        if isinstance(each, Outcome):
-            times = {"event_timestamp": each.event_time_ms * 1000, "created_timestamp": written_ms * 1000}
-            rows.append(msgspec.to_builtins(each) | times)
+    for _, outcome, written_ms, _ in records:
+        if isinstance(outcome, Outcome):
+            times = {"event_timestamp": outcome.event_time_ms * 1000, "created_timestamp": written_ms * 1000}
+            rows.append(msgspec.to_builtins(outcome) | times)
     return _frame(rows, OUTCOME_LOG)
 
 
 def policy_log(records: Sequence[Record]) -> pl.DataFrame:
     rows: list[dict[str, Any]] = []
-    for scope, each, written_ms, _ in records:
-        policy = each if isinstance(each, Policy) else None
+    for scope, policy, written_ms, _ in records:
+        policy = policy if isinstance(policy, Policy) else None
         time_ms = written_ms if policy is None or policy.time_ms is None else policy.time_ms
         rows.append(
             {

@@ -56,7 +56,10 @@ class LearnMetrics:
 
     def __init__(self, runtime_context: RuntimeContext) -> None:
         metrics = group(runtime_context)
-        self.fates = {each: metrics.add_group("fate", each.value).counter("feedback_total") for each in FeedbackStatus}
+        self.fates = {
+            FeedbackStatu: metrics.add_group("fate", FeedbackStatu.value).counter("feedback_total")
+            for FeedbackStatu in FeedbackStatus
+        }
         self.dead_letters = dead_letters(metrics)
 
 
@@ -66,8 +69,12 @@ class RecommendMetrics:
     def __init__(self, runtime_context: RuntimeContext) -> None:
         metrics = group(runtime_context)
         topics = (Topic.CLICKS, Topic.PURCHASES)
-        self._events = {each.value: metrics.add_group("topic", each.value).counter("events_total") for each in topics}
-        self._slates = {each: metrics.add_group("fallback", each.value).counter("slates_total") for each in Fallback}
+        self._events = {
+            topic.value: metrics.add_group("topic", topic.value).counter("events_total") for topic in topics
+        }
+        self._slates = {
+            fallback: metrics.add_group("fallback", fallback.value).counter("slates_total") for fallback in Fallback
+        }
         self._dead_letters = dead_letters(metrics)
         self._places, self._explored = metrics.counter("places_total"), metrics.counter("explored_places_total")
         self._repeats, self._late = metrics.counter("repeats_total"), metrics.counter("late_total")
@@ -88,7 +95,7 @@ class RecommendMetrics:
             return
         self._slates[answer.slate.fallback].inc()
         self._places.inc(len(answer.slate.items))
-        self._explored.inc(sum([each.reason is ReasonCode.EXPLORED for each in answer.slate.items]))
+        self._explored.inc(sum([item.reason is ReasonCode.EXPLORED for item in answer.slate.items]))
         if answer.is_repeat:
             self._repeats.inc()
         if answer.late:

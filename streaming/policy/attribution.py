@@ -36,7 +36,7 @@ _WITHOUT_CONSENT = b"-"  # in place of a slate
 _UNSEEN, _SEEN = "unseen", "seen"
 
 Feedback = Impression | Click | Purchase
-_FEEDBACK: dict[str, type[Feedback]] = {each.__name__: each for each in (Impression, Click, Purchase)}
+_FEEDBACK: dict[str, type[Feedback]] = {message.__name__: message for message in (Impression, Click, Purchase)}
 _ENCODER = msgspec.msgpack.Encoder()
 
 
@@ -152,7 +152,7 @@ class Attribution:
     def _remember(self, which: str, at_most: int, new: str | None = None, gone: str | None = None) -> None:
         """Keep the list of slates `which`, newest last, and forget those that are too many."""
         held = self._kept.get(which)
-        names = [each for each in (_NAMES.decode(held) if held else []) if each != gone]
+        names = [name for name in (_NAMES.decode(held) if held else []) if name != gone]
         if new is not None:
             names.append(new)
         for forgotten in names[:-at_most]:
@@ -182,7 +182,7 @@ def _known(held: bytes) -> Known | None:
         made = _RECOMMENDATION.decode(held)
     except msgspec.MsgspecError:  # of another version of this project
         return None
-    places = [OutcomeItem(each.item_id, n, each.propensity, each.predicted) for n, each in enumerate(made.slate, 1)]
+    places = [OutcomeItem(item.item_id, n, item.propensity, item.predicted) for n, item in enumerate(made.slate, 1)]
     return Known(
         Outcome(
             rec_id=made.rec_id,
@@ -207,12 +207,12 @@ def _change(outcome: Outcome, message: Feedback) -> tuple[FeedbackStatus, Outcom
     items = list(outcome.items)
     news: list[OutcomeDelta] = []
     if isinstance(message, Impression):
-        shown = {n for n, each in enumerate(items) if each.item_id in message.items}
+        shown = {n for n, item in enumerate(items) if item.item_id in message.items}
         if not shown:
             return FeedbackStatus.FOREIGN, None
         _show(items, shown, news)
     else:
-        at = next((n for n, each in enumerate(items) if each.item_id == message.item_id), None)
+        at = next((n for n, item in enumerate(items) if item.item_id == message.item_id), None)
         if at is None:
             return FeedbackStatus.FOREIGN, None
         _show(items, {at}, news)  # what was clicked was seen

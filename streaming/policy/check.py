@@ -69,7 +69,11 @@ def refusal(policy: Policy, in_force: int, merchants: Container[str]) -> str | N
     for constraint, what in policy.constraints.items():
         if why := _unholdable(what, merchants):
             return f"constraints.{constraint}: {why}"
-    least = [each.at_least or 0.0 for each in policy.constraints.values() if each.measure is Measure.EXPOSURE]
+    least = [
+        constraint.at_least or 0.0
+        for constraint in policy.constraints.values()
+        if constraint.measure is Measure.EXPOSURE
+    ]
     if sum(least) > 1:
         return f"the exposures that are asked for at least are {sum(least):g} of all together, which is more than 1"
     if policy.duals:

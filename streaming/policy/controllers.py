@@ -68,11 +68,11 @@ class Controller(msgspec.Struct):
         self.held = {name: self.held.get(name, Held()) for name in constraints}
         now_ms = learner.newest_ms
         shown = [outcome.items[new.place - 1] for new in outcome.news if new.change is FeedbackType.SHOWN]
-        is_first = bool(shown) and sum(each.shown for each in outcome.items) == len(shown)
+        is_first = bool(shown) and sum(item.shown for item in outcome.items) == len(shown)
         expected, came = dict.fromkeys(Measure, 0.0), dict.fromkeys(PRIOR_EVENTS, 0.0)
-        goods = [goods_of(each.item_id) for each in shown]
-        for each, of_item in zip(shown, goods, strict=True):
-            _add(expected, *learner.expects(each, of_item), of_item)
+        goods = [goods_of(item.item_id) for item in shown]
+        for item, of_item in zip(shown, goods, strict=True):
+            _add(expected, *learner.expects(item, of_item), of_item)
         for new in outcome.news:
             if new.change is FeedbackType.CLICKED:
                 came[Measure.CLICKS] += 1.0
@@ -85,7 +85,7 @@ class Controller(msgspec.Struct):
             held.forget(1000.0 * constraint.over_s, now_ms)
             if constraint.measure is Measure.EXPOSURE:
                 held.of += len(shown)
-                held.amount += sum(each.merchant == constraint.merchant for each in goods)
+                held.amount += sum(good.merchant == constraint.merchant for good in goods)
             else:
                 held.of += is_first
                 held.amount += expected[constraint.measure]

@@ -208,7 +208,7 @@ def _chances(
     """Return the propensities of `picks`: by `wished` (S, K) in the slots that could explore, which come first."""
     count = len(tops)
     rate, epsilon = exploration.rate, exploration.epsilon
-    greedy = [float(not each) for each in explored]
+    greedy = [float(not is_explored) for is_explored in explored]
     if not count:
         return greedy
     weights = _softmax_weights(wished, tops[:, None], exploration.temperature)

@@ -181,11 +181,11 @@ class OutcomeEstimator(msgspec.Struct):
         return float(2.0 ** ((time_ms - self.start_ms) / HALF_LIFE_MS))
 
     def _scale(self, by: float) -> None:
-        self.items = {item: each.times(by) for item, each in self.items.items()}
-        self.levels = [each.times(by) for each in self.levels]
-        self.brands = {brand: each.times(by) for brand, each in self.brands.items()}
+        self.items = {item: counts.times(by) for item, counts in self.items.items()}
+        self.levels = [counts.times(by) for counts in self.levels]
+        self.brands = {brand: counts.times(by) for brand, counts in self.brands.items()}
         for name in ("place_expected", "place_clicks", "bin_looks", "bin_clicks"):
-            setattr(self, name, [each * by for each in getattr(self, name)])
+            setattr(self, name, [count * by for count in getattr(self, name)])
         for name in ("clicks", "buys", "shown", "shown_chance"):
             setattr(self, name, getattr(self, name) * by)
 
@@ -221,9 +221,9 @@ class OutcomeEstimator(msgspec.Struct):
     def _forget(self, scale: float) -> None:
         self.items, self.brands = (
             {
-                name: each
-                for name, each in found.items()
-                if scale * (each.expected + each.clicks + each.buys) >= FORGOTTEN_BELOW
+                name: of_item
+                for name, of_item in found.items()
+                if scale * (of_item.expected + of_item.clicks + of_item.buys) >= FORGOTTEN_BELOW
             }
             for found in (self.items, self.brands)
         )
@@ -234,7 +234,7 @@ class OutcomeEstimator(msgspec.Struct):
             (PRIOR_PLACE_CLICKS * prior + scale * clicks) / (PRIOR_PLACE_CLICKS + scale * expected)
             for prior, clicks, expected in zip(PRIOR_LOOKED, self.place_clicks, self.place_expected, strict=True)
         ]
-        self.looked = [min(max(each / found[0], LOOKED_AT_LEAST), 1.0) for each in found]
+        self.looked = [min(max(rate / found[0], LOOKED_AT_LEAST), 1.0) for rate in found]
 
     def _fit_predictions(self, scale: float) -> None:
         """Fit intercept and slope by Newton's method on the bins, with a normal prior around 0 and 1."""

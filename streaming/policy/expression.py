@@ -67,15 +67,15 @@ class _Elementwise(ast.NodeTransformer):
     """Makes calls of all that has to be done element by element."""
 
     def visit_Compare(self, node: ast.Compare) -> ast.expr:
-        sides = [self.visit(each) for each in (node.left, *node.comparators)]
-        compared: list[ast.expr] = [_call(each, pair) for each, *pair in zip(node.ops, sides, sides[1:], strict=False)]
+        sides = [self.visit(part) for part in (node.left, *node.comparators)]
+        compared: list[ast.expr] = [_call(op, pair) for op, *pair in zip(node.ops, sides, sides[1:], strict=False)]
         return _joined(ast.And(), compared)
 
     def visit_BoolOp(self, node: ast.BoolOp) -> ast.expr:
-        return _joined(node.op, [self.visit(each) for each in node.values])
+        return _joined(node.op, [self.visit(value) for value in node.values])
 
     def visit_IfExp(self, node: ast.IfExp) -> ast.expr:
-        return _call(node, [self.visit(each) for each in (node.test, node.body, node.orelse)])
+        return _call(node, [self.visit(part) for part in (node.test, node.body, node.orelse)])
 
     def visit_BinOp(self, node: ast.BinOp) -> ast.expr:
         left, right = self.visit(node.left), self.visit(node.right)
@@ -94,7 +94,7 @@ def _call(of: ast.AST, arguments: list[ast.expr]) -> ast.expr:
 
 
 def _joined(by: ast.AST, nodes: list[ast.expr]) -> ast.expr:
-    return reduce(lambda before, each: _call(by, [before, each]), nodes)
+    return reduce(lambda before, node: _call(by, [before, node]), nodes)
 
 
 class _Indexed(ast.NodeTransformer):
@@ -123,9 +123,9 @@ class Expression:
         except (InvalidExpression, SyntaxError, RecursionError, ArithmeticError, TypeError, ValueError) as error:
             raise self._error(error) from error
         self.item_fields = {
-            each.attr
-            for each in ast.walk(parsed)
-            if isinstance(each, ast.Attribute) and isinstance(each.value, ast.Name) and each.value.id == "item"
+            node.attr
+            for node in ast.walk(parsed)
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "item"
         }
         indexed = ast.fix_missing_locations(ast.Expression(_Indexed().visit(parsed).value))
         self._code = compile(indexed, "expression", "eval")
@@ -139,9 +139,10 @@ class Expression:
         return value if is_finite.all() else np.where(is_finite, value, 0.0)
 
     def _error(self, error: Exception) -> ExpressionError:
+        fields = [f"item.{field}" for field in ITEM_FIELDS] + [f"session.{field}" for field in SESSION_FIELDS]
         return ExpressionError(
-            f"`{self._text}` cannot be used: {error}. Fields are {', '.join(f'item.{each}' for each in ITEM_FIELDS)}, "
-            f"{', '.join(f'session.{each}' for each in SESSION_FIELDS)}; functions {', '.join(_FUNCTIONS)}; "
+            f"`{self._text}` cannot be used: {error}. Fields are {', '.join(fields)}; "
+            f"functions {', '.join(_FUNCTIONS)}; "
             "and, or, not, comparisons, + - * /, `a if b else c`"
         )
 
@@ -149,6 +150,6 @@ class Expression:
 _GLOBALS: dict[str, Any] = {"__builtins__": {}} | _CALLED
 _TEXTS = ("category", "brand", "merchant")
 _EXAMPLE_ITEMS: Fields = {
-    each: np.array(["", "x"], dtype=object) if each in _TEXTS else np.array([0.0, 1.0]) for each in ITEM_FIELDS
+    field: np.array(["", "x"], dtype=object) if field in _TEXTS else np.array([0.0, 1.0]) for field in ITEM_FIELDS
 }
 _EXAMPLE_SESSION: Fields = dict.fromkeys(SESSION_FIELDS, 1.0)

@@ -22,7 +22,9 @@ class Loop(msgspec.Struct):
         self, outcomes: Iterable[Outcome], table: PolicyTable, goods_of: FactsOf
     ) -> tuple[Estimates, list[Policy]]:
         """Return what is known after `outcomes`, and the controllers' records that have changed by it."""
-        constrained = {scope: each for scope, each in table.policies.items() if each.constraints}
+        constrained = {
+            scope: policy_in_force for scope, policy_in_force in table.policies.items() if policy_in_force.constraints
+        }
         self.controllers = {scope: self.controllers.get(scope, Controller()) for scope in constrained}
         for outcome in outcomes:
             self.learner.take([outcome], goods_of)

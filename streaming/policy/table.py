@@ -34,7 +34,7 @@ class ScoringPlan:
         """Return (M,) the row of `weights` of each of `merchants` (M,), a list that is only ever added to."""
         known = self._rows.get(len(merchants))
         if known is None:
-            known = self._rows[len(merchants)] = np.array([self.merchants.get(each, 0) for each in merchants])
+            known = self._rows[len(merchants)] = np.array([self.merchants.get(merchant, 0) for merchant in merchants])
         return known
 
     _rows: dict[int, NDArray[np.int64]] = field(default_factory=dict, init=False)  # by number of merchants
@@ -45,39 +45,43 @@ class PolicyTable:
 
     def __init__(self, policies: dict[str, Policy] | None = None) -> None:
         self.policies = {GLOBAL: DEFAULT_POLICY} | (policies or {})
-        self.version = max(each.version for each in self.policies.values() if not is_controller(each.scope))
+        self.version = max(
+            policy_in_force.version
+            for policy_in_force in self.policies.values()
+            if not is_controller(policy_in_force.scope)
+        )
         self._experiments = [
-            (scope.removeprefix(EXPERIMENT), each.share, scope)
-            for scope, each in sorted(self.policies.items())
-            if scope.startswith(EXPERIMENT) and each.share is not None
+            (scope.removeprefix(EXPERIMENT), policy.share, scope)
+            for scope, policy in sorted(self.policies.items())
+            if scope.startswith(EXPERIMENT) and policy.share is not None
         ]
         self._segments = [
-            (Expression(each.when), scope)
-            for scope, each in sorted(self.policies.items())
-            if scope.startswith("segment:") and each.when is not None
+            (Expression(policy.when), scope)
+            for scope, policy in sorted(self.policies.items())
+            if scope.startswith("segment:") and policy.when is not None
         ]
         self._merchants = {
-            scope.removeprefix("merchant:"): each
-            for scope, each in sorted(self.policies.items())
+            scope.removeprefix("merchant:"): policy
+            for scope, policy in sorted(self.policies.items())
             if scope.startswith("merchant:")
         }
         self._weighings = {
-            scope: self._weighing(each)
-            for scope, each in self.policies.items()
+            scope: self._weighing(policy_in_force)
+            for scope, policy_in_force in self.policies.items()
             if not scope.startswith("merchant:") and not is_controller(scope)
         }
 
     @cached_property
     def asks_session(self) -> bool:
         """Whether anything in the table is an expression, which may read fields of the session."""
-        return bool(self._segments) or any(each.expressions for each in self._weighings.values())
+        return bool(self._segments) or any(weighing.expressions for weighing in self._weighings.values())
 
     def put(self, policy: Policy) -> "PolicyTable":
         return PolicyTable(self.policies | {policy.scope: policy})
 
     def remove(self, scope: str) -> "PolicyTable":
         """Return the table without the scope's policy; the global one becomes the default."""
-        return PolicyTable({name: each for name, each in self.policies.items() if name != scope})
+        return PolicyTable({name: policy_in_force for name, policy_in_force in self.policies.items() if name != scope})
 
     def highest(self, scope: str) -> int:
         """Return the version that a policy of the scope must exceed."""

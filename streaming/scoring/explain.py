@@ -38,8 +38,8 @@ def trace(item_id: str, clicked: list[str], model: SessionModel) -> Traced:
     numbers = [model.number[item] for _, item in known]
     whole = _predicted(item_id, numbers, model)
     without = [_predicted(item_id, [*numbers[:n], *numbers[n + 1 :]], model) for n in range(len(numbers))]
-    clicks = [Mattered(item, place, whole - each) for (place, item), each in zip(known, without, strict=True)]
-    return Traced(whole, sorted(clicks, key=lambda each: -abs(each.change)))
+    clicks = [Mattered(item, place, whole - score) for (place, item), score in zip(known, without, strict=True)]
+    return Traced(whole, sorted(clicks, key=lambda click: -abs(click.change)))
 
 
 def _predicted(item_id: str, session: list[int], model: SessionModel) -> float:

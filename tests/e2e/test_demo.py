@@ -16,9 +16,11 @@ def test_demo_turns_its_policy_meets_a_shock_and_says_what_the_slates_bring(tmp_
     assert figures["click_through"].keys() == {"policy 1", "policy 2", "popular items"}
     assert figures["learnt_items"] > 0
     windows = figures["windows"]
-    assert [each["until"] for each in windows][-3:] == [700, 800, 900]
-    assert all(0.3 < each["of_best"] < 1.0 for each in windows)
-    before, held = ([each["share"] for each in windows if each["until"] in which] for which in ((200, 300), (500, 600)))
+    assert [window["until"] for window in windows][-3:] == [700, 800, 900]
+    assert all(0.3 < window["of_best"] < 1.0 for window in windows)
+    before, held = (
+        [window["share"] for window in windows if window["until"] in which] for which in ((200, 300), (500, 600))
+    )
     assert sum(held) > sum(before)  # the controller has shown more of the merchant
     lines = printed.getvalue()
     for words in ("it learns: the fashion has changed", "policy 2: relevance 1, revenue 0.1", "sells is sold out"):

@@ -35,8 +35,8 @@ class Running:
         return local_job("features", self.home, self.cluster, "--feast-repo", str(self.repo), *options)
 
     def log(self, *records: FeatureRecord) -> None:
-        for each in records:
-            self.feed.raw(Topic.FEATURE_LOG, each.row.shopper_id, encode(each))
+        for record in records:
+            self.feed.raw(Topic.FEATURE_LOG, record.row.shopper_id, encode(record))
         self.feed.flush()
 
     def stored(self, name: str, shopper_id: str) -> object:

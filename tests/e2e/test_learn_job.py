@@ -52,13 +52,13 @@ def feedback(first: int, count: int) -> list[msgspec.Struct]:
             of_one += [click(f"c{n}", "b", at + 2, rec_id=rec_id)] * (1 + n % 3)  # now and then it comes again
         if n % 4 == 0:
             of_one.append(purchase(f"p{n}", "b", at + 3, price=2.0, rec_id=rec_id))
-        made += [msgspec.structs.replace(each, shopper_id=f"s{n % SHOPPERS}") for each in of_one]
+        made += [msgspec.structs.replace(message, shopper_id=f"s{n % SHOPPERS}") for message in of_one]
     return made
 
 
 def send(feed: Feed, messages: list[msgspec.Struct]) -> None:
-    for each in messages:
-        feed.raw(TOPICS.get(type(each), Topic.CLICKS), key_of(each), encode(each))  # type: ignore[arg-type, call-overload]
+    for message in messages:
+        feed.raw(TOPICS.get(type(message), Topic.CLICKS), key_of(message), encode(message))  # type: ignore[arg-type, call-overload]
     feed.flush()
 
 
@@ -132,15 +132,15 @@ def test_killed_job_goes_on_and_learns_from_every_outcome_once(learning: Learnin
     assert learning.estimates.items["b"].lift > learning.estimates.items["a"].lift
     attributions = {f"s{n}": Attribution(Memory()) for n in range(SHOPPERS)}
     expected: dict[str, Outcome] = {}
-    for each in feedback(0, 300):
-        attribution = attributions[key_of(each)]  # type: ignore[arg-type]
-        found = feed(attribution, each)  # type: ignore[arg-type]
+    for message in feedback(0, 300):
+        attribution = attributions[key_of(message)]  # type: ignore[arg-type]
+        found = feed(attribution, message)  # type: ignore[arg-type]
         expected |= {outcome.rec_id: outcome for _, outcome in found if outcome is not None}
-    assert {rec_id: each.items for rec_id, each in learning.outcomes.items()} == {
-        rec_id: each.items for rec_id, each in expected.items()
+    assert {rec_id: outcome.items for rec_id, outcome in learning.outcomes.items()} == {
+        rec_id: outcome.items for rec_id, outcome in expected.items()
     }
     letters = [
         msgspec.json.decode(raw or b"", type=DeadLetter)
         for _, _, raw in read_topic(learning.cluster, Topic.DEAD_LETTERS)
     ]
-    assert [(each.origin.topic, each.reason) for each in letters] == [(Topic.IMPRESSIONS, Reason.INVALID)]
+    assert [(letter.origin.topic, letter.reason) for letter in letters] == [(Topic.IMPRESSIONS, Reason.INVALID)]

@@ -28,8 +28,12 @@ def split(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.fail(f"{PYTHON.relative_to(ROOT)} is missing: make {PYTHON.parents[1].name}/.installed")
     folder = tmp_path_factory.mktemp("shop")
     for name, seed in (("train", 1), ("test", 2)):
-        views = [each for each in islice(shop.interactions(seed, 0, 100), 3_000) if each.kind is not Kind.PURCHASE]
-        told = {"session_idx": [each.session_id for each in views], "item_id": [each.item_id for each in views]}
+        views = [
+            interaction
+            for interaction in islice(shop.interactions(seed, 0, 100), 3_000)
+            if interaction.kind is not Kind.PURCHASE
+        ]
+        told = {"session_idx": [view.session_id for view in views], "item_id": [view.item_id for view in views]}
         table = pl.DataFrame(told).with_columns(pl.col("session_idx").rank("dense").cast(pl.Int64))
         table.with_row_index("pos").write_parquet(folder / f"{name}_sessions.parquet")
     return folder
@@ -47,8 +51,8 @@ def test_a_model_is_trained_and_its_slates_are_its_own(
     interactions = list(islice(shop.interactions(3, now_ms() - 60_000, 100), 60))
     slates: dict[str, Recommendation] = {}
     with local_stack(tmp_path / "stack", tmp_path / "model", shop.items(), warm=False) as stack:
-        for each in interactions:
-            stack.feed.interaction(each)
+        for interaction in interactions:
+            stack.feed.interaction(interaction)
         stack.feed.flush()
         deadline = time.monotonic() + DEADLINE_S
         with Subscriber(stack.cluster, Topic.RECOMMENDATIONS, Recommendation) as subscriber:
@@ -59,10 +63,14 @@ def test_a_model_is_trained_and_its_slates_are_its_own(
                 stack.assert_running()
     assert _all(interactions, slates)
     assert {slate.model_version for slate in slates.values()} == {manifest.model_version}
-    ranked = [slates[each.event_id] for each in interactions if slates[each.event_id].fallback is Fallback.NONE]
+    ranked = [
+        slates[interaction.event_id]
+        for interaction in interactions
+        if slates[interaction.event_id].fallback is Fallback.NONE
+    ]
     assert len(ranked) > len(interactions) / 2
     assert all(len(slate.slate) == 20 for slate in ranked)
 
 
 def _all(interactions: list[Interaction], slates: dict[str, Recommendation]) -> bool:
-    return slates.keys() >= {each.event_id for each in interactions}
+    return slates.keys() >= {interaction.event_id for interaction in interactions}

@@ -128,7 +128,7 @@ def test_watch_reads_the_jobs(metrics: dict[str, str]) -> None:
 
 def test_policy_is_turned_and_remembered(stack: Stack, metrics: dict[str, str], tmp_path: Path) -> None:
     broker = ["--bootstrap-servers", stack.cluster.bootstrap_servers]
-    assert [each["author"] for each in said("policy", "get", *broker)] == ["default"]
+    assert [policy["author"] for policy in said("policy", "get", *broker)] == ["default"]
     made = said("policy", "set", "--weight", "revenue=0.5", "--author", "operator", *broker)
     assert (made["version"], made["weights"]) == (2, {"relevance": 1.0, "revenue": 0.5})
     assert isinstance(made["time_ms"], int)
@@ -140,10 +140,10 @@ def test_policy_is_turned_and_remembered(stack: Stack, metrics: dict[str, str], 
     file.write_text("scope: segment:new\nwhen: session.evidence < 5\nweights: {relevance: 1, popularity: 0.5}\n")
     assert said("policy", "set", str(file), *broker)["version"] == 4
     mine = said("policy", "set", "--weight", "mine=0.1", "--objective", "mine=item.margin * 2", *broker)
-    average = sum(2 * (each.margin or 0.0) for each in shop.items()) / len(shop.items())
+    average = sum(2 * (item.margin or 0.0) for item in shop.items()) / len(shop.items())
     assert mine["objectives"]["mine"]["scale"] == pytest.approx(average)
     assert said("policy", "roll-back", "2", *broker)["weights"] == {"relevance": 1.0, "revenue": 0.5}
-    assert [each["version"] for each in said("policy", "history", *broker)] == [2, 3, 4, 5, 6]
+    assert [policy["version"] for policy in said("policy", "history", *broker)] == [2, 3, 4, 5, 6]
     eventually(lambda: scrape(metrics["recommend"]).largest(f"{OURS}policy_version") == 6, "the policy is not in force")
     for wrong, words in (
         (["--weight", "relevance=0", "--weight", "revenue=0"], "all weights are 0"),
@@ -164,7 +164,7 @@ def test_policy_is_turned_and_remembered(stack: Stack, metrics: dict[str, str], 
     assert rheostat("policy", "set", str(file), *broker)[0] == 2
     assert rheostat("policy", "roll-back", "99", *broker)[0] == 2
     assert said("policy", "remove", "segment:new", *broker)["version"] == 4
-    assert [each["scope"] for each in said("policy", "get", *broker)] == ["global"]
+    assert [policy["scope"] for policy in said("policy", "get", *broker)] == ["global"]
     assert rheostat("policy", "remove", "segment:new", *broker)[0] == 2
 
 
@@ -193,7 +193,7 @@ def test_dead_letters_are_listed_and_sent_again(stack: Stack) -> None:
     assert said("dead-letters", "list", "--topic", "purchases", *broker)["count"] == 0
     letters = said("dead-letters", "list", "--limit", "3", *broker)["letters"]
     assert isinstance(letters, list)
-    assert [each["raw"] for each in letters] == ["no [bold]sense", raw.decode(), raw.decode()]
+    assert [letter["raw"] for letter in letters] == ["no [bold]sense", raw.decode(), raw.decode()]
     assert "[bold]" in rheostat("dead-letters", "list", *broker)[1]  # what a record holds is no markup
     counts = {"readable": 1, "unreadable": 1, "repeated": 1}
     assert said("dead-letters", "replay", "--dry-run", *broker) == {"sent": 0, **counts}
@@ -259,7 +259,7 @@ def test_shoppers_react_to_their_slates(stack: Stack, metrics: dict[str, str]) -
     def clicks_are_learnt() -> bool:
         for _, _, raw in read_topic(stack.cluster, Topic.OUTCOMES):
             found = as_json(raw)
-            outcomes[found["rec_id"]] = [each for each in found["items"] if each["clicked_after_ms"] is not None]
+            outcomes[found["rec_id"]] = [item for item in found["items"] if item["clicked_after_ms"] is not None]
         return {rec_id for rec_id, items in outcomes.items() if items} >= clicked
 
     eventually(clicks_are_learnt, "some clicks have no outcome")
@@ -289,7 +289,7 @@ def test_slate_is_explained_from_what_was_logged(stack: Stack) -> None:
     assert (found["item_id"], found["score"], found["parts"]) == (item["item_id"], item["score"], item["parts"])
     assert found["predicted"] == pytest.approx(item["predicted"], rel=1e-4)  # made again from the logged session
     assert found["clicks"]
-    changes = [abs(each["change"]) for each in found["clicks"]]
+    changes = [abs(click["change"]) for click in found["clicks"]]
     assert changes == sorted(changes, reverse=True)
     code, out, _ = rheostat("explain", named, *options)
     assert code == 0

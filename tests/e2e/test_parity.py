@@ -64,7 +64,9 @@ def traffic() -> list[Interaction]:
     """Both logs, and of the generator's each interaction up to ten seconds after its time."""
     rng = random.Random(3)
     log = list(islice(shop.interactions(seed=21, start_ms=START_MS, events_per_second=20), GENERATOR_COUNT))
-    delayed = sorted((each.event_time_ms + rng.choice([0, 0, 0, 2_000, 10_000]), n) for n, each in enumerate(log))
+    delayed = sorted(
+        (interaction.event_time_ms + rng.choice([0, 0, 0, 2_000, 10_000]), n) for n, interaction in enumerate(log)
+    )
     arriving = [log[n] for _, n in delayed]
     return [*arriving, *(islice(jdata.open_log(JDATA).interactions(), JDATA_COUNT) if HAS_DATA else ())]
 
@@ -79,9 +81,9 @@ def stack(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 @pytest.fixture(scope="module")
 def logged(stack: Stack, traffic: list[Interaction]) -> dict[str, FeatureRecord]:
     """The log after `traffic`, by event id: the catalogue changes in it, and a shopper has a profile in Feast."""
-    old = [replace(each, event_id=f"old-{n}") for n, each in enumerate(views(RETURNING, *range(1, 4)))]
+    old = [replace(view, event_id=f"old-{n}") for n, view in enumerate(views(RETURNING, *range(1, 4)))]
     store = OnlineStore(stack.feast_repo, 1.0)
-    store.write([feature_record([replace(each, event_time_ms=START_MS - 40 * DAY_MS) for each in old])])
+    store.write([feature_record([replace(interaction, event_time_ms=START_MS - 40 * DAY_MS) for interaction in old])])
     store.close()
     with Subscriber(stack.cluster, Topic.PROFILES, StoredProfile) as profiles:
         stack.feed.interaction(
@@ -95,16 +97,16 @@ def logged(stack: Stack, traffic: list[Interaction]) -> dict[str, FeatureRecord]
     stack.feed.policy(TURNED)
     future = replace(traffic[0], event_id="future", event_time_ms=now_ms() + DAY_MS)  # has a dead letter and no row
     stack.feed.interaction(future)
-    for n, each in enumerate(traffic):
+    for n, interaction in enumerate(traffic):
         if n == GENERATOR_COUNT // 2:
             for item in shop.items()[::3]:
                 changed = msgspec.structs.replace(to_item(item), price=1.0 + n % 5, category="sale")
                 stack.feed.raw(Topic.ITEMS, item.item_id, encode(changed))
-        stack.feed.interaction(each)
+        stack.feed.interaction(interaction)
     stack.feed.flush()
     found: dict[str, FeatureRecord] = {}
     deadline = time.monotonic() + DEADLINE_S
-    wanted = {"returning", *(each.event_id for each in traffic)}
+    wanted = {"returning", *(item.event_id for item in traffic)}
     with Subscriber(stack.cluster, Topic.FEATURE_LOG, FeatureRecord) as log:
         while not wanted <= found.keys():
             record = log.poll(0.2)
@@ -127,7 +129,7 @@ def test_what_a_slate_was_drawn_from_draws_it_again(
             seen = Impression(
                 rec_id=slate.rec_id,
                 shopper_id=slate.shopper_id,
-                items=tuple(each.item_id for each in slate.slate),
+                items=tuple(item.item_id for item in slate.slate),
                 event_time_ms=slate.event_time_ms + 1,
             )
             ((_, outcome),) = feed(attribution, seen)
@@ -166,18 +168,18 @@ def test_both_logs_were_in_it(logged: dict[str, FeatureRecord]) -> None:
 
 def test_the_traffic_had_in_it_what_makes_it_hard(logged: dict[str, FeatureRecord]) -> None:
     rows = list(logged.values())
-    assert any(each.row.late_count for each in rows)
-    assert len({each.items_offset for each in rows}) > 1
-    assert any("sale" in each.row.long_interests[0].keys for each in rows)
-    of_returning = [each for each in rows if each.row.shopper_id == RETURNING]
-    assert {each.profile.partition("[")[0] for each in of_returning} >= {Topic.PROFILES.value}
+    assert any(row.row.late_count for row in rows)
+    assert len({row.items_offset for row in rows}) > 1
+    assert any("sale" in row.row.long_interests[0].keys for row in rows)
+    of_returning = [row for row in rows if row.row.shopper_id == RETURNING]
+    assert {record.profile.partition("[")[0] for record in of_returning} >= {Topic.PROFILES.value}
     # The profile was there to be read, although rows of the shopper's were written before and beside that.
-    assert all(each.row.evidence_count == each.sequence + 3 for each in of_returning if each.profile)
+    assert all(record.row.evidence_count == record.sequence + 3 for record in of_returning if record.profile)
 
 
 def test_a_range_of_time_is_compared_alone(stack: Stack, logged: dict[str, FeatureRecord]) -> None:
     from_ms, to_ms = START_MS + 10_000, START_MS + 20_000
-    inside = [each for each in logged.values() if from_ms <= each.interaction_time_ms < to_ms]
+    inside = [record for record in logged.values() if from_ms <= record.interaction_time_ms < to_ms]
     assert 0 < len(inside) < len(logged)
     assert parity(stack, from_ms=from_ms, to_ms=to_ms).equal == len(inside)
 
@@ -197,7 +199,7 @@ def test_training_set_holds_the_very_rows_that_were_scored(
 
 
 def test_row_that_says_something_else_is_found_and_named(stack: Stack, logged: dict[str, FeatureRecord]) -> None:
-    honest = next(each for each in logged.values() if each.sequence == 1)
+    honest = next(record for record in logged.values() if record.sequence == 1)
     row = msgspec.structs.replace(honest, row=replace(honest.row, gap_mean_ms=7.0))
     stack.feed.raw(Topic.FEATURE_LOG, honest.row.shopper_id, encode(row))
     stack.feed.flush()

@@ -85,23 +85,25 @@ def checkpoints(job: Job) -> set[Path]:
 def test_killed_job_goes_on_from_its_checkpoint_and_answers_every_event_as_if_nothing_had_been(runs: Runs) -> None:
     interactions = history(900)
     with runs.job() as job:
-        for each in interactions[:300]:
-            runs.feed.interaction(each)
+        for interaction in interactions[:300]:
+            runs.feed.interaction(interaction)
         runs.read_slates(job, until=lambda: len(runs.answered()) == 300)
         before = checkpoints(job)
         runs.read_slates(job, until=lambda: checkpoints(job) != before)
         restored_from = newest_checkpoint(job.checkpoints)  # just made: there is time until the next one
-        for each in interactions[300:700]:
-            runs.feed.interaction(each)
+        for interaction in interactions[300:700]:
+            runs.feed.interaction(interaction)
         runs.read_slates(job, until=lambda: len(runs.answered()) >= 400)
         os.killpg(job.process.pid, signal.SIGKILL)
         job.process.wait()
     assert newest_checkpoint(job.checkpoints) == restored_from, "the kill came too late to lose anything"
     with runs.job("--restore", NEWEST) as job:
-        for each in interactions[700:]:
-            runs.feed.interaction(each)
+        for interaction in interactions[700:]:
+            runs.feed.interaction(interaction)
         runs.read_slates(job, until=lambda: len(runs.answered()) == len(interactions))
-    assert {slate.rec_id for slate in runs.slates} == {rec_id(each.event_id, "home") for each in interactions}
+    assert {slate.rec_id for slate in runs.slates} == {
+        rec_id(interaction.event_id, "home") for interaction in interactions
+    }
     times_answered = Counter(slate.rec_id for slate in runs.slates)
     assert max(times_answered.values()) == 2, "nothing was replayed, so the test has shown nothing"
     assert runs.newest_rows() == newest_rows(interactions)  # to the bit, in whatever order the topics were read
@@ -112,18 +114,20 @@ def test_stopped_job_goes_on_from_its_savepoint_with_another_plan_and_parallelis
 ) -> None:
     interactions = history(400)
     with runs.job() as job:
-        for each in interactions[:200]:
-            runs.feed.interaction(each)
+        for interaction in interactions[:200]:
+            runs.feed.interaction(interaction)
         runs.read_slates(job, until=lambda: len(runs.answered()) == 200)
     assert job.process.returncode == 0
     assert newest_checkpoint(job.checkpoints).parent.name == "savepoints"
     monkeypatch.setenv("PYTHONPATH", str(TESTS))
     with runs.job("--restore", NEWEST, "--parallelism", "2", package="support.changed") as job:
-        for each in [*interactions[200:], *interactions[:50]]:
-            runs.feed.interaction(each)
+        for interaction in [*interactions[200:], *interactions[:50]]:
+            runs.feed.interaction(interaction)
         runs.read_slates(job, until=lambda: len(runs.slates) == len(interactions) + 50)
     times_answered = Counter(slate.event_id for slate in runs.slates)
-    assert times_answered == Counter(each.event_id for each in [*interactions, *interactions[:50]])
+    assert times_answered == Counter(interaction.event_id for interaction in [*interactions, *interactions[:50]])
     # Those that came again were answered with the same id and counted once, by a state that came from the savepoint.
-    assert {slate.rec_id for slate in runs.slates} == {rec_id(each.event_id, "home") for each in interactions}
+    assert {slate.rec_id for slate in runs.slates} == {
+        rec_id(interaction.event_id, "home") for interaction in interactions
+    }
     assert runs.newest_rows() == newest_rows(interactions)  # to the bit, in whatever order the topics were read

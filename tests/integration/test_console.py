@@ -86,7 +86,7 @@ def let_shoppers_in(cluster: Cluster, count: int) -> Recommendation:
             seen = Impression(
                 rec_id=slate.rec_id,
                 shopper_id=slate.shopper_id,
-                items=tuple(each.item_id for each in slate.slate),
+                items=tuple(item.item_id for item in slate.slate),
                 event_time_ms=slate.event_time_ms + 1,
             )
             click = msgspec.structs.replace(
@@ -141,7 +141,9 @@ def page(running: Running) -> Iterator[Page]:
 
 
 def order(page: Page) -> list[str]:
-    return [each or "" for each in page.locator("#slate li").evaluate_all("rows => rows.map(row => row.dataset.item)")]
+    return [
+        item_id or "" for item_id in page.locator("#slate li").evaluate_all("rows => rows.map(row => row.dataset.item)")
+    ]
 
 
 @needs_chromium
@@ -151,7 +153,7 @@ def test_dragging_a_slider_reorders_the_slate_and_letting_go_puts_it_in_force(ru
     page.locator("#shopper").select_option(running.newest.shopper_id)
     expect(page.locator("#about")).to_contain_text("home")
     before = order(page)
-    assert before == [each.item_id for each in running.newest.slate]  # as it really went out
+    assert before == [item.item_id for item in running.newest.slate]  # as it really went out
     slider = page.locator("#turn-revenue").bounding_box()
     assert slider is not None
     height = slider["y"] + slider["height"] / 2
@@ -184,7 +186,7 @@ def test_a_turn_is_rolled_back_from_the_trail_and_the_slate_with_it(running: Run
     expect(page.locator("#turn-revenue")).to_have_value("0")
     page.locator("#shopper").select_option(running.newest.shopper_id)
     expect(page.locator("#slate li").first).to_have_attribute("data-item", running.newest.slate[0].item_id)
-    assert order(page) == [each.item_id for each in running.newest.slate]
+    assert order(page) == [item.item_id for item in running.newest.slate]
     assert running.in_force().weights == FIRST.weights
 
 

@@ -33,9 +33,9 @@ def records(cluster: Cluster) -> list[FeatureRecord]:
     with Feed(cluster) as feed:
         feed.items(shop.items())
         feed.raw(Topic.ITEMS, shop.items()[0].item_id, None)
-        for n, each in enumerate(islice(shop.interactions(3, START_MS, 20), 200)):
-            history.setdefault(each.shopper_id, []).append(each)
-            found.append(feature_record(history[each.shopper_id], START_MS * 1000 + n, n))
+        for n, interaction in enumerate(islice(shop.interactions(3, START_MS, 20), 200)):
+            history.setdefault(interaction.shopper_id, []).append(interaction)
+            found.append(feature_record(history[interaction.shopper_id], START_MS * 1000 + n, n))
         for n, record in enumerate(found):
             feed.raw(Topic.FEATURE_LOG, record.row.shopper_id, encode(record))
             if n == 100:
@@ -59,7 +59,7 @@ def test_every_row_lands_once_with_every_column(cluster: Cluster, records: list[
     assert (result.rows, result.undecodable) == (len(records), 1)
     frame = landed(tmp_path)
     assert {**frame.schema, "date": pl.Date} == {**FEATURE_LOG, "date": pl.Date}
-    assert {each.parent.name for each in tmp_path.glob("feature_log/*/*.parquet")} == {
+    assert {path.parent.name for path in tmp_path.glob("feature_log/*/*.parquet")} == {
         f"date={date}" for date in frame["event_timestamp"].dt.date().unique()
     }
     assert frame["date"].n_unique() == 2
@@ -82,7 +82,7 @@ def test_sink_that_was_cut_off_lands_the_rest_once(
     marker.write_text(json.dumps({**offsets, "0": int(last.stem.split("-")[1])}), encoding="utf-8")
     (last.parent / "0-9999-9999.part").write_bytes(b"half")
     assert 0 < land_all(cluster, tmp_path, batch_rows=7) <= 50
-    assert landed(tmp_path)["rec_id"].to_list() == [each.rec_id for each in records]
+    assert landed(tmp_path)["rec_id"].to_list() == [record.rec_id for record in records]
     assert not list(tmp_path.glob("feature_log/*/*.part"))
 
 
@@ -93,13 +93,13 @@ def test_feast_joins_the_row_that_was_known_at_a_time_and_materializes_the_newes
     land_all(cluster, repo / "data")
     store = FeatureStore(repo_path=str(repo))
     by_shopper: dict[str, list[FeatureRecord]] = {}
-    for each in records:
-        by_shopper.setdefault(each.row.shopper_id, []).append(each)
+    for record in records:
+        by_shopper.setdefault(record.row.shopper_id, []).append(record)
     shopper, rows = max(by_shopper.items(), key=lambda pair: len(pair[1]))
     assert len(rows) > 1
     asked = [
-        (each.row.event_time_ms + shift, each if shift >= 0 else before)
-        for before, each in zip([None, *rows], rows, strict=False)
+        (row.row.event_time_ms + shift, row if shift >= 0 else before)
+        for before, row in zip([None, *rows], rows, strict=False)
         for shift in (-1, 0, 1)
     ]
     times = [datetime.fromtimestamp(time_ms / 1000, UTC) for time_ms, _ in asked]
@@ -112,15 +112,15 @@ def test_feast_joins_the_row_that_was_known_at_a_time_and_materializes_the_newes
             assert got.loc[n, "evidence_count"] == expected.row.evidence_count
             assert list(got.loc[n, "recent_items"]) == list(expected.row.recent_items)
     store.materialize_incremental(datetime.now(UTC) + timedelta(minutes=1))  # every view
-    wanted = [each.name for each in FEATURES[View.PROFILE] if each.name != "profile_state"]
+    wanted = [feature.name for feature in FEATURES[View.PROFILE] if feature.name != "profile_state"]
     online = store.get_online_features([f"{View.PROFILE}:{name}" for name in wanted], [{"shopper_id": shopper}])
     newest = feature_columns(rows[-1])
     for name, (value,) in online.to_dict().items():
         if name != "shopper_id":
             expected_value = newest[name]
             assert value == (list(expected_value) if isinstance(expected_value, tuple) else expected_value), name
-    sold = store.get_online_features([f"{View.ITEM}:stock"], [{"item_id": each.item_id} for each in shop.items()])
-    assert sold.to_dict()["stock"] == [0, *(each.stock for each in shop.items()[1:])]
+    sold = store.get_online_features([f"{View.ITEM}:stock"], [{"item_id": item.item_id} for item in shop.items()])
+    assert sold.to_dict()["stock"] == [0, *(item.stock for item in shop.items()[1:])]
 
 
 def test_items_land_with_the_time_of_their_change(
@@ -130,8 +130,8 @@ def test_items_land_with_the_time_of_their_change(
     frame = pl.read_parquet(tmp_path / "item_log" / "**" / "*.parquet", hive_partitioning=False)
     assert frame.schema == ITEM_LOG
     assert landed.rows == len(frame) == len(shop.items()) + 1
-    assert frame["item_id"].to_list() == [*(each.item_id for each in shop.items()), shop.items()[0].item_id]
+    assert frame["item_id"].to_list() == [*(item.item_id for item in shop.items()), shop.items()[0].item_id]
     assert frame["offset"].to_list() == list(range(len(frame)))
-    assert frame["margin"].to_list() == [*(to_item(each).margin for each in shop.items()), None]
+    assert frame["margin"].to_list() == [*(to_item(item).margin for item in shop.items()), None]
     assert frame["price"][-1] is None
     assert (now_ms() - frame["event_time_ms"]).is_between(0, 600_000).all()

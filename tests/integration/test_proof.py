@@ -51,7 +51,7 @@ def test_a_policy_that_may_be_worse_is_refused_and_what_is_in_force_stays(cluste
     code, _, said = run(*command)
     assert code == 2
     assert "refused at the gate, and what is in force stays: it may be worse: clicks of a slate change by" in said
-    assert [each.version for each in history(cluster).written] == [2]
+    assert [policy.version for policy in history(cluster).written] == [2]
     code, _, said = run(*command, "--margin", "0.9")
     assert code == 0, said
     assert history(cluster).table.policies["global"].exploration.epsilon == 0.95

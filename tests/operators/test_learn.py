@@ -50,7 +50,7 @@ def test_feedback_leads_to_a_revision_of_its_slates_outcome(attribute: KeyedHarn
     assert outcome(attribute, Topic.CLICKS, click("f", "b", START_MS + 3)) is None
     assert shown is not None
     assert clicked is not None
-    assert [(each.revision, len(each.news)) for each in (shown, clicked)] == [(1, 1), (2, 2)]
+    assert [(result.revision, len(result.news)) for result in (shown, clicked)] == [(1, 1), (2, 2)]
     assert clicked.news[-1].change is FeedbackType.CLICKED
     assert {name: count for name, count in attribute.counts.items() if count} == {
         "feedback_total{fate=attributed}": 2,
@@ -84,9 +84,9 @@ def test_batch_of_outcomes_leads_to_one_record_of_estimates_and_is_remembered(
     monkeypatch.setattr(operator, "read_compacted", lambda *_: iter(()))  # the real one reads a broker
     learn = KeyedHarness(Learn(LearnConfig(JobConfig("nowhere:1", (), Path("nowhere"), "group"))))
     learn.key = Topic.OUTCOMES.value
-    for version, each in enumerate(found, start=1):
-        assert each is not None
-        batch = Row(Topic.OUTCOMES.value, 0, [0], ["s"], [encode(each)])
+    for version, record in enumerate(found, start=1):
+        assert record is not None
+        batch = Row(Topic.OUTCOMES.value, 0, [0], ["s"], [encode(record)])
         ((topic, key, raw),) = list(learn._function.process_element(batch, None))
         estimates = msgspec.json.decode(raw, type=Estimates)
         assert (topic, key, estimates.version) == (Topic.ESTIMATES, "outcomes", version)
@@ -120,7 +120,7 @@ def test_controller_turns_the_policy_that_came_by_the_topic_and_is_written_to_it
         assert shown is not None
         turned += [raw for topic, _, raw in batch(Topic.OUTCOMES, "s", encode(shown)) if topic == Topic.POLICIES]
     made = [msgspec.json.decode(raw, type=Policy) for raw in turned]
-    assert [(each.scope, each.version, each.author) for each in made] == [
+    assert [(policy.scope, policy.version, policy.author) for policy in made] == [
         ("controller:global", n, "learn") for n in (1, 2, 3)
     ]
-    assert [each.duals for each in made] == [{"share of m": 0.0}, {"share of m": 1.0}, {"share of m": 2.0}]
+    assert [policy.duals for policy in made] == [{"share of m": 0.0}, {"share of m": 1.0}, {"share of m": 2.0}]

@@ -58,9 +58,15 @@ def harness(monkeypatch: pytest.MonkeyPatch) -> KeyedHarness:
     monkeypatch.setattr(recommend, "shared_control", control_state)  # the real one reads a broker
     job = JobConfig("nowhere:1", (), Path("nowhere"), "group")
     harness = KeyedHarness(Recommend(RecommendConfig(job, ARTIFACT)))
-    for each in shop.items():
-        item = Item(item_id=each.item_id, name=each.name, category=each.category, price=each.price, stock=each.stock)
-        harness.broadcast(Topic.ITEMS, each.item_id, encode(item))
+    for shop_item in shop.items():
+        item = Item(
+            item_id=shop_item.item_id,
+            name=shop_item.name,
+            category=shop_item.category,
+            price=shop_item.price,
+            stock=shop_item.stock,
+        )
+        harness.broadcast(Topic.ITEMS, shop_item.item_id, encode(item))
     return harness
 
 
@@ -68,8 +74,8 @@ def view(n: int, item: str = "i030", shopper: str = "s") -> Interaction:
     return Interaction(f"e{n}", shopper, "x", item, Kind.VIEW, 1_000 + n, "tea")
 
 
-def send(harness: KeyedHarness, each: Interaction, topic: Topic = Topic.CLICKS) -> dict[Topic, msgspec.Struct]:
-    return by_topic(harness.record(topic, each.shopper_id, encode(to_message(each))))
+def send(harness: KeyedHarness, interaction: Interaction, topic: Topic = Topic.CLICKS) -> dict[Topic, msgspec.Struct]:
+    return by_topic(harness.record(topic, interaction.shopper_id, encode(to_message(interaction))))
 
 
 def by_topic(records: list[Outgoing]) -> dict[Topic, msgspec.Struct]:
@@ -138,7 +144,7 @@ def test_purchase_leaves_the_next_slates(harness: KeyedHarness) -> None:
     assert isinstance(to_message(purchase), Purchase)
     after = send(harness, purchase, Topic.PURCHASES)[Topic.RECOMMENDATIONS]
     assert isinstance(after, Recommendation)
-    assert bought not in {each.item_id for each in after.slate}
+    assert bought not in {item.item_id for item in after.slate}
 
 
 def test_newest_policy_record_counts_and_an_older_one_that_comes_again_does_not(harness: KeyedHarness) -> None:
@@ -152,7 +158,7 @@ def test_newest_policy_record_counts_and_an_older_one_that_comes_again_does_not(
     harness._offsets[Topic.POLICIES] = iter([1])
     harness.broadcast(Topic.POLICIES, "global", None)
     back = send(harness, view(3))[Topic.RECOMMENDATIONS]
-    assert [each.policy_version for each in (default, turned, still, back)] == [1, 2, 2, 1]  # type: ignore[attr-defined]
+    assert [slate.policy_version for slate in (default, turned, still, back)] == [1, 2, 2, 1]  # type: ignore[attr-defined]
 
 
 def test_estimates_weigh_in_if_they_are_of_this_model(harness: KeyedHarness) -> None:
@@ -171,10 +177,10 @@ def test_estimates_weigh_in_if_they_are_of_this_model(harness: KeyedHarness) -> 
     moved = send(harness, view(2))[Topic.RECOMMENDATIONS]
     assert isinstance(unmoved, Recommendation)
     assert isinstance(moved, Recommendation)
-    assert [each.estimates_version for each in (before, unmoved, moved)] == [0, 0, 7]
+    assert [slate.estimates_version for slate in (before, unmoved, moved)] == [0, 0, 7]
     assert unmoved.slate[0].item_id == first.item_id
     assert moved.slate[0].item_id == last.item_id
-    assert first.item_id not in {each.item_id for each in moved.slate}
+    assert first.item_id not in {item.item_id for item in moved.slate}
     assert harness.gauges["estimates_version"] == 7
 
 

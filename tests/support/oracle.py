@@ -41,7 +41,7 @@ class Shop:
 
 
 def in_order(history: Sequence[Interaction]) -> list[Interaction]:
-    return sorted(history, key=lambda each: (each.event_time_ms, event_hash(each.event_id)))
+    return sorted(history, key=lambda interaction: (interaction.event_time_ms, event_hash(interaction.event_id)))
 
 
 def naive_columns(history: Sequence[Interaction]) -> dict[str, Any]:
@@ -49,23 +49,25 @@ def naive_columns(history: Sequence[Interaction]) -> dict[str, Any]:
     ordered = in_order(history)
     now = ordered[-1].event_time_ms
     sessions: list[list[Interaction]] = []
-    for each in ordered:
+    for interaction in ordered:
         last = sessions[-1][-1] if sessions else None
         if (
             last is None
-            or last.session_id != each.session_id
-            or each.event_time_ms - last.event_time_ms > INACTIVITY_GAP_MS
+            or last.session_id != interaction.session_id
+            or interaction.event_time_ms - last.event_time_ms > INACTIVITY_GAP_MS
         ):
             sessions.append([])
-        sessions[-1].append(each)
+        sessions[-1].append(interaction)
     session = sessions[-1]
-    times = [each.event_time_ms for each in session]
+    times = [interaction.event_time_ms for interaction in session]
     gaps = [b - a for a, b in pairwise(times)]
     dwells = [
-        gap for gap, each in zip(gaps, session, strict=False) if each.kind is Kind.VIEW and gap <= DWELL_AT_MOST_MS
+        gap
+        for gap, interaction in zip(gaps, session, strict=False)
+        if interaction.kind is Kind.VIEW and gap <= DWELL_AT_MOST_MS
     ]
     recent = ordered[-RECENT_COUNT:]
-    purchases = [each for each in ordered if each.kind is Kind.PURCHASE]
+    purchases = [interaction for interaction in ordered if interaction.kind is Kind.PURCHASE]
     found: dict[str, Any] = {
         "event_time_ms": now,
         "session_id": session[-1].session_id,
@@ -75,21 +77,23 @@ def naive_columns(history: Sequence[Interaction]) -> dict[str, Any]:
         "gap_mean_ms": sum(gaps) / len(gaps) if gaps else None,
         "dwell_last_ms": dwells[-1] if dwells else None,
         "dwell_mean_ms": sum(dwells) / len(dwells) if dwells else None,
-        "recent_items": tuple(each.item_id for each in recent),
-        "recent_kinds": tuple(each.kind.value for each in recent),
-        "recent_age_ms": tuple(now - each.event_time_ms for each in recent),
+        "recent_items": tuple(second.item_id for second in recent),
+        "recent_kinds": tuple(second.kind.value for second in recent),
+        "recent_age_ms": tuple(now - second.event_time_ms for second in recent),
         "purchase_count": len(purchases),
-        "purchase_value": sum(each.price * each.quantity for each in purchases if each.price is not None),
+        "purchase_value": sum(
+            purchase.price * purchase.quantity for purchase in purchases if purchase.price is not None
+        ),
         "purchase_recency_ms": now - purchases[-1].event_time_ms if purchases else None,
         "evidence_count": len(ordered),
         "late_count": 0,
     }
     for kind in KINDS:
-        found[f"session_{kind}_count"] = sum(each.kind is kind for each in session)
+        found[f"session_{kind}_count"] = sum(interaction.kind is kind for interaction in session)
         for window in WINDOWS:
             begin = (now - window.span_ms) // window.tile_ms * window.tile_ms
             found[f"{kind}_count_{window.name}"] = sum(
-                each.kind is kind and each.event_time_ms >= begin for each in ordered
+                interaction.kind is kind and interaction.event_time_ms >= begin for interaction in ordered
             )
     found.update(_price(ordered))
     found.update(_similar(recent, now))
@@ -106,9 +110,11 @@ def naive_columns(history: Sequence[Interaction]) -> dict[str, Any]:
 
 def _interest(ordered: list[Interaction], dimension: str, half_life_ms: dict[Kind, int], now: int) -> dict[str, float]:
     weights: dict[str, float] = defaultdict(float)
-    for each in ordered:
-        if key := getattr(each, dimension):
-            weights[key] += KIND_WEIGHT[each.kind] * 0.5 ** ((now - each.event_time_ms) / half_life_ms[each.kind])
+    for interaction in ordered:
+        if key := getattr(interaction, dimension):
+            weights[key] += KIND_WEIGHT[interaction.kind] * 0.5 ** (
+                (now - interaction.event_time_ms) / half_life_ms[interaction.kind]
+            )
     return dict(weights)
 
 
@@ -127,7 +133,11 @@ def _divergence(p: dict[str, float], q: dict[str, float]) -> float:
 
 def _price(ordered: list[Interaction]) -> dict[str, float | None]:
     """Weighted quantiles of the price quantiles themselves, without any bins."""
-    pairs = sorted((each.price_quantile, KIND_WEIGHT[each.kind]) for each in ordered if each.price_quantile is not None)
+    pairs = sorted(
+        (interaction.price_quantile, KIND_WEIGHT[interaction.kind])
+        for interaction in ordered
+        if interaction.price_quantile is not None
+    )
     if not pairs:
         return {"price_centre": None, "price_spread": None}
 
@@ -148,9 +158,11 @@ PRICE_BOUND = 1 / PRICE_BIN_COUNT  # of the centre; of the spread twice
 def _similar(recent: list[Interaction], now: int) -> dict[str, tuple[Any, ...]]:
     shop, last = Shop(), recent[-SIMILAR_RECENT_COUNT:]
     weights = [
-        KIND_WEIGHT[each.kind] * 0.5 ** ((now - each.event_time_ms) / SHORT_HALF_LIFE_MS[each.kind]) for each in last
+        KIND_WEIGHT[interaction.kind]
+        * 0.5 ** ((now - interaction.event_time_ms) / SHORT_HALF_LIFE_MS[interaction.kind])
+        for interaction in last
     ]
-    items = [each.item_id for each in last]
+    items = [interaction.item_id for interaction in last]
     known = [(weight, shop.vector(item)) for weight, item in zip(weights, items, strict=True) if item != "i0"]
     total = sum(weight for weight, _ in known)
     content = tuple(sum(w * np.array(v) for w, v in known) / total) if total > 0 else ()

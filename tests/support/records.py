@@ -34,8 +34,8 @@ def feature_record(
 ) -> FeatureRecord:
     """Return the record that the last of a shopper's `interactions` leads to, Feast having been asked."""
     state, last = shopper.new(), interactions[-1]
-    for each in interactions:
-        state = shopper.update(state, each)
+    for interaction in interactions:
+        state = shopper.update(state, interaction)
     present = shopper.present(state)
     return FeatureRecord(
         rec_id=f"rec-{last.event_id}",

@@ -20,8 +20,8 @@ ARTIFACT = Path(__file__).parents[2] / "onnx_models" / "artifacts" / "generator"
 @cache
 def generator_catalogue() -> Catalogue:
     catalogue = Catalogue(read_items(ARTIFACT, read_manifest(ARTIFACT)))
-    for offset, each in enumerate(shop.items()):
-        catalogue.put(each.item_id, to_item(each), offset)
+    for offset, item in enumerate(shop.items()):
+        catalogue.put(item.item_id, to_item(item), offset)
     return catalogue
 
 
@@ -29,10 +29,10 @@ def newest_rows(interactions: Iterable[Interaction]) -> dict[str, FeatureRow]:
     """Return each shopper's row after all `interactions` of the simulated shop."""
     states: dict[str, ShopperState] = {}
     rows: dict[str, FeatureRow] = {}
-    for each in interactions:
-        held = states.get(each.shopper_id) or shopper.new()
-        advanced = advance(held, to_message(each), generator_catalogue())
-        states[each.shopper_id] = advanced.state
+    for interaction in interactions:
+        held = states.get(interaction.shopper_id) or shopper.new()
+        advanced = advance(held, to_message(interaction), generator_catalogue())
+        states[interaction.shopper_id] = advanced.state
         if advanced.row is not None:
-            rows[each.shopper_id] = advanced.row
+            rows[interaction.shopper_id] = advanced.row
     return rows

@@ -93,11 +93,11 @@ def test_two_rankers_are_one_whose_logits_are_the_means_of_theirs() -> None:
     biases, new_items = [torch.randn(V + 1) for _ in range(2)], [unit(3, D) for _ in range(2)]
     both = ServedRanker(rankers, torch.cat(tables, 1) / 2**0.5, torch.stack(biases).mean(0), 5).eval()
     logits, vector = both.logits(ITEM_SEQ, SEQ_LEN, torch.cat(new_items, 1) / 2**0.5)
-    each = [
+    logits_of_tower = [
         ServedRanker([ranker], table, bias, 5).logits(ITEM_SEQ, SEQ_LEN, new)[0]
         for ranker, table, bias, new in zip(rankers, tables, biases, new_items, strict=True)
     ]
     known = [0, V + 1]  # of padding, each is NEVER
-    logits[:, known] = each[0][:, known]
-    torch.testing.assert_close(logits, torch.stack(each).mean(0), atol=1e-4, rtol=1e-4)
+    logits[:, known] = logits_of_tower[0][:, known]
+    torch.testing.assert_close(logits, torch.stack(logits_of_tower).mean(0), atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(vector.norm(dim=1), torch.ones(2))

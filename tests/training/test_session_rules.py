@@ -29,10 +29,10 @@ def test_scores_are_those_of_the_definition() -> None:
     item_seq = torch.zeros(4, 4, dtype=torch.long)
     for row, session in enumerate(sessions):
         item_seq[row, : len(session)] = torch.tensor(session)
-    items, scores, vector = model(item_seq, torch.tensor([len(each) for each in sessions]), torch.zeros(1, 0))
+    items, scores, vector = model(item_seq, torch.tensor([len(visit) for visit in sessions]), torch.zeros(1, 0))
     assert vector.shape == (4, 0)
     for row, session in enumerate(sessions):
-        expected = sorted(by_loops(session).items(), key=lambda each: -each[1])[: CONFIG.candidate_count]
+        expected = sorted(by_loops(session).items(), key=lambda pair: -pair[1])[: CONFIG.candidate_count]
         assert items[row].tolist() == [item for item, _ in expected]
         torch.testing.assert_close(scores[row], torch.tensor([score for _, score in expected]))
 

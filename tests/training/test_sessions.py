@@ -11,7 +11,7 @@ from export.sessions import Orders, Sessions, Split
 def test_a_slice_holds_its_sessions_alone() -> None:
     sessions = Sessions.of([[1, 2], [3, 4, 5], [6, 7]])
     part = sessions[1:]
-    assert [each.tolist() for each in part] == [[3, 4, 5], [6, 7]]
+    assert [session.tolist() for session in part] == [[3, 4, 5], [6, 7]]
     assert part.session_of.tolist() == [0, 0, 0, 1, 1]
     assert len(sessions[3:]) == 0
 
@@ -19,7 +19,7 @@ def test_a_slice_holds_its_sessions_alone() -> None:
 def test_validation_is_the_last_tenth() -> None:
     train = Sessions.of([[n, n + 1] for n in range(1, 21)])
     fitted, validation = Split("x", [""] * 30, train, Sessions.of([])).cut()
-    assert (len(fitted), [each[0] for each in validation]) == (18, [19, 20])
+    assert (len(fitted), [session[0] for session in validation]) == (18, [19, 20])
 
 
 def test_orders_go_with_their_sessions() -> None:

@@ -97,7 +97,7 @@ def test_the_served_artifact_gives_the_figures_of_the_torch_model(
     artifact.write_manifest(
         tmp_path, artifact.Manifest("ring", "ring-1", 2, told, 40, 16, 8, 30, 18, "ring", {}, golden)
     )
-    short = Sessions.of([each[:8].tolist() for each in split.test])
+    short = Sessions.of([session[:8].tolist() for session in split.test])
     expected = quality(ranks(trained.model, short)[0])
     figures = evaluate(Served(tmp_path), short)
     assert (figures.recall_at_20, figures.mrr_at_20) == pytest.approx((expected.recall, expected.mrr), abs=1e-6)

@@ -73,7 +73,7 @@ def test_model_for_other_features_is_refused(folder: Path) -> None:
 
 def test_model_that_answers_otherwise_than_at_its_export_is_refused(folder: Path) -> None:
     golden = read_manifest(folder).golden
-    logits = [[each + 1 for each in row] for row in golden.top_logits]
+    logits = [[logit + 1 for logit in row] for row in golden.top_logits]
     change_manifest(folder, golden=msgspec.structs.replace(golden, top_logits=logits))
     with pytest.raises(ArtifactError, match="logits differ from the manifest's"):
         SessionModel(folder)

@@ -26,11 +26,11 @@ Message = Recommendation | Impression | Click | Purchase
 def run(messages: list[Message]) -> tuple[dict[str, Outcome], list[FeedbackStatus]]:
     """Return the newest outcome by slate, and what became of everything."""
     attribution, outcomes, fates = Attribution(Memory()), dict[str, Outcome](), list[FeedbackStatus]()
-    for each in messages:
+    for message in messages:
         found = (
-            attribution.slate(each.rec_id, encode(each))
-            if isinstance(each, Recommendation)
-            else attribution.feedback(each)
+            attribution.slate(message.rec_id, encode(message))
+            if isinstance(message, Recommendation)
+            else attribution.feedback(message)
         )
         for fate, outcome in found:
             fates.append(fate)
@@ -43,7 +43,7 @@ def run(messages: list[Message]) -> tuple[dict[str, Outcome], list[FeedbackStatu
 
 def facts(outcomes: dict[str, Outcome]) -> object:
     """Return all that does not depend on the order of arrival."""
-    return {rec_id: (each.items, each.policy_version) for rec_id, each in outcomes.items()}
+    return {rec_id: (outcome.items, outcome.policy_version) for rec_id, outcome in outcomes.items()}
 
 
 def test_every_order_of_arrival_leads_to_the_same_outcome() -> None:
@@ -149,14 +149,14 @@ def test_news_of_all_revisions_together_are_the_outcome() -> None:
     attribution = Attribution(Memory())
     list(feed(attribution, recommendation("r", ["a", "b"], SLATE_MS)))
     news = []
-    for each in (
+    for message in (
         click("e1", "b", SLATE_MS + 1, rec_id="r"),
         impression("r", ["a", "b"], SLATE_MS + 2),
         purchase("p1", "b", SLATE_MS + 3, price=2.0, rec_id="r"),
         purchase("p2", "b", SLATE_MS + 4, price=2.0, quantity=3, rec_id="r"),
     ):
-        news += [new for _, outcome in attribution.feedback(each) if outcome for new in outcome.news]
-    assert [(each.change, each.place, each.quantity, each.value) for each in news] == [
+        news += [new for _, outcome in attribution.feedback(message) if outcome for new in outcome.news]
+    assert [(new.change, new.place, new.quantity, new.value) for new in news] == [
         (FeedbackType.SHOWN, 2, 0, 0.0),
         (FeedbackType.CLICKED, 2, 0, 0.0),
         (FeedbackType.SHOWN, 1, 0, 0.0),
@@ -181,13 +181,13 @@ def test_traffic_in_any_order_gives_what_the_naive_join_gives(random, slates: in
     messages: list[Message] = [*recommendations, *feedback]
     random.shuffle(messages)
     outcomes, _ = run(messages)
-    assert outcomes.keys() == {each.rec_id for each in recommendations}
+    assert outcomes.keys() == {slate.rec_id for slate in recommendations}
     for made in recommendations:
-        mine = [each for each in feedback if each.rec_id == made.rec_id]
+        mine = [message for message in feedback if message.rec_id == made.rec_id]
         for found in outcomes[made.rec_id].items:
-            clicks = [each for each in mine if isinstance(each, Click) and each.item_id == found.item_id]
-            buys = [each for each in mine if isinstance(each, Purchase) and each.item_id == found.item_id]
-            was_shown = any(isinstance(each, Impression) and found.item_id in each.items for each in mine)
+            clicks = [message for message in mine if isinstance(message, Click) and message.item_id == found.item_id]
+            buys = [message for message in mine if isinstance(message, Purchase) and message.item_id == found.item_id]
+            was_shown = any(isinstance(message, Impression) and found.item_id in message.items for message in mine)
             assert found.shown == (was_shown or bool(clicks) or bool(buys))
             assert (found.clicked_after_ms is not None) == bool(clicks)
             assert found.value == 1.5 * len(buys)

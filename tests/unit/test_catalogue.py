@@ -54,7 +54,9 @@ def test_price_quantile_is_the_share_of_the_category_that_is_cheaper_with_ties_h
         if known is None or known.price is None:
             assert catalogue.price_quantile(item_id) is None
             continue
-        others = [each.price for each in sold.values() if each.category == known.category and each.price is not None]
+        others = [
+            other.price for other in sold.values() if other.category == known.category and other.price is not None
+        ]
         share = sum((price < known.price) + (price == known.price) / 2 for price in others) / len(others)
         assert catalogue.price_quantile(item_id) == pytest.approx(share)
 

@@ -67,10 +67,14 @@ def test_every_command_explains_itself_with_an_example(command: str) -> None:
 def test_no_command_is_left_out_and_exit_codes_are_documented() -> None:
     def names(typer_app: typer.Typer, before: str = "") -> set[str]:
         own = {
-            f"{before}{each.name or each.callback.__name__}" for each in typer_app.registered_commands if each.callback
+            f"{before}{command.name or command.callback.__name__}"
+            for command in typer_app.registered_commands
+            if command.callback
         }
         inner = [
-            names(each.typer_instance, f"{each.name} ") for each in typer_app.registered_groups if each.typer_instance
+            names(group.typer_instance, f"{group.name} ")
+            for group in typer_app.registered_groups
+            if group.typer_instance
         ]
         return own.union(*inner)
 

@@ -27,7 +27,7 @@ def test_same_seed_is_the_same_world_and_slates_are_clicked() -> None:
     assert first == second
     assert first != loop().run(8)
     assert 0.1 < mean(first, "clicks") < 0.9
-    assert sum(each.places for each in first) == 20 * sum(each.slates for each in first)
+    assert sum(second.places for second in first) == 20 * sum(second.slates for second in first)
 
 
 def test_what_is_learnt_reaches_the_next_slates() -> None:
@@ -43,13 +43,13 @@ def test_exposure_is_raised_and_let_go_when_the_constraint_is_taken_away() -> No
     made = loop(constraints={"share": held})
     made.run(25)
     recent = made.run(5)
-    share = sum(each.exposure[MERCHANT] for each in recent) / sum(each.places for each in recent)
+    share = sum(second.exposure[MERCHANT] for second in recent) / sum(second.places for second in recent)
     assert 0.045 < share < 0.09  # its natural one is a sixtieth
     assert recent[-1].duals["share"] > 0
     made.turn(Policy(version=3, author="test"))
     made.run(10)  # the slates that were made before are looked at
     freed = made.run(5)
-    assert sum(each.exposure[MERCHANT] for each in freed) / sum(each.places for each in freed) < 0.05
+    assert sum(second.exposure[MERCHANT] for second in freed) / sum(second.places for second in freed) < 0.05
 
 
 def test_refused_policy_is_said() -> None:

@@ -37,8 +37,8 @@ class Plant:
                 feedback.append(click(f"c{at}", items[0], at + 1, rec_id=f"r{at}"))
                 if self.rng.random() < 0.3:
                     feedback.append(purchase(f"p{at}", items[0], at + 2, price=9.0, rec_id=f"r{at}"))
-            for each in feedback:
-                made += [out for _, out in attribution.feedback(each) if out is not None]  # type: ignore[arg-type]
+            for message in feedback:
+                made += [out for _, out in attribution.feedback(message) if out is not None]  # type: ignore[arg-type]
         self.now_ms += 1000
         return made
 
@@ -50,9 +50,9 @@ def run(
     duals, measures, dual = [], [], 0.0
     for _ in range(seconds):
         outcomes = plant.second(dual)
-        for each in outcomes:
-            learner.take([each], GOODS.__getitem__)
-            controller.take(each, constraints, learner, GOODS.__getitem__)
+        for outcome in outcomes:
+            learner.take([outcome], GOODS.__getitem__)
+            controller.take(outcome, constraints, learner, GOODS.__getitem__)
         dual = sum(controller.turn(constraints, learner.newest_ms).values())
         duals.append(dual)
         (name,) = constraints
@@ -93,9 +93,9 @@ def test_dual_never_moves_faster_than_its_speed_and_slack_leads_it_back_to_nothi
 def test_constraint_that_is_taken_away_is_forgotten() -> None:
     plant, controller, learner = Plant(3), Controller(), OutcomeEstimator()
     run(plant, controller, learner, {"a": Constraint(measure=Measure.CLICKS, at_least=9.0)}, 5)
-    for each in plant.second(0.0):
-        learner.take([each], GOODS.__getitem__)
-        controller.take(each, {}, learner, GOODS.__getitem__)
+    for outcome in plant.second(0.0):
+        learner.take([outcome], GOODS.__getitem__)
+        controller.take(outcome, {}, learner, GOODS.__getitem__)
     assert controller.held == {}
     assert controller.turn({}, learner.newest_ms) == {}
 

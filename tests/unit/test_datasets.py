@@ -16,7 +16,7 @@ REAL = {"jdata": "jdata_micro", "taobao": "taobao_userbehavior_slice", "digineti
 
 
 def kinds(log: Log) -> dict[str, int]:
-    return dict(Counter(each.kind.value for each in log.interactions()))
+    return dict(Counter(interaction.kind.value for interaction in log.interactions()))
 
 
 def write(folder: Path, **files: str) -> Path:
@@ -40,17 +40,17 @@ def test_real_log_is_whole(name: str, expected: dict[str, int], filtered: dict[s
     assert log.filtered == filtered
     assert log.rows == len(log) + sum(filtered.values())
     interactions = list(log.interactions())
-    times = [each.event_time_ms for each in interactions]
+    times = [interaction.event_time_ms for interaction in interactions]
     assert times == sorted(times)
     assert log.span_ms == (times[0], times[-1])
-    assert len({each.event_id for each in interactions}) == len(log)
-    assert {each.item_id for each in interactions} <= {each.item_id for each in log.items()}
+    assert len({interaction.event_id for interaction in interactions}) == len(log)
+    assert {interaction.item_id for interaction in interactions} <= {interaction.item_id for interaction in log.items()}
 
 
 @needs_data
 def test_diginetica_keeps_the_distances_of_a_session_that_lasts_for_days() -> None:
     log = DATASETS["diginetica"].open_log(DATA / REAL["diginetica"])
-    session = [each for each in log.interactions() if each.session_id == "156"]
+    session = [interaction for interaction in log.interactions() if interaction.session_id == "156"]
     assert session[0].event_time_ms == 1_462_579_200_000 + 7_784  # 2016-05-07, and the first query's distance
     assert session[-1].event_time_ms == 1_462_579_200_000 + 1_721_689_387
 
@@ -72,14 +72,16 @@ def test_taobao_in_its_original_form(tmp_path: Path) -> None:
     rows = ["1,10,7,pv,1511544070", "1,11,7,cart,1511544075", "2,10,7,buy,1511544071", "1,10,7,fav,1511550000"]
     write(tmp_path, UserBehavior_dot_csv="\n".join([*rows, "3,12,7,look,1511544072", "3,12,7,pv,soon"]))
     log = DATASETS["taobao"].open_log(tmp_path)
-    assert [(each.shopper_id, each.kind.value, each.event_id) for each in log.interactions()] == [
+    assert [
+        (interaction.shopper_id, interaction.kind.value, interaction.event_id) for interaction in log.interactions()
+    ] == [
         ("taobao-1", "view", "taobao-0"),
         ("taobao-2", "purchase", "taobao-2"),
         ("taobao-1", "add_to_cart", "taobao-1"),
         ("taobao-1", "favourite", "taobao-3"),
     ]
     assert log.filtered == {"kind look": 1, "without a readable time": 1}
-    sessions = [each.session_id for each in log.interactions() if each.shopper_id == "taobao-1"]
+    sessions = [interaction.session_id for interaction in log.interactions() if interaction.shopper_id == "taobao-1"]
     assert sessions == ["1-0", "1-0", "1-1"]  # cut after 30 minutes without anything
 
 
@@ -95,12 +97,14 @@ def test_diginetica_in_both_spellings_of_its_original_form(tmp_path: Path) -> No
             products_dot_csv="itemId;pricelog2;product.name.tokens\n81766;10;4875,776\n31331;3;1",
         )
         log = DATASETS["diginetica"].open_log(tmp_path)
-        assert [(each.item_id, each.kind.value, each.shopper_id) for each in log.interactions()] == [
+        assert [
+            (interaction.item_id, interaction.kind.value, interaction.shopper_id) for interaction in log.interactions()
+        ] == [
             ("81766", "view", "diginetica-session-1"),
             ("31331", "view", "diginetica-session-1"),
             ("31331", "purchase", "diginetica-session-1"),
         ]
-        assert [(each.item_id, each.category, each.price) for each in log.items()] == [
+        assert [(interaction.item_id, interaction.category, interaction.price) for interaction in log.items()] == [
             ("81766", "1096", 1024.0),
             ("31331", "243", 8.0),
         ]
@@ -117,7 +121,7 @@ def test_retailrocket_in_its_original_form(tmp_path: Path) -> None:
     )
     log = DATASETS["retailrocket"].open_log(tmp_path)
     assert kinds(log) == {"view": 1, "purchase": 1, "add_to_cart": 1}
-    assert [(each.item_id, each.category) for each in log.items()] == [
+    assert [(interaction.item_id, interaction.category) for interaction in log.items()] == [
         ("355908", "1400"),
         ("248676", "unknown"),
         ("356475", "unknown"),
@@ -168,7 +172,7 @@ def test_otto_in_its_original_form(tmp_path: Path) -> None:
         '{"session":1,"events":[{"aid":424964,"ts":1659304800100,"type":"orders"}]}',
     )
     log = DATASETS["otto"].open_log(tmp_path)
-    assert [(each.shopper_id, each.kind.value) for each in log.interactions()] == [
+    assert [(interaction.shopper_id, interaction.kind.value) for interaction in log.interactions()] == [
         ("otto-0", "view"),
         ("otto-1", "purchase"),
         ("otto-0", "add_to_cart"),
@@ -231,7 +235,9 @@ def test_folder_without_the_log_says_what_it_holds(tmp_path: Path, name: str) ->
 
 def test_file_can_be_named_itself(tmp_path: Path) -> None:
     (tmp_path / "mine.jsonl").write_text('{"session":0,"events":[{"aid":1,"ts":1659304800025,"type":"clicks"}]}')
-    assert [each.item_id for each in DATASETS["otto"].open_log(tmp_path / "mine.jsonl").interactions()] == ["1"]
+    assert [
+        interaction.item_id for interaction in DATASETS["otto"].open_log(tmp_path / "mine.jsonl").interactions()
+    ] == ["1"]
 
 
 def test_empty_log_is_a_log(tmp_path: Path) -> None:

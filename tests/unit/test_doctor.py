@@ -103,22 +103,22 @@ def test_what_is_hidden_is_missing_and_nothing_else(
     remedy: str,
 ) -> None:
     hide(monkeypatch, tmp_path)
-    missing = [each for each in examine() if not each.is_fine]
-    assert [each.what for each in missing] == [what]
+    missing = [finding for finding in examine() if not finding.is_fine]
+    assert [finding.what for finding in missing] == [what]
     assert found in missing[0].found
     assert remedy in missing[0].remedy
     assert missing[0].is_needed == ("Cassandra" not in what)
     result = CliRunner().invoke(app, ["doctor", "--json"])
     assert result.exit_code == missing[0].is_needed
-    said = {each["what"]: each["is_fine"] for each in json.loads(result.stdout.splitlines()[-1])}
+    said = {load["what"]: load["is_fine"] for load in json.loads(result.stdout.splitlines()[-1])}
     assert [name for name, is_fine in said.items() if not is_fine] == [what]
 
 
 def test_runtime_without_a_compiler_is_not_enough(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     hide_program("javac")(monkeypatch, tmp_path)
-    (java,) = [each for each in examine() if not each.is_fine]
+    (java,) = [finding for finding in examine() if not finding.is_fine]
     assert (java.what, "no javac" in java.found) == ("Java 17", True)
 
 
 def test_machine_of_the_tests_has_everything() -> None:
-    assert [each for each in examine() if not each.is_fine] == list[Finding]()
+    assert [finding for finding in examine() if not finding.is_fine] == list[Finding]()

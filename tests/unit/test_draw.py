@@ -51,7 +51,7 @@ def test_frequencies_of_many_draws_are_the_propensities(
     scores, content, bonus = candidates(3, 5)
     random = np.random.default_rng(1).random((DRAWS, 6))
     found = Counter(
-        tuple(draw(scores, content, 3, diversity, exploration, bonus, each, tiring).picks) for each in random
+        tuple(draw(scores, content, 3, diversity, exploration, bonus, coins, tiring).picks) for coins in random
     )
     total = 0.0
     for slate in permutations(range(5), 3):
@@ -72,7 +72,7 @@ def test_emitted_propensities_are_those_of_the_picks_and_the_allowance_holds(
     assert len(set(made.picks)) == len(made.picks) == min(size, count)
     by_slot = conditional(made.picks, scores, content, diversity, exploration, bonus)
     assert made.propensities == pytest.approx(by_slot[np.arange(len(made.picks)), made.picks])
-    assert all(0 < each <= 1 + 1e-12 for each in made.propensities)
+    assert all(0 < propensity <= 1 + 1e-12 for propensity in made.propensities)
     assert sum(made.explored) <= exploration.allowance
 
 

@@ -47,13 +47,13 @@ class World:
             slate = msgspec.structs.replace(
                 slate,
                 slate=tuple(
-                    msgspec.structs.replace(each, predicted=float(predicted[k]))
-                    for each, k in zip(slate.slate, shown, strict=True)
+                    msgspec.structs.replace(item, predicted=float(predicted[k]))
+                    for item, k in zip(slate.slate, shown, strict=True)
                 ),
             )
             attribution = Attribution(Memory())
             list(feed(attribution, slate))
-            feedback: list[object] = [impression(slate.rec_id, [each.item_id for each in slate.slate], at)]
+            feedback: list[object] = [impression(slate.rec_id, [item.item_id for item in slate.slate], at)]
             for place, k in enumerate(shown, 1):
                 odds = np.log(predicted[k] / (1 - predicted[k]))
                 chance = self.lift[k] / (1 + np.exp(-self.intercept - self.slope * odds))
@@ -61,8 +61,8 @@ class World:
                     feedback.append(click(f"c{at}-{k}", ITEMS[k], at + 1, rec_id=slate.rec_id))
                     if self.rng.random() < self.buys:
                         feedback.append(purchase(f"p{at}-{k}", ITEMS[k], at + 2, price=1.0, rec_id=slate.rec_id))
-            for each in feedback:
-                made += [out for _, out in attribution.feedback(each) if out is not None]  # type: ignore[arg-type]
+            for message in feedback:
+                made += [out for _, out in attribution.feedback(message) if out is not None]  # type: ignore[arg-type]
         return made
 
 
@@ -87,7 +87,7 @@ def test_learner_finds_the_worlds_places_predictions_and_buy_rate() -> None:
         expected = 1 / (1 + np.exp(-world.intercept - world.slope * np.log(predicted / (1 - predicted))))
         got = 1 / (1 + np.exp(-found.intercept - found.slope * np.log(predicted / (1 - predicted))))
         assert got == pytest.approx(expected, rel=0.12)
-    assert np.mean([each.lift for each in found.items.values()]) == pytest.approx(1.0, abs=0.1)
+    assert np.mean([item.lift for item in found.items.values()]) == pytest.approx(1.0, abs=0.1)
     assert found.buy_rate == pytest.approx(world.buys, abs=0.03)
 
 
@@ -116,7 +116,7 @@ def test_spread_falls_with_evidence_and_an_item_that_is_not_shown_any_more_is_fo
     learner.take(world.outcomes(2_000, START_MS + 1_000_000), goods_of)
     many = learner.estimates(goods_of)
     assert few.prior_spread == 1 / sqrt(PRIOR_CLICKS)
-    assert np.mean([each.spread for each in few.items.values()]) < 0.9 * few.prior_spread
+    assert np.mean([item.spread for item in few.items.values()]) < 0.9 * few.prior_spread
     assert all(many.items[item].spread < few.items[item].spread for item in ITEMS)
     learner.take(world.outcomes(1, START_MS + 60 * HALF_LIFE_MS), goods_of)
     later = learner.estimates(goods_of)
@@ -147,8 +147,8 @@ def test_item_without_outcomes_is_as_others_of_its_price_level_are() -> None:
         return ItemFacts(level=9 if int(item_id[1:]) % 3 == 0 else 4)
 
     learner = OutcomeEstimator()
-    for each in World(np.random.default_rng(10), lift).outcomes(6_000):
-        learner.take([each], priced)
+    for outcome in World(np.random.default_rng(10), lift).outcomes(6_000):
+        learner.take([outcome], priced)
         if learner.shown % 500 == 0:
             learner.estimates(priced)
     found = learner.estimates(priced)
@@ -172,8 +172,8 @@ def test_brand_and_price_level_share_what_is_learnt_between_them() -> None:
         return ItemFacts(level=9 if dear[n] else 4, brand="a" if liked[n] else "b")
 
     learner = OutcomeEstimator()
-    for each in World(np.random.default_rng(12), lift).outcomes(9_000):
-        learner.take([each], goods)
+    for outcome in World(np.random.default_rng(12), lift).outcomes(9_000):
+        learner.take([outcome], goods)
         if learner.shown % 500 == 0:
             learner.estimates(goods)
     found = learner.estimates(goods)
@@ -219,8 +219,8 @@ def test_scaling_the_weights_changes_no_estimate(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(estimates, "RESCALE_AFTER", 1)
     _, scaled = learn(outcomes)
     assert scaled.items.keys() == plain.items.keys()
-    for item, each in plain.items.items():
-        assert scaled.items[item].lift == pytest.approx(each.lift, abs=1e-3)
+    for item, estimate in plain.items.items():
+        assert scaled.items[item].lift == pytest.approx(estimate.lift, abs=1e-3)
     assert scaled.intercept == pytest.approx(plain.intercept, abs=1e-6)
 
 

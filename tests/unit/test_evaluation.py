@@ -68,7 +68,7 @@ def test_the_logging_policy_is_found_again_exactly(log: Path) -> None:
         for estimator in (Estimator.IPS, Estimator.SNIPS):
             assert value.asked[estimator].value == pytest.approx(value.logged.value, rel=1e-6)
         assert value.asked[Estimator.CASCADE].value == pytest.approx(value.logged.value, rel=0.02)
-        assert {each.value for each in value.gain.values()} == {0.0}
+        assert {interval.value for interval in value.gain.values()} == {0.0}
     assert found.asked.slates == pytest.approx(found.slates)
     assert refusal(found, Measure.CLICKS, 0.0, 100.0) is None
 
@@ -82,7 +82,7 @@ def test_what_a_policy_would_have_brought_is_what_it_brings(log: Path) -> None:
     for estimator in Estimator:
         interval = found.value[Measure.CLICKS].asked[estimator]
         assert interval.low < brings < interval.high
-    whole, by_place = [found.value[Measure.CLICKS].gain[each] for each in (Estimator.IPS, Estimator.CASCADE)]
+    whole, by_place = [found.value[Measure.CLICKS].gain[estimator] for estimator in (Estimator.IPS, Estimator.CASCADE)]
     assert by_place.high - by_place.low < 0.6 * (whole.high - whole.low)
 
 

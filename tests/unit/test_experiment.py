@@ -20,15 +20,15 @@ def simulated(rng: np.random.Generator, count: int, lift: float) -> Arms:
 
 def test_shoppers_are_split_by_share_and_stay() -> None:
     ids = [f"shopper-{n}" for n in range(20_000)]
-    first = np.array([is_treated("first", each, 0.3) for each in ids])
+    first = np.array([is_treated("first", shopper_id, 0.3) for shopper_id in ids])
     assert first.mean() == pytest.approx(0.3, abs=0.01)
-    assert first.tolist() == [is_treated("first", each, 0.3) for each in ids]
-    wider = np.array([is_treated("first", each, 0.6) for each in ids])
+    assert first.tolist() == [is_treated("first", shopper_id, 0.3) for shopper_id in ids]
+    wider = np.array([is_treated("first", shopper_id, 0.6) for shopper_id in ids])
     assert (wider >= first).all()  # a larger share keeps those who were in it
-    second = np.array([is_treated("second", each, 0.3) for each in ids])
+    second = np.array([is_treated("second", shopper_id, 0.3) for shopper_id in ids])
     assert second[first].mean() == pytest.approx(0.3, abs=0.02)
-    assert not any(is_treated("first", each, 0.0) for each in ids)
-    assert all(is_treated("first", each, 1.0) for each in ids)
+    assert not any(is_treated("first", shopper_id, 0.0) for shopper_id in ids)
+    assert all(is_treated("first", shopper_id, 1.0) for shopper_id in ids)
 
 
 def test_nothing_is_found_where_there_is_nothing_however_often_one_looks() -> None:
@@ -37,12 +37,15 @@ def test_nothing_is_found_where_there_is_nothing_however_often_one_looks() -> No
     looks = range(2 * AT_LEAST + 100, 4_001, 100)
     for _ in range(runs):
         arms = simulated(rng, 4_000, 0.0)
-        found = [compare(Arms(*[each[:count] for each in arms]), 0.9).difference for count in looks]
-        wrong += any(not each.low < 0 < each.high for each in found)
+        found = [compare(Arms(*[arm[:count] for arm in arms]), 0.9).difference for count in looks]
+        wrong += any(not interval.low < 0 < interval.high for interval in found)
         # An interval for one look, a normal one of the same width, is wrong sooner or later.
-        halves = [(each.high - each.low) / 2 / boundary(count, 0.1) for each, count in zip(found, looks, strict=True)]
+        halves = [
+            (interval.high - interval.low) / 2 / boundary(count, 0.1)
+            for interval, count in zip(found, looks, strict=True)
+        ]
         fixed = [1.645 * half / np.sqrt(count) for half, count in zip(halves, looks, strict=True)]
-        naive += any(abs(each.value) > half for each, half in zip(found, fixed, strict=True))
+        naive += any(abs(interval.value) > half for interval, half in zip(found, fixed, strict=True))
     assert wrong / runs <= 0.1
     assert naive / runs > 0.25
 
@@ -51,8 +54,8 @@ def test_a_difference_is_found_and_covered() -> None:
     rng = np.random.default_rng(3)
     truth = compare(simulated(rng, 400_000, 0.3), 0.9).difference.value
     found = [compare(simulated(rng, 4_000, 0.3), 0.9).difference for _ in range(100)]
-    assert sum(each.low < truth < each.high for each in found) >= 95
-    assert sum(each.low > 0 for each in found) >= 90
+    assert sum(interval.low < truth < interval.high for interval in found) >= 95
+    assert sum(interval.low > 0 for interval in found) >= 90
 
 
 def test_before_there_are_enough_shoppers_nothing_is_said() -> None:
@@ -103,5 +106,5 @@ def test_shoppers_count_once_their_window_has_ended_with_the_newest_revision_of_
     assert found[Measure.CLICKS].rewards.tolist() == [1.0, 1.0]
     assert found[Measure.PURCHASES].rewards.tolist() == [0.0, 2.0]
     assert found[Measure.REVENUE].rewards.tolist() == [0.0, 15.0]
-    assert found[Measure.CLICKS].treated.tolist() == [is_treated("x", each, 0.5) for each in ("s2", "s1")]
+    assert found[Measure.CLICKS].treated.tolist() == [is_treated("x", shopper_id, 0.5) for shopper_id in ("s2", "s1")]
     assert arms([], "x", 0.5, 0, 1_000, {}.__getitem__)[Measure.CLICKS].slates.tolist() == []

@@ -18,7 +18,7 @@ def model() -> SessionModel:
 
 
 def chance(item: str, session: list[str], model: SessionModel) -> float:
-    answer = model.next_items([model.number[each] for each in session])
+    answer = model.next_items([model.number[item_id] for item_id in session])
     at = (answer.items == model.number[item]).nonzero()[0]
     return float(1 / (1 + np.exp(-model.odds(answer.logits[at])[0]))) if len(at) else 0.0
 
@@ -27,21 +27,21 @@ def test_removing_the_click_that_mattered_most_changes_the_score_most(model: Ses
     clicked = [did.item_id for did, _ in zip(shop.interactions(3, 1_000, 1.0), range(200), strict=False)]
     for start in range(0, 200, 5):
         session = clicked[start : start + 5]
-        item = model.items.ids[model.next_items([model.number[each] for each in session]).items[2]]
+        item = model.items.ids[model.next_items([model.number[item_id] for item_id in session]).items[2]]
         traced = trace(item, session, model)
         assert len(traced.clicks) == len(session)
         assert traced.predicted == pytest.approx(chance(item, session, model))
         changes = {}
         for n in range(len(session)):
             changes[n + 1] = traced.predicted - chance(item, session[:n] + session[n + 1 :], model)
-        assert {each.place: each.change for each in traced.clicks} == pytest.approx(changes)
-        assert abs(traced.clicks[0].change) == max(abs(each) for each in changes.values())
-        assert [session[each.place - 1] for each in traced.clicks] == [each.item_id for each in traced.clicks]
+        assert {click.place: click.change for click in traced.clicks} == pytest.approx(changes)
+        assert abs(traced.clicks[0].change) == max(abs(change) for change in changes.values())
+        assert [session[click.place - 1] for click in traced.clicks] == [click.item_id for click in traced.clicks]
 
 
 def test_click_on_an_item_that_the_model_does_not_know_is_left_out(model: SessionModel) -> None:
     traced = trace("i031", ["nowhere", "i030"], model)
-    assert [(each.item_id, each.place) for each in traced.clicks] == [("i030", 2)]
+    assert [(click.item_id, click.place) for click in traced.clicks] == [("i030", 2)]
     assert traced.clicks[0].change == pytest.approx(traced.predicted)
 
 

@@ -74,12 +74,12 @@ def test_turning_conversion_brings_what_is_ordered_up_and_is_plotted(
     model = shared_model(ARTIFACT)
     goods = shop.items()
     log = []
-    for n, item in enumerate(each.item_id for each in goods[:40] if each.stock):
+    for n, item in enumerate(good.item_id for good in goods[:40] if good.stock):
         ids = [model.items.ids[number] for number in model.next_items([model.number[item]]).items[:8].tolist()]
         kinds = [(item, Kind.VIEW), (ids[0], Kind.VIEW), (ids[7], Kind.PURCHASE)]
         log += [
-            Interaction(f"{n}-{at}", f"shopper-{n}", f"s-{n}", each, kind, 1_000 * n + at, "tea", 1.0, "", "")
-            for at, (each, kind) in enumerate(kinds)
+            Interaction(f"{n}-{at}", f"shopper-{n}", f"s-{n}", item_id, kind, 1_000 * n + at, "tea", 1.0, "", "")
+            for at, (item_id, kind) in enumerate(kinds)
         ]
     monkeypatch.setattr(
         front.jdata, "open_log", lambda *_: SimpleNamespace(interactions=lambda: log, items=lambda: goods)

@@ -38,7 +38,7 @@ def of_picks(picks: tuple[int, ...], table: Floats) -> Floats:
 
 def reward(picks: tuple[int, ...]) -> Floats:
     """Return the clicks to be expected of each place: an item that is like one before it gets half as many."""
-    alike = [any(CONTENT[pick] @ CONTENT[each] for each in picks[:place]) for place, pick in enumerate(picks)]
+    alike = [any(CONTENT[pick] @ CONTENT[earlier] for earlier in picks[:place]) for place, pick in enumerate(picks)]
     return EXAMINATION_PROB * CLICKED[list(picks)] * np.where(alike, 0.5, 1.0)
 
 
@@ -46,13 +46,13 @@ def everything(model: Floats) -> tuple[Floats, Drawn, Asked, float]:
     """Return the chance of each slate under the logging policy, all slates, and the value of the other one."""
     logged = [conditional(picks, SCORES) for picks in SLATES]
     asked = [conditional(picks, TURNED) for picks in SLATES]
-    chance = np.array([of_picks(*each).prod() for each in zip(SLATES, logged, strict=True)])
-    other = np.array([of_picks(*each).prod() for each in zip(SLATES, asked, strict=True)])
+    chance = np.array([of_picks(*pair).prod() for pair in zip(SLATES, logged, strict=True)])
+    other = np.array([of_picks(*pair).prod() for pair in zip(SLATES, asked, strict=True)])
     rewards = np.array([reward(picks) for picks in SLATES])
     predicted = np.array([EXAMINATION_PROB * model[list(picks)] for picks in SLATES])
-    drawn = Drawn(rewards, np.array([of_picks(*each) for each in zip(SLATES, logged, strict=True)]))
+    drawn = Drawn(rewards, np.array([of_picks(*pair) for pair in zip(SLATES, logged, strict=True)]))
     of_policy = Asked(
-        propensities=np.array([of_picks(*each) for each in zip(SLATES, asked, strict=True)]),
+        propensities=np.array([of_picks(*pair) for pair in zip(SLATES, asked, strict=True)]),
         predicted=predicted,
         expected=np.array([table @ model * EXAMINATION_PROB for table in asked]),
         direct=np.tile(other @ predicted, (len(SLATES), 1)),

@@ -121,8 +121,8 @@ def test_a_split_numbers_the_items_of_its_training_sessions(tmp_path: Path) -> N
     write_split(tmp_path, [[30, 10], [10, 20]], [[20, 99, 30]])
     split = srgnn(tmp_path)
     assert split.ids == ["", "10", "20", "30"]
-    assert [each.tolist() for each in split.train] == [[3, 1], [1, 2]]
-    assert [each.tolist() for each in split.test] == [[2, 0, 3]]
+    assert [session.tolist() for session in split.train] == [[3, 1], [1, 2]]
+    assert [session.tolist() for session in split.test] == [[2, 0, 3]]
 
 
 def test_a_missing_split_is_named(tmp_path: Path) -> None:

@@ -28,13 +28,13 @@ def acts(world: Shop, count: int, slate: str = "") -> list[Act]:
                 if slate == "related"
                 else rng.choice(len(world.goods.items), POSITIONS, replace=False)
             )
-            items = [world.goods.items[each].item_id for each in numbers.tolist()]
+            items = [world.goods.items[number].item_id for number in numbers.tolist()]
             world.show(act.interaction.shopper_id, f"rec-{n}", items)
     return done
 
 
 def click_through(done: list[Act]) -> float:
-    return sum(each.clicked for each in done) / sum(each.looked_at is not None for each in done)
+    return sum(act.clicked for act in done) / sum(act.looked_at is not None for act in done)
 
 
 def test_same_seed_is_the_same_world_also_with_slates() -> None:
@@ -45,40 +45,40 @@ def test_same_seed_is_the_same_world_also_with_slates() -> None:
 
 def test_open_loop_is_the_world_without_slates() -> None:
     log = list(islice(shop.interactions(5, 1_000, 100), 500))
-    assert [each.event_time_ms for each in log[:3]] == [1_000, 1_010, 1_020]
+    assert [interaction.event_time_ms for interaction in log[:3]] == [1_000, 1_010, 1_020]
     world = Shop(5)
-    assert [each.item_id for each in log] == [world.act(0).interaction.item_id for _ in range(500)]
+    assert [interaction.item_id for interaction in log] == [world.act(0).interaction.item_id for _ in range(500)]
 
 
 def test_items_are_whole() -> None:
     items = shop.items()
-    assert len(items) == Parameters().item_count == len({each.item_id for each in items})
-    assert len({each.category for each in items}) == 40
-    for each in items:
-        assert each.name
-        assert each.brand
-        assert each.merchant
-        assert each.price is not None
-        assert each.price > 0
-        assert each.margin is not None
-        assert 0 < each.margin < 1
-        assert each.content is not None
-        assert isclose(sum(x * x for x in each.content), 1.0, rel_tol=1e-3)
-    assert 0.01 < sum(each.stock == 0 for each in items) / len(items) < 0.06
+    assert len(items) == Parameters().item_count == len({item.item_id for item in items})
+    assert len({item.category for item in items}) == 40
+    for item in items:
+        assert item.name
+        assert item.brand
+        assert item.merchant
+        assert item.price is not None
+        assert item.price > 0
+        assert item.margin is not None
+        assert 0 < item.margin < 1
+        assert item.content is not None
+        assert isclose(sum(x * x for x in item.content), 1.0, rel_tol=1e-3)
+    assert 0.01 < sum(item.stock == 0 for item in items) / len(items) < 0.06
 
 
 def test_funnel_narrows() -> None:
-    done = [each.interaction for each in acts(Shop(5), 20_000)]
-    counts = Counter(each.kind for each in done)
+    done = [act.interaction for act in acts(Shop(5), 20_000)]
+    counts = Counter(act.kind for act in done)
     assert set(counts) == set(KINDS)
     assert counts[Kind.VIEW] > 5 * counts[Kind.ADD_TO_CART] > 5 * counts[Kind.PURCHASE] > 0
     carted: set[tuple[str, str]] = set()
-    for each in done:
-        if each.kind is Kind.ADD_TO_CART:
-            carted.add((each.session_id, each.item_id))
-        elif each.kind is Kind.PURCHASE:
-            assert (each.session_id, each.item_id) in carted
-            assert each.price is not None
+    for act in done:
+        if act.kind is Kind.ADD_TO_CART:
+            carted.add((act.session_id, act.item_id))
+        elif act.kind is Kind.PURCHASE:
+            assert (act.session_id, act.item_id) in carted
+            assert act.price is not None
 
 
 def test_shoppers_like_what_fits_better_than_what_does_not() -> None:
@@ -97,7 +97,7 @@ def test_places_are_examined_less_the_lower_they_are() -> None:
             places[shown[act.rec_id].index(act.interaction.item_id)] += 1
         number = world.goods.number[act.interaction.item_id]
         related = world.goods.shelves[int(world.goods.category[number])].related[number]
-        items = [world.goods.items[each].item_id for each in rng.permutation(related).tolist()]
+        items = [world.goods.items[item_index].item_id for item_index in rng.permutation(related).tolist()]
         shown[f"rec-{n}"] = items
         world.show(act.interaction.shopper_id, f"rec-{n}", items)
     assert places[0] > 1.5 * places[2] > 1.5 * places[7] > 0
@@ -105,14 +105,14 @@ def test_places_are_examined_less_the_lower_they_are() -> None:
 
 def test_prospect_of_slates_is_what_comes_of_them() -> None:
     done = acts(Shop(6, foresees=True), 30_000, "related")
-    chances = np.array([each.prospect.clicks for each in done if each.prospect is not None])
-    clicks = sum(each.clicked for each in done)
-    assert len(chances) == sum(each.looked_at is not None for each in done)
+    chances = np.array([act.prospect.clicks for act in done if act.prospect is not None])
+    clicks = sum(act.clicked for act in done)
+    assert len(chances) == sum(act.looked_at is not None for act in done)
     assert abs(clicks - chances.sum()) < 4 * np.sqrt((chances * (1 - chances)).sum())
-    bought = np.array([[each.prospect.purchases, each.prospect.revenue] for each in done if each.prospect is not None])
+    bought = np.array([[act.prospect.purchases, act.prospect.revenue] for act in done if act.prospect is not None])
     assert (bought.mean(axis=0) > 0).all()
     assert (bought[:, 0] < chances).all()
-    assert all(each.prospect.clicks < each.prospect.best_clicks for each in done if each.prospect is not None)
+    assert all(act.prospect.clicks < act.prospect.best_clicks for act in done if act.prospect is not None)
 
 
 def test_item_that_was_seen_often_is_chosen_less() -> None:
@@ -130,8 +130,8 @@ def test_item_that_was_seen_often_is_chosen_less() -> None:
 def test_those_who_mind_prices_buy_cheaper() -> None:
     def paid(sensitivity: float) -> float:
         world = Shop(9, Parameters(price_sensitivity=sensitivity))
-        bought = [each.interaction for each in acts(world, 20_000) if each.interaction.kind is Kind.PURCHASE]
-        return float(np.mean([world.goods.dearness[world.goods.number[each.item_id]] for each in bought]))
+        bought = [act.interaction for act in acts(world, 20_000) if act.interaction.kind is Kind.PURCHASE]
+        return float(np.mean([world.goods.dearness[world.goods.number[item_id.item_id]] for item_id in bought]))
 
     assert paid(2.5) < paid(0.1) - 0.1
 
@@ -157,10 +157,10 @@ def test_stock_runs_out_comes_back_and_new_items_arrive() -> None:
             stock.setdefault(item.item_id, []).append(item.stock)
     arrived = world.items()[there:]
     assert len(arrived) == 8_000 // Parameters().new_item_every
-    assert {each.item_id for each in arrived} <= stock.keys()
-    histories = [each for each in stock.values() if 0 in each]
+    assert {item.item_id for item in arrived} <= stock.keys()
+    histories = [counts for counts in stock.values() if 0 in counts]
     assert histories
-    assert any(before == 0 < after for each in histories for before, after in pairwise(each))
+    assert any(before == 0 < after for history in histories for before, after in pairwise(history))
 
 
 def test_slate_of_one_who_has_left_or_of_unknown_items_is_ignored() -> None:
@@ -173,8 +173,8 @@ def test_slate_of_one_who_has_left_or_of_unknown_items_is_ignored() -> None:
     for number in range(20):
         world.show(f"shopper-{number}", "rec", ["nothing"])
     done = acts(world, 3_000)
-    assert {each.looked_at for each in done} == {None, "rec"}
-    assert not any(each.clicked for each in done)
+    assert {act.looked_at for act in done} == {None, "rec"}
+    assert not any(act.clicked for act in done)
 
 
 @pytest.mark.parametrize("items", [[], ["i001", "i002"]])

@@ -66,8 +66,8 @@ def histories(draw: st.DrawFn, max_size: int = 40) -> list[Interaction]:
 
 def after(history: list[Interaction], state: ShopperState | None = None) -> ShopperState:
     state = state or shopper.new()
-    for each in history:
-        state = update(state, each)
+    for interaction in history:
+        state = update(state, interaction)
     return state
 
 
@@ -102,8 +102,8 @@ def assert_right(features: FeatureRow, expected: dict[str, Any]) -> None:
 @given(histories())
 def test_row_equals_the_oracle_on_every_prefix(history: list[Interaction]) -> None:
     state = shopper.new()
-    for n, each in enumerate(history, start=1):
-        state = update(state, each)
+    for n, interaction in enumerate(history, start=1):
+        state = update(state, interaction)
         assert_right(row_of(state), naive_columns(history[:n]))
 
 
@@ -113,7 +113,7 @@ def arrivals(draw: st.DrawFn) -> tuple[list[Interaction], list[Interaction]]:
     history = draw(histories())
     delays = draw(st.lists(st.integers(0, ALLOWED_LATENESS_MS), min_size=len(history), max_size=len(history)))
     arriving = sorted(zip(history, delays, strict=True), key=lambda pair: pair[0].event_time_ms + pair[1])
-    return history, [each for each, _ in arriving]
+    return history, [interaction for interaction, _ in arriving]
 
 
 @settings(max_examples=150, deadline=None)
@@ -124,12 +124,12 @@ def test_row_is_the_same_to_the_bit_in_every_order_inside_the_allowed_lateness(
     history, arriving = case
     # More of them at once than are held back: the oldest is settled, and may then be overtaken.
     crowded = max(
-        sum(0 <= each.event_time_ms - other.event_time_ms <= ALLOWED_LATENESS_MS for other in history)
-        for each in history
+        sum(0 <= interaction.event_time_ms - other.event_time_ms <= ALLOWED_LATENESS_MS for other in history)
+        for interaction in history
     )
     state = shopper.new()
-    for n, each in enumerate(arriving, start=1):
-        state = update(state, each)
+    for n, interaction in enumerate(arriving, start=1):
+        state = update(state, interaction)
         if crowded <= HELD_BACK_COUNT:
             assert row_of(state) == row_of(after(in_order(arriving[:n])))
             assert state.settled.profile.late == 0
@@ -172,10 +172,10 @@ def test_late_interactions_leave_the_order_of_what_is_settled_alone() -> None:
 @given(histories(), st.data())
 def test_an_interaction_that_arrives_again_changes_nothing(history: list[Interaction], data: st.DataObject) -> None:
     once = twice = shopper.new()
-    for n, each in enumerate(history):
-        once = update(once, each)
+    for n, interaction in enumerate(history):
+        once = update(once, interaction)
         repeated = data.draw(st.sampled_from(history[max(0, n + 1 - REPEAT_WINDOW_COUNT) : n + 1]))
-        twice = update(update(twice, each), repeated)
+        twice = update(update(twice, interaction), repeated)
     assert once == twice
 
 
@@ -210,7 +210,10 @@ def test_shopper_who_comes_back_with_a_profile_is_known_as_before(
     split = data.draw(st.integers(1, len(history)))
     old, new = (
         history[:split],
-        [replace(each, event_time_ms=each.event_time_ms + 40 * DAY_MS) for each in history[split:]],
+        [
+            replace(interaction, event_time_ms=interaction.event_time_ms + 40 * DAY_MS)
+            for interaction in history[split:]
+        ],
     )
     stored = shopper.present(after(old)).profile
     back = shopper.adopt(after(new), stored, "profiles[0]@7")
@@ -247,7 +250,7 @@ def test_state_survives_its_encoding_to_the_bit_and_stays_small() -> None:
     mix = [Kind.VIEW] * 16 + [Kind.ADD_TO_CART] * 2 + [Kind.FAVOURITE, Kind.PURCHASE]
     state = straight = shopper.new()
     for n in range(500):
-        each = Interaction(
+        interaction = Interaction(
             event_id=f"event-{n:06d}",
             shopper_id="s",
             session_id=f"session-{n // 30:04d}",
@@ -260,8 +263,8 @@ def test_state_survives_its_encoding_to_the_bit_and_stays_small() -> None:
             merchant=f"merchant-{n % 19}",
             price_quantile=n % 7 / 7,
         )
-        straight = update(straight, each)
-        state = update(decoder.decode(msgspec.msgpack.encode(state)), each)
+        straight = update(straight, interaction)
+        state = update(decoder.decode(msgspec.msgpack.encode(state)), interaction)
     assert state == straight
     assert len(msgspec.msgpack.encode(state)) <= 4096
 

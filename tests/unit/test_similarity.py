@@ -36,7 +36,7 @@ def test_neighbours_are_those_whose_sessions_overlap_most(sessions: list[list[st
 
 def test_similar_items_of_the_committed_artifact_are_mostly_of_one_category() -> None:
     known = read_items(ARTIFACT, read_manifest(ARTIFACT))
-    category = {each.item_id: each.category for each in shop.items()}
+    category = {item.item_id: item.category for item in shop.items()}
     pairs = [
         category[known.ids[a]] == category[known.ids[b]]
         for a in range(1, len(known.ids))

@@ -25,7 +25,7 @@ def slate(shopper_id: str, rec_id: str, items: list[str]) -> Recommendation:
 
 def test_a_tenth_sees_popular_items_and_clicks_of_slates_alone_name_them() -> None:
     traffic = ShopTraffic(ARTIFACT, Shop(5, foresees=True))
-    items = [each.item_id for each in traffic.items()]
+    items = [item.item_id for item in traffic.items()]
     for n in range(6_000):
         did, looked_at, rec_id, prospect = traffic.next()
         assert (prospect is None) == (looked_at is None)
@@ -75,9 +75,9 @@ def test_windows_say_what_slates_bring_and_show_of_a_merchant() -> None:
 
 def test_demo_sells_out_a_share_of_a_merchant() -> None:
     shop = Shop(3, SHOP)
-    before = {each.item_id for each in shop.items() if each.merchant == MERCHANT and each.stock}
-    all_of_it = sum(each.merchant == MERCHANT for each in shop.items())
+    before = {item.item_id for item in shop.items() if item.merchant == MERCHANT and item.stock}
+    all_of_it = sum(item.merchant == MERCHANT for item in shop.items())
     shop.stock_out({MERCHANT}, SOLD_OUT)
-    gone = before - {each.item_id for each in shop.items() if each.stock}
+    gone = before - {item.item_id for item in shop.items() if item.stock}
     assert abs(len(gone) - SOLD_OUT * all_of_it) <= 0.1 * all_of_it
-    assert {each.item_id for each in shop.changes()} >= gone
+    assert {change.item_id for change in shop.changes()} >= gone

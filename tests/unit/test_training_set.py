@@ -25,13 +25,13 @@ def log() -> list[FeatureRecord]:
     """Rows of a shop of few shoppers, some of whose interactions fall on one moment or come late."""
     history: dict[str, list[Interaction]] = {}
     found = []
-    for n, each in enumerate(
+    for n, interaction in enumerate(
         islice(shop.interactions(3, START_MS, 2, shop.Parameters(shopper_count=12, visitor_count=12)), 400)
     ):
         shift = -700 if n % 17 == 0 else 0
-        moved = replace(each, event_time_ms=(each.event_time_ms + shift) // 1_500 * 1_500)
-        history.setdefault(each.shopper_id, []).append(moved)
-        found.append(feature_record(history[each.shopper_id], START_MS * 1000 + n, n))
+        moved = replace(interaction, event_time_ms=(interaction.event_time_ms + shift) // 1_500 * 1_500)
+        history.setdefault(interaction.shopper_id, []).append(moved)
+        found.append(feature_record(history[interaction.shopper_id], START_MS * 1000 + n, n))
     return found
 
 
@@ -44,28 +44,31 @@ def land(log: list[FeatureRecord], folder: Path) -> Path:
 def naive_labels(record: FeatureRecord, log: list[FeatureRecord]) -> dict[str, object]:
     now = record.row.event_time_ms
     after = [
-        each
-        for each in log
-        if each.row.shopper_id == record.row.shopper_id and now < each.interaction_time_ms <= now + HORIZON_MS
+        interaction
+        for interaction in log
+        if interaction.row.shopper_id == record.row.shopper_id
+        and now < interaction.interaction_time_ms <= now + HORIZON_MS
     ]
-    views = sorted((each for each in after if each.kind is Kind.VIEW), key=lambda each: each.interaction_time_ms)
+    views = sorted(
+        (record for record in after if record.kind is Kind.VIEW), key=lambda record: record.interaction_time_ms
+    )
     return {
         "next_view_item": {v.item_id for v in views if v.interaction_time_ms == views[0].interaction_time_ms} or {None},
         "next_view_delay_ms": views[0].interaction_time_ms - now if views else None,
-        "added_to_cart": any(each.kind is Kind.ADD_TO_CART for each in after),
-        "purchased": any(each.kind is Kind.PURCHASE for each in after),
-        "revenue": sum(each.value or 0.0 for each in after),
+        "added_to_cart": any(second.kind is Kind.ADD_TO_CART for second in after),
+        "purchased": any(second.kind is Kind.PURCHASE for second in after),
+        "revenue": sum(second.value or 0.0 for second in after),
     }
 
 
 def test_labels_are_what_came_after_each_row_within_the_horizon(log: list[FeatureRecord], tmp_path: Path) -> None:
     from_ms, to_ms, out = START_MS + 20_000, START_MS + 190_000, tmp_path / "out" / "set.parquet"
     summary = training_set.build(land(log, tmp_path), from_ms, to_ms, HORIZON_MS, out)
-    end_ms = max(each.interaction_time_ms for each in log)
-    in_range = [each for each in log if from_ms <= each.row.event_time_ms < to_ms]
-    kept = [each for each in in_range if each.row.event_time_ms + HORIZON_MS <= end_ms]
+    end_ms = max(interaction.interaction_time_ms for interaction in log)
+    in_range = [interaction for interaction in log if from_ms <= interaction.row.event_time_ms < to_ms]
+    kept = [record for record in in_range if record.row.event_time_ms + HORIZON_MS <= end_ms]
     examples = pl.read_parquet(out)
-    assert examples["rec_id"].to_list() == [each.rec_id for each in kept]
+    assert examples["rec_id"].to_list() == [record.rec_id for record in kept]
     assert 0 < summary.censored == len(in_range) - len(kept)
     for got, record in zip(examples.iter_rows(named=True), kept, strict=True):
         expected = naive_labels(record, log)
@@ -83,7 +86,8 @@ def test_rows_are_those_that_were_logged_to_the_bit(log: list[FeatureRecord], tm
 
 def test_row_that_was_logged_again_counts_once_and_the_first_counts(log: list[FeatureRecord], tmp_path: Path) -> None:
     again = [
-        msgspec.structs.replace(each, created_time_us=each.created_time_us + 10**9, value=9.9) for each in log[:50]
+        msgspec.structs.replace(interaction, created_time_us=interaction.created_time_us + 10**9, value=9.9)
+        for interaction in log[:50]
     ]
     summary = training_set.build(land([*again, *log], tmp_path), 0, 1 << 62, HORIZON_MS, tmp_path / "set.parquet")
     assert summary.repeated == 50

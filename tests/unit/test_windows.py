@@ -34,7 +34,7 @@ def folded(window: Window, history: list[Touch]) -> Tiles:
 
 def exact(history: list[Touch], from_ms: int) -> tuple[int, ...]:
     """Count what lies after `from_ms`."""
-    return tuple(sum(1 for time_ms, kind in history if kind == each and time_ms > from_ms) for each in range(4))
+    return tuple(sum(1 for time_ms, kind in history if kind == number and time_ms > from_ms) for number in range(4))
 
 
 def tiled(window: Window, history: list[Touch], now_ms: int) -> tuple[int, ...]:
@@ -58,8 +58,8 @@ def test_counts_are_those_of_the_window_and_at_most_a_tile_more_on_every_prefix(
         got = windows.counts(tiles, window, now_ms)
         assert got == tiled(window, seen, now_ms)
         assert all(
-            low <= each <= high
-            for low, each, high in zip(
+            low <= count <= high
+            for low, count, high in zip(
                 exact(seen, now_ms - window.span_ms),
                 got,
                 exact(seen, now_ms - window.span_ms - window.tile_ms - 1),

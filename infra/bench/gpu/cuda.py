@@ -96,7 +96,7 @@ def sessions(B: int, T: int, item_count: int, hidden_dim: int, new_count: int = 
 def parity(device: Device) -> None:
     """Compare the committed artifact on both devices."""
     manifest = read_manifest(GENERATOR)
-    here, there = (open_session(GENERATOR / GRAPH, each) for each in ("cpu", device))
+    here, there = (open_session(GENERATOR / GRAPH, where) for where in ("cpu", device))
     for B, T, new in itertools.product((1, 2, 7, 64, 1024), (1, manifest.max_length), (0, 3)):
         feed = sessions(B, T, manifest.item_count, manifest.hidden_dim, new)
         items, logits, vector = here.run(None, feed)
@@ -146,22 +146,22 @@ def bucketed(folder: Path, B: int, T: int, cuda_graph: bool) -> dict[str, float]
     options = bucket_options((B, T))
     session = onnxruntime.InferenceSession(folder / GRAPH, options, providers=providers("cuda", cuda_graph))
     feed = sessions(B, T, manifest.item_count, manifest.hidden_dim)
-    outputs = [np.asarray(each) for each in open_session(folder / GRAPH, "cpu").run(None, feed)]
+    outputs = [np.asarray(output) for output in open_session(folder / GRAPH, "cpu").run(None, feed)]
     to_device = onnxruntime.OrtValue.ortvalue_from_numpy
-    inputs = {name: to_device(each, "cuda", 0) for name, each in feed.items()}
-    results = [to_device(each, "cuda", 0) for each in outputs]
+    inputs = {name: to_device(array, "cuda", 0) for name, array in feed.items()}
+    results = [to_device(output, "cuda", 0) for output in outputs]
     binding = session.io_binding()
-    for name, each in inputs.items():
-        binding.bind_ortvalue_input(name, each)
-    for output, each in zip(session.get_outputs(), results, strict=True):
-        binding.bind_ortvalue_output(output.name, each)
+    for name, tensor in inputs.items():
+        binding.bind_ortvalue_input(name, tensor)
+    for output, result in zip(session.get_outputs(), results, strict=True):
+        binding.bind_ortvalue_output(output.name, result)
 
     def call() -> None:
-        for name, each in feed.items():
-            inputs[name].update_inplace(each)
+        for name, array in feed.items():
+            inputs[name].update_inplace(array)
         session.run_with_iobinding(binding)
-        for each in results:
-            each.numpy()
+        for result in results:
+            result.numpy()
 
     return repeated(call, B)
 
@@ -217,8 +217,8 @@ def providers(device: Device, cuda_graph: bool = False) -> list[tuple[str, dict[
 
 def answers(device: Device) -> None:
     """Time the whole way from a record to its slate, one by one, with the committed artifact on either device."""
-    for each in dict.fromkeys(("cpu", device)):
-        model = SessionModel(GENERATOR, each)
+    for where in dict.fromkeys(("cpu", device)):
+        model = SessionModel(GENERATOR, where)
         live = ControlState(Catalogue(model.items), model.manifest.model_version)
         for offset, item in enumerate(shop.items()):
             live.catalogue.put(item.item_id, to_item(item), offset)
@@ -231,7 +231,7 @@ def answers(device: Device) -> None:
             times.append(time.perf_counter() - began)
             held[key] = answer.state
         p50, p99 = np.percentile(times[500:], [50, 99]).tolist()
-        say("answer", device=each, p50_ms=round(1e3 * p50, 3), p99_ms=round(1e3 * p99, 3))
+        say("answer", device=where, p50_ms=round(1e3 * p50, 3), p99_ms=round(1e3 * p99, 3))
 
 
 def records(count: int) -> Iterator[tuple[str, bytes, Origin]]:
@@ -270,7 +270,7 @@ def retrieval(V: int, B: int, dtype: str, chunks: int) -> bytes:
         helper.make_tensor_value_info("table", kind, [V, D]),
     ]
     ints = {"k": [K]} | ({"parts": [B * chunks, V // chunks], "joined": [B, chunks * K]} if chunks > 1 else {})
-    constants = [helper.make_tensor(name, TensorProto.INT64, [len(each)], each) for name, each in ints.items()]
+    constants = [helper.make_tensor(name, TensorProto.INT64, [len(size)], size) for name, size in ints.items()]
     nodes = [helper.make_node("Gemm", ["queries", "table"], ["scores"], transB=1)]
     if chunks == 1:
         nodes.append(helper.make_node("TopK", ["scores", "k"], ["logits", "items"]))
