@@ -99,7 +99,7 @@ def _run(asked: tuple[Path, str, int]) -> Run:
     loop = ClosedLoop(Shop(100 + seed, SHOP), shared_model(model))
     earned = [_earns(loop, _policy(2, 0.0, 0.0), FREE_S), _earns(loop, _policy(3, RICH, 0.0), RICH_S)]
     target = sum(earned) / 2  # half-way to what a weight can do
-    loop.turn(_policy(4, 0.0, target))
+    loop.pipeline.turn(_policy(4, 0.0, target))
     curves: dict[str, list[float]] = {"revenue": [], "share": []}
     came = []
     for phase in range(2):
@@ -110,7 +110,7 @@ def _run(asked: tuple[Path, str, int]) -> Run:
             seconds += loop.run(1)
             recent = seconds[-LOOKS_BACK_S:]
             shown = sum(second.places for second in recent)
-            curves["revenue"].append(loop.measured("revenue"))
+            curves["revenue"].append(loop.pipeline.measured("revenue"))
             curves["share"].append(sum(second.exposure[MERCHANT] for second in recent) / max(shown, 1))
         came.append(mean(seconds[-JUDGED_S:], "revenue"))
     could = _earns(loop, _policy(5, RICH, 0.0), RICH_S)
@@ -119,12 +119,12 @@ def _run(asked: tuple[Path, str, int]) -> Run:
 
 def _earns(loop: ClosedLoop, policy: Policy, lasts_s: int) -> float:
     """Return what a slate earns by a policy, over the second half of the time that it lasts."""
-    loop.turn(policy)
+    loop.pipeline.turn(policy)
     loop.run(lasts_s // 2)
     by_second = []
     for _ in range(lasts_s // 2):
         loop.run(1)
-        by_second.append(loop.measured("revenue"))
+        by_second.append(loop.pipeline.measured("revenue"))
     return float(np.mean(by_second))
 
 

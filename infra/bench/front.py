@@ -21,13 +21,11 @@ from rich.table import Table
 from features.datasets import jdata
 from features.interaction import Interaction, Kind, ShopItem
 from onnx_models.artifact import ArtifactError
-from streaming.io.feed import to_item, to_message
+from streaming.io.feed import to_message
 from streaming.policy.draw import EXAMINATION_PROB
-from streaming.schemas import Origin, Policy, Topic, encode
-from streaming.scoring.catalogue import Catalogue
-from streaming.scoring.control_state import ControlState
+from streaming.schemas import Policy
 from streaming.scoring.model import SessionModel
-from streaming.scoring.recommender import Recommender
+from streaming.testing import Pipeline
 
 WEIGHTS = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)  # of conversion; relevance has the rest
 RESAMPLES, SEED = 2_000, 1
@@ -113,25 +111,11 @@ def _targets(log: list[Interaction]) -> list[Target]:
 
 def _slates(model: SessionModel, items: list[ShopItem], log: list[Interaction], weight: float) -> list[list[str]]:
     """Return what the job answers to each interaction of the log."""
-    live = ControlState(Catalogue(model.items), model.manifest.model_version)
-    for offset, item in enumerate(items):
-        live.catalogue.put(item.item_id, to_item(item), offset)
+    pipeline = Pipeline(model, items)
     told = {"version": 2, "author": "bench", "weights": {"relevance": 1.0 - weight, "conversion": weight}}
-    policy = msgspec.convert(told, Policy)
-    refused = live.apply(policy.scope, encode(policy), Origin(Topic.POLICIES, 0, 0))
-    assert refused is None, refused
-    recommender = Recommender(model, live, "home")
-    held: dict[str, bytes] = {}
-    slates = []
-    for offset, interaction in enumerate(log):
-        message = to_message(interaction)
-        topic = Topic.PURCHASES if interaction.kind is Kind.PURCHASE else Topic.CLICKS
-        origin = Origin(topic, 0, offset)
-        answer = recommender.answer(interaction.shopper_id, encode(message), origin, held.get(interaction.shopper_id))
-        if answer.state is not None:
-            held[interaction.shopper_id] = answer.state
-        slates.append([] if answer.slate is None else [place.item_id for place in answer.slate.items])
-    return slates
+    pipeline.turn(msgspec.convert(told, Policy))
+    slates = [pipeline.answer(to_message(interaction)).slate for interaction in log]
+    return [[] if slate is None else [item.item_id for item in slate.items] for slate in slates]
 
 
 def _ndcg(

@@ -22,7 +22,6 @@ from features import shopper
 from features.interaction import Interaction, Kind
 from features.row import row
 from features.spec import CONTENT_DIM
-from infra.bench.closed_loop import Memory
 from infra.bench.taste import Taste
 from streaming.io.feed import to_message
 from streaming.policy.attribution import Attribution
@@ -42,7 +41,9 @@ from streaming.schemas import (
 )
 from streaming.scoring.candidates import Candidates
 from streaming.scoring.catalogue import Catalogue, unknown_to_any_model
-from streaming.scoring.slate import SlateRequest, fill
+from streaming.scoring.item_estimates import posterior, prior
+from streaming.scoring.slate import SlateRequest, draw_slate
+from streaming.testing import Memory
 
 ENVIRONMENTS = "SlateTopK-Bored-v0", "SlateTopK-BoredInf-v0", "SlateTopK-Uncertain-v0"
 START_MS, STEP_MS = 1_700_000_000_000, 200_000  # between two slates of a shopper
@@ -176,6 +177,7 @@ class _Shop:
         self._content = self._catalogue.content_rows[self._numbers]
         fields = {"version": 2, "author": "bench"} | policy
         self._table = PolicyTable({"global": msgspec.convert(fields, Policy)})
+        self._estimates = prior(self._catalogue)
         self._loop, self._outcomes, self._now_ms = Loop(), list[Outcome](), START_MS
 
     def meet(self, seed: int, slate: NDArray[np.int64], clicked: NDArray[np.bool_]) -> None:
@@ -187,12 +189,12 @@ class _Shop:
         present = shopper.present(self._state)
         features = row(self._shopper, present, self._catalogue)
         since_ms = self._now_ms - features.event_time_ms if self._state.sequence else 0
-        asker = SlateRequest(features, self._slates, "home", since_ms)
+        request = SlateRequest(features, self._slates, "home", since_ms)
         odds = np.clip(self._taste.odds(self._content), -LOG_ODDS_AT_MOST, LOG_ODDS_AT_MOST)
         found = Candidates(self._numbers, odds, None, Fallback.NONE, b"", 0)
         self._rec_id = f"{self._shopper}-{self._slates}"
-        learnt = self._catalogue.learnt.of(self._numbers)
-        self._shown = fill(asker, self._rec_id, found, learnt, self._catalogue, self._table).items[: self._size]
+        learnt = self._estimates.of(self._numbers)
+        self._shown = draw_slate(request, self._rec_id, found, learnt, self._catalogue, self._table).items[: self._size]
         self._slates += 1
         return np.array([self._place[item.item_id] for item in self._shown])
 
@@ -234,7 +236,7 @@ class _Shop:
 
     def _learn(self) -> None:
         estimates, _ = self._loop.learn(self._outcomes, self._table, self._catalogue.goods)
-        self._catalogue.learn(estimates)
+        self._estimates = posterior(estimates, self._catalogue)
         self._outcomes.clear()
 
 

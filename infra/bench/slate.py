@@ -13,15 +13,16 @@ from features import shopper
 from features.row import row
 from features.simulator import shop
 from infra.bench.features import START_MS
-from streaming.io.feed import to_item, to_message
+from streaming.io.feed import to_message
 from streaming.policy.objectives import Calibration
 from streaming.policy.table import PolicyTable
 from streaming.schemas import Exploration, Fallback, Objective, Policy
 from streaming.scoring.advance import interaction
 from streaming.scoring.candidates import Candidates
-from streaming.scoring.catalogue import Catalogue
+from streaming.scoring.item_estimates import prior
 from streaming.scoring.model import SessionModel
-from streaming.scoring.slate import SlateRequest, fill
+from streaming.scoring.slate import SlateRequest, draw_slate
+from streaming.testing import control_state
 
 SEED = 23
 INTERACTIONS = 40  # of the shopper who is shown the slates
@@ -53,17 +54,15 @@ POLICIES = {
 def measure(model_folder: Path, candidates: int, slates: int, console: Console) -> dict[str, Any]:
     """Return the times of `slates` slates of 20 under each of POLICIES, in turns; `p50_us` is that of everything."""
     model = SessionModel(model_folder)
-    catalogue = Catalogue(model.items)
-    for offset, item in enumerate(shop.items()):
-        catalogue.put(item.item_id, to_item(item), offset)
-    catalogue.learnt.spread[:] = 0.3
-    catalogue.learnt = catalogue.learnt._replace(calibration=Calibration(-0.2, 0.9))
+    catalogue = control_state(model, shop.items()).catalogue
+    rows = len(catalogue.ids)
+    estimates = prior(catalogue)._replace(calibration=Calibration(-0.2, 0.9), lift_std=np.full(rows, 0.3))
     state = shopper.new()
     for number, did in zip(range(INTERACTIONS), shop.interactions(SEED, START_MS, 1.0), strict=False):
         of_one = replace(did, shopper_id="bench", session_id=f"{number // 10}")
         state = shopper.update(state, interaction(to_message(of_one), catalogue))
     present = shopper.present(state)
-    asker = SlateRequest(row("bench", present, catalogue), INTERACTIONS, "home")
+    request = SlateRequest(row("bench", present, catalogue), INTERACTIONS, "home")
     rng = np.random.default_rng(SEED)
     found = []
     for _ in range(64):  # in turns, so that no cache is warmer than in the job
@@ -76,7 +75,7 @@ def measure(model_folder: Path, candidates: int, slates: int, console: Console) 
         for name, table in tables.items():
             began = time.perf_counter_ns()
             of_slate = found[n % len(found)]
-            fill(asker, f"bench-{n}", of_slate, catalogue.learnt.of(of_slate.numbers), catalogue, table)
+            draw_slate(request, f"bench-{n}", of_slate, estimates.of(of_slate.numbers), catalogue, table)
             times_us[name].append((time.perf_counter_ns() - began) / 1000)
     shown = Table("policy", "p50 µs", "p99 µs", title=f"A slate of 20 from {candidates} candidates")
     figures = {}

@@ -6,9 +6,9 @@ slate in a hundred is bought from, and luck would hide what a way is worth. The 
 after the change.
 """
 
-from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,8 +23,7 @@ from rich.table import Table
 from features.simulator.shop import Shop
 from infra.bench.closed_loop import ClosedLoop, Second
 from streaming.schemas import Policy
-from streaming.scoring.catalogue import ItemEstimates
-from streaming.scoring.control_state import ControlState
+from streaming.scoring.item_estimates import ItemEstimates
 from streaming.scoring.model import shared_model
 
 BEFORE_S = 60
@@ -179,10 +178,10 @@ def _run(asked: tuple[Path, str, Way, int, int]) -> Run:
     folder, name, way, seed, after_s = asked
     shop = Shop(seed, foresees=True)
     rng = np.random.default_rng(seed)
-    prepare = _drawing(rng) if way.draws_lifts else _as_it_is
-    loop = ClosedLoop(shop, shared_model(folder), way.learns, prepare=prepare, oracle=name == ORACLE)
+    sample = partial(_lifts_drawn, rng) if way.draws_lifts else None
+    loop = ClosedLoop(shop, shared_model(folder), way.learns, sample=sample, oracle=name == ORACLE)
     fields = {"weights": way.weights, "exploration": way.exploration, "constraints": way.constraints}
-    loop.turn(msgspec.convert({"version": 2, "author": "bench"} | fields, Policy))
+    loop.pipeline.turn(msgspec.convert({"version": 2, "author": "bench"} | fields, Policy))
     before = loop.run(BEFORE_S)
     shop.shift_preferences()
     after = loop.run(after_s)
@@ -199,25 +198,10 @@ def _run(asked: tuple[Path, str, Way, int, int]) -> Run:
     )
 
 
-def _as_it_is(live: ControlState) -> None:
-    pass
-
-
-def _drawing(rng: np.random.Generator) -> Callable[[ControlState], None]:
-    """Return what puts a draw of each item's lift in the place of its mean, from the gamma that is believed of it."""
-    drawn: ItemEstimates | None = None
-    believed: ItemEstimates | None = None
-
-    def prepare(live: ControlState) -> None:
-        nonlocal drawn, believed
-        if live.catalogue.learnt is not drawn:  # learnt anew since the last draw
-            believed = live.catalogue.learnt
-        assert believed is not None
-        scale = believed.spread**2 / believed.lift
-        lift = np.maximum(rng.gamma(believed.lift / scale, scale), LIFT_AT_LEAST)
-        drawn = live.catalogue.learnt = believed._replace(lift=lift)
-
-    return prepare
+def _lifts_drawn(rng: np.random.Generator, believed: ItemEstimates) -> ItemEstimates:
+    """Return `believed` with a draw of each item's lift in the place of its mean, from the gamma that it stands for."""
+    scale = believed.lift_std**2 / believed.lift
+    return believed._replace(lift=np.maximum(rng.gamma(believed.lift / scale, scale), LIFT_AT_LEAST))
 
 
 def _of_slate(seconds: list[Second]) -> NDArray[np.float64]:

@@ -29,7 +29,7 @@ from streaming.schemas import (
 )
 from streaming.scoring.catalogue import Catalogue
 from streaming.scoring.considered import unpack
-from streaming.scoring.slate import Slate, SlateRequest, fill
+from streaming.scoring.slate import Slate, SlateRequest, draw_slate
 
 FOLLOWED = (Topic.RECOMMENDATIONS, Topic.FEATURE_LOG, Topic.OUTCOMES, Topic.ITEMS, Topic.POLICIES)
 SHOPPERS_AT_MOST = 500
@@ -123,10 +123,10 @@ class Follower:
         """
         table: PolicyTable = self.turned.table if policy is None else self.turned.table.put(policy)
         features = shown.features
-        asker = SlateRequest(features.row, max(features.sequence - 1, 0), shown.slate.surface)
+        request = SlateRequest(features.row, max(features.sequence - 1, 0), shown.slate.surface)
         assert features.considered is not None, "others are not kept"
-        found, learnt = unpack(features.considered, self.catalogue)
-        return fill(asker, shown.slate.rec_id, found, learnt, self.catalogue, table)
+        found, estimates = unpack(features.considered, self.catalogue)
+        return draw_slate(request, shown.slate.rec_id, found, estimates, self.catalogue, table)
 
     def figures(self) -> Figures:
         now = int(time.time())

@@ -24,7 +24,7 @@ from streaming.policy.table import TURNED, PolicyTable
 from streaming.schemas import Measure, Policy
 from streaming.scoring.candidates import SLATE_SIZE
 from streaming.scoring.catalogue import Catalogue
-from streaming.scoring.slate import ScoredCandidates, weigh
+from streaming.scoring.slate import ScoredCandidates, score_candidates
 
 REWARDS = (Measure.CLICKS, Measure.PURCHASES, Measure.REVENUE)
 ALIKE = 0.01  # by which a propensity may differ and counts as reproduced
@@ -102,8 +102,8 @@ def evaluate(
         logged.append(_padded(np.array(slate.propensities), 1.0))
         predicted.append(_padded(expects[slate.picks]))
         for of, table in zip(columns, (in_force, asked), strict=True):
-            weighed = weigh(slate.asker, slate.candidates, slate.learnt, slates.catalogue, table)
-            _gather(of, slate, weighed, expects)
+            scored = score_candidates(slate.request, slate.candidates, slate.estimates, slates.catalogue, table)
+            _gather(of, slate, scored, expects)
         progress(done)
     if not shoppers:
         msg = f"{slates.folder}: item_log lacks items of all {len(slates):,} slates; land it from its beginning"
@@ -175,7 +175,7 @@ def refusal(found: Evaluation, reward: Measure, margin: float, least: float) -> 
 
 def _expectations(slate: LoggedSlate, catalogue: Catalogue) -> Floats:
     """Return (K, R) what the model expects of each candidate, in units of an average item."""
-    parts = weigh(slate.asker, slate.candidates, slate.learnt, catalogue, _EXPECTS).parts
+    parts = score_candidates(slate.request, slate.candidates, slate.estimates, catalogue, _EXPECTS).parts
     found = np.empty_like(parts)
     found[:, _ORDER] = parts  # the parts come in the order of their names
     return found
@@ -187,12 +187,12 @@ def _rewards(slate: LoggedSlate, catalogue: Catalogue) -> Floats:
     return np.column_stack([slate.clicked, slate.bought, slate.bought * worth]).astype(np.float64)
 
 
-def _gather(of: _Columns, slate: LoggedSlate, weighed: ScoredCandidates, expects: Floats) -> None:
-    how = weighed.scores, weighed.content
-    diversity, exploration, bonus = weighed.weighing.policy.diversity, weighed.exploration, weighed.bonus
-    chances = draw.conditional(slate.picks, *how, diversity, exploration, bonus, weighed.tiring)
+def _gather(of: _Columns, slate: LoggedSlate, scored: ScoredCandidates, expects: Floats) -> None:
+    how = scored.scores, scored.content
+    diversity, exploration, bonus = scored.plan.policy.diversity, scored.exploration, scored.bonus
+    chances = draw.conditional(slate.picks, *how, diversity, exploration, bonus, scored.tiring)
     coins = draw.uniforms(f"evaluate {slate.rec_id}", 2 * SLATE_SIZE)  # not those that drew the slate
-    own = draw.draw(*how, len(slate.picks), diversity, exploration, bonus, coins, weighed.tiring)
+    own = draw.draw(*how, len(slate.picks), diversity, exploration, bonus, coins, scored.tiring)
     of.propensities.append(_padded(chances[np.arange(len(slate.picks)), slate.picks], 1.0))
     of.expected.append(_padded(chances @ expects))
     of.direct.append(_padded(expects[own.picks]))

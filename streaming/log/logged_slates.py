@@ -14,8 +14,9 @@ from streaming.policy.check import apply_policy
 from streaming.policy.table import PolicyTable
 from streaming.schemas import Item, LoggedCandidates, Policy
 from streaming.scoring.candidates import Candidates
-from streaming.scoring.catalogue import Catalogue, ItemEstimates
+from streaming.scoring.catalogue import Catalogue
 from streaming.scoring.considered import UnknownItem, unpack
+from streaming.scoring.item_estimates import ItemEstimates
 from streaming.scoring.slate import SlateRequest
 
 _ROW = msgspec.msgpack.Decoder(FeatureRow)
@@ -31,9 +32,9 @@ class LoggedSlate(NamedTuple):
 
     rec_id: str
     shopper_id: str
-    asker: SlateRequest
+    request: SlateRequest
     candidates: Candidates
-    learnt: ItemEstimates
+    estimates: ItemEstimates
     picks: list[int]  # positions among the candidates, place by place
     propensities: list[float]
     clicked: list[bool]
@@ -103,7 +104,7 @@ class LoggedSlates:
                 self.of_unknown_items += 1
 
     def _logged(self, slate: dict[str, Any]) -> LoggedSlate:
-        found, learnt = unpack(_CONSIDERED.decode(slate["considered"]), self.catalogue)
+        found, estimates = unpack(_CONSIDERED.decode(slate["considered"]), self.catalogue)
         ids = [self.catalogue.ids[number] for number in found.numbers.tolist()]
         position = {item_id: n for n, item_id in enumerate(ids)}
         places = slate["items"]
@@ -114,9 +115,9 @@ class LoggedSlates:
         return LoggedSlate(
             rec_id=slate["rec_id"],
             shopper_id=slate["shopper_id"],
-            asker=SlateRequest(_ROW.decode(slate["row"]), slate["sequence"] - 1, slate["surface"]),
+            request=SlateRequest(_ROW.decode(slate["row"]), slate["sequence"] - 1, slate["surface"]),
             candidates=found,
-            learnt=learnt,
+            estimates=estimates,
             picks=picks,
             propensities=[place["propensity"] for place in places],
             clicked=[place["shown"] and place["clicked_after_ms"] is not None for place in places],

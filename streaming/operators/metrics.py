@@ -78,7 +78,7 @@ class RecommendMetrics:
         self._dead_letters = dead_letters(metrics)
         self._places, self._explored = metrics.counter("places_total"), metrics.counter("explored_places_total")
         self._repeats, self._late = metrics.counter("repeats_total"), metrics.counter("late_total")
-        self._model_us, self._weigh_us = histogram(metrics, "model_time_us"), histogram(metrics, "weigh_time_us")
+        self._model_us, self._scoring_us = histogram(metrics, "model_time_us"), histogram(metrics, "weigh_time_us")
         self._answer_us = histogram(metrics, "answer_time_us")
         self._versions = {name: gauge(metrics, name) for name in ("policy_version", "estimates_version")}
         self._said = dict.fromkeys(self._versions, -1)
@@ -103,7 +103,7 @@ class RecommendMetrics:
         model_ns = answer.slate.candidates.model_ns
         if model_ns:
             self._model_us.update(model_ns // 1000)
-        self._weigh_us.update(answer.slate.weigh_ns // 1000)
+        self._scoring_us.update(answer.slate.scoring_ns // 1000)
         self._answer_us.update(answer_ns // 1000)
 
     def in_force(self, policy_version: int, estimates_version: int) -> None:

@@ -21,7 +21,7 @@ TURNED = {Measure.CLICKS: "relevance", Measure.PURCHASES: "conversion", Measure.
 
 @dataclass(frozen=True, eq=False)
 class ScoringPlan:
-    """How the items of a slate are weighed: one row of weights for the slate's policy, one for each merchant's."""
+    """How the items of a slate are scored: one row of weights for the slate's policy, one for each merchant's."""
 
     policy: Policy
     names: tuple[str, ...]  # of the objectives that weigh anything
@@ -74,7 +74,7 @@ class PolicyTable:
     @cached_property
     def asks_session(self) -> bool:
         """Whether anything in the table is an expression, which may read fields of the session."""
-        return bool(self._segments) or any(weighing.expressions for weighing in self._weighings.values())
+        return bool(self._segments) or any(plan.expressions for plan in self._weighings.values())
 
     def put(self, policy: Policy) -> "PolicyTable":
         return PolicyTable(self.policies | {policy.scope: policy})
@@ -95,7 +95,7 @@ class PolicyTable:
         return None if policy is DEFAULT_POLICY else policy
 
     def of(self, surface: str, session: Fields, shopper_id: str) -> ScoringPlan:
-        """Return what a slate is weighed by: the most specific policy that applies; of several the first by name.
+        """Return what a slate is scored by: the most specific policy that applies; of several the first by name.
 
         A shopper without an id, who has not consented, is in no experiment.
         """

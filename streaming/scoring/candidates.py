@@ -49,7 +49,7 @@ def known_session(session: Session, model: SessionModel) -> list[int]:
     return [model.number[item] for item in clicked_items(session) if item in model.number]
 
 
-def find(shopper: ShopperView, taste: Sequence[float], model: SessionModel, catalogue: Catalogue) -> Candidates:
+def retrieve(shopper: ShopperView, taste: Sequence[float], model: SessionModel, catalogue: Catalogue) -> Candidates:
     """Return the model's candidates, and items that it does not know; where they are too few, popular items too.
 
     What stands in for the model's is as likely to be clicked as an average item at the most, and the less so the less

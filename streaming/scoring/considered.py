@@ -6,7 +6,8 @@ from numpy.typing import NDArray
 from streaming.policy.objectives import Calibration
 from streaming.schemas import LoggedCandidates
 from streaming.scoring.candidates import Candidates
-from streaming.scoring.catalogue import Catalogue, ItemEstimates
+from streaming.scoring.catalogue import Catalogue
+from streaming.scoring.item_estimates import ItemEstimates
 
 CANDIDATE = np.dtype(
     [
@@ -24,21 +25,21 @@ class UnknownItem(Exception):
     """A candidate is an item of which nothing is known here; the argument is its id."""
 
 
-def pack(found: Candidates, learnt: ItemEstimates, catalogue: Catalogue) -> LoggedCandidates:
+def pack(found: Candidates, estimates: ItemEstimates, catalogue: Catalogue) -> LoggedCandidates:
     """Return candidates, and what was learnt of them, as they are logged."""
     table = np.empty(len(found.numbers), CANDIDATE)
     table["number"], table["odds"] = found.numbers, found.odds
     table["bought"] = np.nan if found.bought is None else found.bought
-    table["lift"], table["spread"], table["buy_lift"] = learnt.lift, learnt.spread, learnt.buy_lift
+    table["lift"], table["spread"], table["buy_lift"] = estimates.lift, estimates.lift_std, estimates.buy_lift
     new = found.numbers[found.numbers >= catalogue.first_new].tolist()
     return LoggedCandidates(
         candidates=table.tobytes(),
         new_items=tuple([catalogue.ids[number] for number in new]),
         fallback=found.fallback,
-        estimates_version=learnt.version,
-        intercept=learnt.calibration.intercept,
-        slope=learnt.calibration.slope,
-        click_rate=learnt.calibration.click_rate,
+        estimates_version=estimates.version,
+        intercept=estimates.calibration.intercept,
+        slope=estimates.calibration.slope,
+        click_rate=estimates.calibration.click_rate,
     )
 
 
@@ -55,14 +56,14 @@ def unpack(considered: LoggedCandidates, catalogue: Catalogue) -> tuple[Candidat
             raise UnknownItem(item_id)
         numbers[place] = catalogue.number[item_id]
     bought = None if np.isnan(table["bought"]).any() else _floats(table["bought"])
-    learnt = ItemEstimates(
+    estimates = ItemEstimates(
         version=considered.estimates_version,
         calibration=Calibration(considered.intercept, considered.slope, considered.click_rate),
         lift=_floats(table["lift"]),
-        spread=_floats(table["spread"]),
+        lift_std=_floats(table["spread"]),
         buy_lift=_floats(table["buy_lift"]),
     )
-    return Candidates(numbers, _floats(table["odds"]), bought, considered.fallback, b"", 0), learnt
+    return Candidates(numbers, _floats(table["odds"]), bought, considered.fallback, b"", 0), estimates
 
 
 def _floats(column: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""The process's one view of the shop: catalogue and policies, read from their topics before the first slate."""
+"""What is in force in this process: catalogue, policies, estimates, read from their topics before the first slate."""
 
 import threading
 
@@ -8,6 +8,7 @@ from streaming.policy.check import apply_policy
 from streaming.policy.table import PolicyTable
 from streaming.schemas import CONTROL, DeadLetter, Estimates, Item, Origin, Policy, Topic, decode, invalid
 from streaming.scoring.catalogue import Catalogue
+from streaming.scoring.item_estimates import ItemEstimates, posterior, prior
 from streaming.scoring.model import SessionModel
 
 
@@ -21,6 +22,7 @@ class ControlState:
     def __init__(self, catalogue: Catalogue, model_version: str) -> None:
         self.catalogue = catalogue
         self.table = PolicyTable()
+        self.estimates: ItemEstimates = prior(catalogue)
         self._model_version = model_version  # estimates of what another one predicts say nothing here
         self._read_to = {Topic.POLICIES: -1, Topic.ESTIMATES: -1}
         self._refused: dict[Origin, DeadLetter] = {}
@@ -48,7 +50,7 @@ class ControlState:
         if isinstance(message, DeadLetter):
             return message
         if isinstance(message, Estimates) and message.model_version == self._model_version:
-            self.catalogue.learn(message)
+            self.estimates = posterior(message, self.catalogue)
         return None
 
     def _turn(self, key: str, message: object, raw: bytes | None, origin: Origin) -> DeadLetter | None:

@@ -109,8 +109,8 @@ class Recommender:
         self, message: Click | Purchase, present: ShopperView, features: FeatureRow, slates_before: int
     ) -> Slate:
         drawn_by = rec_id(message.event_id, self._surface)
-        asker = SlateRequest(features, slates_before, self._surface)
-        return make_slate(present, asker, drawn_by, self._model, self._shop.catalogue, self._shop.table)
+        request = SlateRequest(features, slates_before, self._surface)
+        return make_slate(present, request, drawn_by, self._model, self._shop)
 
     def _recommendation(self, message: Click | Purchase, origin: Origin, slate: Slate, late: bool) -> bytes:
         return encode(
@@ -154,7 +154,7 @@ class Recommender:
                 row=advanced.row,
                 profile_state=_ENCODER.encode(advanced.present.profile),
                 session_vector=slate.candidates.session_vector,
-                considered=pack(slate.candidates, slate.learnt, self._shop.catalogue),
+                considered=pack(slate.candidates, slate.estimates, self._shop.catalogue),
                 model_version=self._model.manifest.model_version,
             )
         )

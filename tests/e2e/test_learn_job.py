@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from support.memory import Memory, feed
+from support.memory import feed
 from support.records import click, impression, purchase, recommendation
 
 from infra.local.kafka import Broker
@@ -32,6 +32,7 @@ from streaming.schemas import (
     encode,
     key_of,
 )
+from streaming.testing import Memory
 
 DEADLINE_S = 90.0
 START_MS = 1_700_000_000_000

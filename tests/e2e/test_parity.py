@@ -11,7 +11,7 @@ import msgspec
 import polars as pl
 import pytest
 from support.data import HAS_DATA, JDATA, needs_data
-from support.memory import Memory, feed
+from support.memory import feed
 from support.records import feature_record, views
 
 from features.datasets import jdata
@@ -43,6 +43,7 @@ from streaming.schemas import (
     encode,
     now_ms,
 )
+from streaming.testing import Memory
 
 ROOT = Path(__file__).parents[2]
 ARTIFACT = ROOT / "onnx_models" / "artifacts" / "generator"

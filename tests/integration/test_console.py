@@ -18,22 +18,17 @@ import msgspec
 import pytest
 from playwright.sync_api import Page, expect
 from support.browser import browser_page, needs_chromium
-from support.memory import Memory, feed
 from typer.testing import CliRunner
 
-from features.interaction import Kind
 from features.simulator import shop
 from infra.local.process import stop, wait_until
 from streaming.cli.main import app
 from streaming.config import PREFIX_VARIABLE, Cluster
-from streaming.io.feed import Feed, to_item, to_message
+from streaming.io.feed import Feed, to_message
 from streaming.log import policies
-from streaming.policy.attribution import Attribution
-from streaming.schemas import Impression, Origin, Policy, Recommendation, Topic, encode, now_ms
-from streaming.scoring.catalogue import Catalogue
-from streaming.scoring.control_state import ControlState
+from streaming.schemas import Policy, Recommendation, Topic, encode, now_ms
 from streaming.scoring.model import shared_model
-from streaming.scoring.recommender import Recommender
+from streaming.testing import Pipeline, impression, recommendation
 
 ARTIFACT = Path(__file__).parents[2] / "onnx_models" / "artifacts" / "generator"
 TOKEN = "only-for-this-test"
@@ -66,36 +61,22 @@ class Running:
 
 def let_shoppers_in(cluster: Cluster, count: int) -> Recommendation:
     """Put what the jobs would answer on the topics, and return the newest slate; every slate is clicked."""
-    model = shared_model(ARTIFACT)
-    live = ControlState(Catalogue(model.items), model.manifest.model_version)
-    for offset, item in enumerate(shop.items()):
-        live.catalogue.put(item.item_id, to_item(item), offset)
-    recommender, held = Recommender(model, live, "home"), dict[str, bytes]()
+    pipeline = Pipeline(shared_model(ARTIFACT), shop.items())
     with Feed(cluster) as topics:
         for n, did in enumerate(islice(shop.interactions(4, now_ms() - 60_000, 20), count)):
-            topic = Topic.PURCHASES if did.kind is Kind.PURCHASE else Topic.CLICKS
-            raw = encode(to_message(did))
-            answer = recommender.answer(did.shopper_id, raw, Origin(topic, 0, n), held.get(did.shopper_id))
-            assert answer.state is not None
-            held[did.shopper_id] = answer.state
-            for to, key, value in answer.records:
+            message = to_message(did)
+            records = pipeline.answer(message).records
+            for to, key, value in records:
                 topics.raw(Topic(to), key, value)
-            slate = msgspec.json.decode(answer.records[0][2], type=Recommendation)
-            attribution = Attribution(Memory())
-            list(feed(attribution, slate))
-            seen = Impression(
-                rec_id=slate.rec_id,
-                shopper_id=slate.shopper_id,
-                items=tuple(item.item_id for item in slate.slate),
-                event_time_ms=slate.event_time_ms + 1,
-            )
+            slate = recommendation(records)
+            pipeline.shown(slate)
+            seen = impression(slate, slate.event_time_ms + 1)
             click = msgspec.structs.replace(
-                to_message(did), event_id=f"click-{n}", item_id=seen.items[0], event_time_ms=seen.event_time_ms + 1
+                message, event_id=f"click-{n}", item_id=seen.items[0], event_time_ms=seen.event_time_ms + 1
             )
             for feedback in (seen, msgspec.structs.replace(click, rec_id=slate.rec_id)):
-                for _, outcome in feed(attribution, feedback):
-                    if outcome is not None:
-                        topics.raw(Topic.OUTCOMES, outcome.shopper_id, encode(outcome))
+                for outcome in pipeline.feedback(feedback):
+                    topics.raw(Topic.OUTCOMES, outcome.shopper_id, encode(outcome))
         topics.flush()
     return slate
 

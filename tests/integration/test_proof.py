@@ -40,7 +40,7 @@ def run(*command: str) -> tuple[int, str, str]:
 def test_a_policy_that_may_be_worse_is_refused_and_what_is_in_force_stays(cluster: Cluster, tmp_path: Path) -> None:
     in_force = msgspec.convert({"version": 2, "author": "test", "exploration": EXPLORING}, Policy)
     loop = ClosedLoop(Shop(5), shared_model(ARTIFACT), keeps_log=True)
-    loop.turn(in_force)
+    loop.pipeline.turn(in_force)
     loop.run(25)
     loop.land(tmp_path / "log")
     with Feed(cluster) as feed:

@@ -13,19 +13,3 @@ def feed(
     if isinstance(message, Recommendation):
         return attribution.slate(message.rec_id, encode(message))
     return attribution.feedback(message)
-
-
-class Memory:
-    """What Flink's MapState is for a pure class."""
-
-    def __init__(self) -> None:
-        self.kept: dict[str, bytes] = {}
-
-    def get(self, name: str) -> bytes | None:
-        return self.kept.get(name)
-
-    def put(self, name: str, value: bytes) -> None:
-        self.kept[name] = value
-
-    def remove(self, name: str) -> None:
-        del self.kept[name]

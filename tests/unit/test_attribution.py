@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.memory import Memory, feed
+from support.memory import feed
 from support.records import click, impression, purchase, recommendation
 
 from streaming.policy.attribution import (
@@ -18,6 +18,7 @@ from streaming.policy.attribution import (
     FeedbackStatus,
 )
 from streaming.schemas import Click, FeedbackType, Impression, Outcome, Purchase, Recommendation, encode
+from streaming.testing import Memory
 
 SLATE_MS = 1_000_000
 Message = Recommendation | Impression | Click | Purchase

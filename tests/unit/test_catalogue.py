@@ -13,6 +13,7 @@ from onnx_models.artifact import Items
 from streaming.policy.estimates import LEVELS, UNKNOWN_LEVEL
 from streaming.schemas import Item, ItemEstimate, LevelEstimate
 from streaming.scoring.catalogue import Catalogue
+from streaming.scoring.item_estimates import posterior
 
 KNOWN = Items(
     ids=["", "i1", "i2", "i3"],
@@ -82,17 +83,16 @@ def test_item_without_outcomes_is_as_its_price_level_and_its_brand_are() -> None
         catalogue.put(item_id, msgspec.structs.replace(record, brand=brand), offset)
     level = catalogue.goods("i1").level
     assert catalogue.goods("i1").brand == "a"
-    catalogue.learn(
-        estimates(
-            levels=tuple(LevelEstimate(0.5 if n == level else 1.0, 2.0) for n in range(LEVELS)),
-            brands={"a": 3.0, "gone": 9.0},
-            items={"i4": ItemEstimate(0.2, 0.1, 1.0)},
-        )
+    learnt = estimates(
+        levels=tuple(LevelEstimate(0.5 if n == level else 1.0, 2.0) for n in range(LEVELS)),
+        brands={"a": 3.0, "gone": 9.0},
+        items={"i4": ItemEstimate(0.2, 0.1, 1.0)},
     )
+    believed = posterior(learnt, catalogue)
     rows = [catalogue.number[item_id] for item_id in ("i1", "i2", "i3", "i4")]
-    assert catalogue.learnt.lift[rows].tolist() == [1.5, 0.5, 0.5, 0.2]
-    assert catalogue.learnt.spread[rows] == pytest.approx([0.6, 0.2, 0.2, 0.1])
-    assert catalogue.learnt.buy_lift[rows].tolist() == [2.0, 2.0, 2.0, 1.0]
+    assert believed.lift[rows].tolist() == [1.5, 0.5, 0.5, 0.2]
+    assert believed.lift_std[rows] == pytest.approx([0.6, 0.2, 0.2, 0.1])
+    assert believed.buy_lift[rows].tolist() == [2.0, 2.0, 2.0, 1.0]
 
 
 def test_content_has_length_1_and_goes_with_the_item() -> None:

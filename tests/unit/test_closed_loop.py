@@ -17,7 +17,7 @@ MERCHANT = "merchant-7"
 def loop(**policy: object) -> ClosedLoop:
     made = ClosedLoop(Shop(11), shared_model(ARTIFACT))
     if policy:
-        made.turn(msgspec.convert({"version": 2, "author": "test"} | policy, Policy))
+        made.pipeline.turn(msgspec.convert({"version": 2, "author": "test"} | policy, Policy))
     return made
 
 
@@ -33,9 +33,9 @@ def test_same_seed_is_the_same_world_and_slates_are_clicked() -> None:
 def test_what_is_learnt_reaches_the_next_slates() -> None:
     made = loop()
     made.run(8)
-    catalogue = made.live.catalogue
-    assert catalogue.learnt.calibration.click_rate != 0.1
-    assert (catalogue.learnt.lift[catalogue.available] != 1.0).sum() > 200
+    control = made.pipeline.control
+    assert control.estimates.calibration.click_rate != 0.1
+    assert (control.estimates.lift[control.catalogue.available] != 1.0).sum() > 200
 
 
 def test_exposure_is_raised_and_let_go_when_the_constraint_is_taken_away() -> None:
@@ -46,7 +46,7 @@ def test_exposure_is_raised_and_let_go_when_the_constraint_is_taken_away() -> No
     share = sum(second.exposure[MERCHANT] for second in recent) / sum(second.places for second in recent)
     assert 0.045 < share < 0.09  # its natural one is a sixtieth
     assert recent[-1].duals["share"] > 0
-    made.turn(Policy(version=3, author="test"))
+    made.pipeline.turn(Policy(version=3, author="test"))
     made.run(10)  # the slates that were made before are looked at
     freed = made.run(5)
     assert sum(second.exposure[MERCHANT] for second in freed) / sum(second.places for second in freed) < 0.05
@@ -61,8 +61,8 @@ def test_new_items_of_the_shop_are_shown() -> None:
     made = loop(exploration={"budget": 0.3, "optimism": 3.0})
     made.run(20)
     known = len(shared_model(ARTIFACT).items.ids)
-    new = made.live.catalogue.new
+    new = made.pipeline.control.catalogue.new
     assert len(new) == 5  # one every 400 interactions
     assert new.min() >= known
-    shown = {item for item, counts in made._loop.learner.items.items() if counts.expected > 0}
-    assert shown & {made.live.catalogue.ids[number] for number in new.tolist()}
+    shown = {item for item, counts in made.pipeline._learning.learner.items.items() if counts.expected > 0}
+    assert shown & {made.pipeline.control.catalogue.ids[number] for number in new.tolist()}

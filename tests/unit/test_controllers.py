@@ -3,13 +3,14 @@
 import msgspec
 import numpy as np
 import pytest
-from support.memory import Memory, feed
+from support.memory import feed
 from support.records import click, impression, purchase, recommendation
 
 from streaming.policy.attribution import Attribution
 from streaming.policy.controllers import Controller
 from streaming.policy.estimates import ItemFacts, OutcomeEstimator
 from streaming.schemas import Constraint, Measure, Outcome
+from streaming.testing import Memory
 
 START_MS = 1_700_000_000_000
 GOODS = {"cheap": ItemFacts("m1", 1.0, 2), "dear": ItemFacts("m2", 5.0, 7)}

@@ -6,7 +6,7 @@ from math import sqrt
 import msgspec
 import numpy as np
 import pytest
-from support.memory import Memory, feed
+from support.memory import feed
 from support.records import click, impression, purchase, recommendation
 
 from streaming.policy import estimates
@@ -20,6 +20,7 @@ from streaming.policy.estimates import (
     OutcomeEstimator,
 )
 from streaming.schemas import Estimates, Outcome
+from streaming.testing import Memory
 
 START_MS = 1_700_000_000_000
 ITEMS = [f"i{n}" for n in range(30)]

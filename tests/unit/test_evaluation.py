@@ -29,7 +29,7 @@ LOGGING = {"version": 2, "author": "test", "exploration": EXPLORING}
 def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("log")
     loop = ClosedLoop(Shop(5), shared_model(ARTIFACT), keeps_log=True)
-    loop.turn(msgspec.convert(LOGGING, Policy))
+    loop.pipeline.turn(msgspec.convert(LOGGING, Policy))
     loop.run(30)
     loop.land(folder)
     return folder
@@ -53,7 +53,7 @@ def on_line(**policy: object) -> float:
     clicks = []
     for seed in (6, 7):
         loop = ClosedLoop(Shop(seed), shared_model(ARTIFACT))
-        loop.turn(msgspec.convert(LOGGING | policy, Policy))
+        loop.pipeline.turn(msgspec.convert(LOGGING | policy, Policy))
         clicks.append(mean(loop.run(30), "clicks"))
     return sum(clicks) / len(clicks)
 

@@ -110,11 +110,11 @@ def test_controllers_add_to_the_weights_of_the_constraints_that_the_policy_still
     duals = {"revenue": 0.5, "clicks": -9.0, "share": 0.25, "gone": 3.0}
     table = PolicyTable().put(policy(constraints=constraints, weights={"relevance": 1.0, "revenue": 0.1}))
     turned = table.put(policy(scope="controller:global", version=1, duals=duals))
-    weighing = turned.of("home", {}, "s")
-    assert (weighing.names, weighing.weights.tolist()) == (("relevance", "revenue"), [[0.01, 0.6], [0.01, 0.6]])
-    assert weighing.merchants == {"m": 1}
-    assert weighing.boosts is not None
-    assert weighing.boosts.tolist() == [0.0, 0.25]
+    plan = turned.of("home", {}, "s")
+    assert (plan.names, plan.weights.tolist()) == (("relevance", "revenue"), [[0.01, 0.6], [0.01, 0.6]])
+    assert plan.merchants == {"m": 1}
+    assert plan.boosts is not None
+    assert plan.boosts.tolist() == [0.0, 0.25]
     assert (turned.version, turned.highest("controller:global"), turned.highest("global")) == (2, 1, 2)
     off = turned.put(policy(version=3, weights={"relevance": 1.0, "revenue": 0.1}))
     assert (off.of("home", {}, "s").names, off.of("home", {}, "s").boosts) == (("relevance", "revenue"), None)

@@ -26,12 +26,11 @@ from onnx import TensorProto, helper
 
 from features.simulator import shop
 from onnx_models.artifact import GRAPH, read_manifest
-from streaming.io.feed import to_item, to_message
+from streaming.io.feed import to_message
 from streaming.schemas import Click, Origin, Topic, encode
-from streaming.scoring.catalogue import Catalogue
-from streaming.scoring.control_state import ControlState
 from streaming.scoring.model import Device, SessionModel, open_session
 from streaming.scoring.recommender import Recommender
+from streaming.testing import control_state
 
 GENERATOR = Path("onnx_models/artifacts/generator")
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
@@ -219,10 +218,7 @@ def answers(device: Device) -> None:
     """Time the whole way from a record to its slate, one by one, with the committed artifact on either device."""
     for where in dict.fromkeys(("cpu", device)):
         model = SessionModel(GENERATOR, where)
-        live = ControlState(Catalogue(model.items), model.manifest.model_version)
-        for offset, item in enumerate(shop.items()):
-            live.catalogue.put(item.item_id, to_item(item), offset)
-        recommender = Recommender(model, live, "home")
+        recommender = Recommender(model, control_state(model, shop.items()), "home")
         held: dict[str, bytes | None] = {}
         times: list[float] = []
         for key, raw, origin in records(3_000):

@@ -1,0 +1,202 @@
+"""The jobs' own code in one process, without Flink and Kafka: for tests, benchmarks, and to try a policy or a model.
+
+    pipeline = Pipeline(SessionModel(folder), shop.items())
+    pipeline.turn(Policy(version=2, author="me", weights={"relevance": 1.0, "revenue": 0.5}))
+    slate = pipeline.interact(click)
+    pipeline.feedback(impression)
+    pipeline.learn()
+
+What is the engine's is missing here: order between partitions, time to live, checkpoints. tests/e2e has those.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from features.interaction import ShopItem
+from streaming.io.feed import to_item
+from streaming.policy.attribution import Attribution, Feedback, FeedbackStatus
+from streaming.policy.loop import Loop
+from streaming.schemas import (
+    Click,
+    Estimates,
+    Impression,
+    Item,
+    Message,
+    Origin,
+    Outcome,
+    Outgoing,
+    Policy,
+    Purchase,
+    Recommendation,
+    Topic,
+    encode,
+)
+from streaming.scoring.catalogue import Catalogue
+from streaming.scoring.control_state import ControlState
+from streaming.scoring.item_estimates import ItemEstimates
+from streaming.scoring.model import SessionModel
+from streaming.scoring.recommender import Answer, Recommender
+
+_RECOMMENDATION = msgspec.json.Decoder(Recommendation)
+
+
+class Memory:
+    """What Flink's MapState is to the job, for one shopper."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, bytes] = {}
+
+    def get(self, name: str) -> bytes | None:
+        return self.kept.get(name)
+
+    def put(self, name: str, value: bytes) -> None:
+        self.kept[name] = value
+
+    def remove(self, name: str) -> None:
+        del self.kept[name]
+
+
+def control_state(model: SessionModel, items: Iterable[ShopItem], policies: Iterable[Policy] = ()) -> ControlState:
+    """Return what is in force where the topics hold `items` and `policies`.
+
+    Raises:
+        ValueError: a policy is refused; the message says why.
+    """
+    control = ControlState(Catalogue(model.items), model.manifest.model_version)
+    for offset, item in enumerate(items):
+        control.catalogue.put(item.item_id, to_item(item), offset)
+    for offset, policy in enumerate(policies):
+        letter = control.apply(policy.scope, encode(policy), Origin(Topic.POLICIES, 0, offset))
+        if letter is not None:
+            raise ValueError(letter.error)
+    return control
+
+
+class Pipeline:
+    """Interactions and feedback in, slates, outcomes and estimates out. One at a time."""
+
+    def __init__(
+        self,
+        model: SessionModel,
+        items: Iterable[ShopItem] = (),
+        surface: str = "home",
+        emit: Callable[[Topic, str, Message], None] = lambda topic, key, message: None,
+        sample: Callable[[ItemEstimates], ItemEstimates] | None = None,
+    ) -> None:
+        """Open it with `items` on sale and the default policy in force.
+
+        Args:
+            model: of the slates.
+            items: on sale.
+            surface: where the slates are shown.
+            emit: called with what would lie on items, policies, outcomes and estimates.
+            sample: what a slate is scored by in place of the estimates, as Thompson sampling draws it.
+        """
+        self.control = control_state(model, ())
+        self._recommender = Recommender(model, self.control, surface)
+        self._emit, self._sample, self._learning = emit, sample, Loop()
+        self._states: dict[str, bytes] = {}
+        self._attributions: dict[str, Attribution] = defaultdict(lambda: Attribution(Memory()))
+        self._outcomes: list[Outcome] = []
+        self._offsets: dict[Topic, int] = defaultdict(int)
+        self.put(items)
+
+    def put(self, items: Iterable[ShopItem]) -> None:
+        """Put items on sale, or change them."""
+        for item in items:
+            self.item(item.item_id, to_item(item))
+
+    def item(self, item_id: str, item: Item | None) -> None:
+        """Take over an item's record; None removes it."""
+        self.control.catalogue.put(item_id, item, self._next(Topic.ITEMS).offset)
+        if item is not None:
+            self._emit(Topic.ITEMS, item_id, item)
+
+    def turn(self, policy: Policy) -> None:
+        """Put a policy in force.
+
+        Raises:
+            ValueError: it is refused; the message says why.
+        """
+        letter = self.control.apply(policy.scope, encode(policy), self._next(Topic.POLICIES))
+        if letter is not None:
+            raise ValueError(letter.error)
+        self._emit(Topic.POLICIES, policy.scope, policy)
+
+    def answer(self, message: Click | Purchase) -> Answer:
+        """Return what the job `recommend` answers, and keep the shopper's state."""
+        topic = Topic.PURCHASES if isinstance(message, Purchase) else Topic.CLICKS
+        shopper_id, believed = message.shopper_id, self.control.estimates
+        if self._sample is not None:
+            self.control.estimates = self._sample(believed)
+        answer = self._recommender.answer(shopper_id, encode(message), self._next(topic), self._states.get(shopper_id))
+        self.control.estimates = believed
+        if answer.state is not None:
+            self._states[shopper_id] = answer.state
+        return answer
+
+    def interact(self, message: Click | Purchase) -> Recommendation:
+        """Return the slate of an interaction, which is feedback to the slate that it names."""
+        self.feedback(message)
+        slate = recommendation(self.answer(message).records)
+        self.shown(slate)
+        return slate
+
+    def shown(self, slate: Recommendation) -> list[Outcome]:
+        """Take a slate over to what feedback is joined with; return what that leads to."""
+        return self._join(self._attributions[slate.shopper_id].slate(slate.rec_id, encode(slate)))
+
+    def feedback(self, message: Feedback) -> list[Outcome]:
+        """Return the outcomes that change by an impression, a click or a purchase."""
+        return self._join(self._attributions[message.shopper_id].feedback(message))
+
+    def learn(self) -> Estimates | None:
+        """Learn from the outcomes since the last time, and put what they say in force; None where there are none."""
+        if not self._outcomes:
+            return None
+        estimates, turned = self._learning.learn(self._outcomes, self.control.table, self.control.catalogue.goods)
+        self._outcomes.clear()
+        self.control.apply(estimates.name, encode(estimates), self._next(Topic.ESTIMATES))
+        self._emit(Topic.ESTIMATES, estimates.name, estimates)
+        for policy in turned:
+            self.turn(policy)
+        return estimates
+
+    def measured(self, constraint: str) -> float:
+        """Return what the controller of the global policy measures; 0 before anything was shown."""
+        policy, controller = self.control.table.policies["global"], self._learning.controllers.get("global")
+        value = controller.measured(constraint, policy.constraints[constraint]) if controller else None
+        return value or 0.0
+
+    def _join(self, joined: Iterable[tuple[FeedbackStatus, Outcome | None]]) -> list[Outcome]:
+        outcomes = [outcome for _, outcome in joined if outcome is not None]
+        for outcome in outcomes:
+            self._emit(Topic.OUTCOMES, outcome.shopper_id, outcome)
+        self._outcomes += outcomes
+        return outcomes
+
+    def _next(self, topic: Topic) -> Origin:
+        offset = self._offsets[topic]
+        self._offsets[topic] += 1
+        return Origin(topic, 0, offset)
+
+
+def recommendation(records: Iterable[Outgoing]) -> Recommendation:
+    """Return the slate among what the job `recommend` has answered.
+
+    Raises:
+        ValueError: there is none, as where the message is refused.
+    """
+    for topic, _, value in records:
+        if topic in (Topic.RECOMMENDATIONS, Topic.PROBE_SLATES):
+            return _RECOMMENDATION.decode(value)
+    msg = f"no slate was made; the answer has records for {[topic for topic, *_ in records]}"
+    raise ValueError(msg)
+
+
+def impression(slate: Recommendation, event_time_ms: int) -> Impression:
+    """Return that all of a slate was shown."""
+    items = tuple(item.item_id for item in slate.slate)
+    return Impression(rec_id=slate.rec_id, shopper_id=slate.shopper_id, items=items, event_time_ms=event_time_ms)
