@@ -18,7 +18,6 @@ from infra.local.kafka import ROOT
 from infra.local.process import StartError, free_ports, stop, wait_until
 
 JARS = ROOT / ".local" / "cassandra"
-START_TIMEOUT_S = 120.0
 KEYSPACE = "feast"
 PROTOCOL_VERSION = 5
 # What Cassandra 5.0 wants opened on JDK 17.
@@ -68,7 +67,7 @@ def local_cassandra(home: Path) -> Iterator[Node]:
         home: emptied first; must be below an ignored folder.
 
     Raises:
-        StartError: no jars, or the node exited or stayed silent for START_TIMEOUT_S.
+        StartError: no jars, or the node exited or stood still.
     """
     home = home.resolve()
     agent = next(JARS.glob("jamm-*.jar"), None)
@@ -98,7 +97,7 @@ def local_cassandra(home: Path) -> Iterator[Node]:
     with log.open("wb") as sink:
         process = subprocess.Popen(command, cwd=home, stdout=sink, stderr=subprocess.STDOUT, start_new_session=True)
     try:
-        wait_until(lambda: _listens(port), "Cassandra", process, log, START_TIMEOUT_S)
+        wait_until(lambda: _listens(port), "Cassandra", process, log)
         _create_keyspace(port)
         yield Node("127.0.0.1", port, process)
     finally:

@@ -7,8 +7,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
+
 STOP_TIMEOUT_S = 30.0
 INTERVAL_S = 0.1
+# A start has no deadline but this: on a busy machine it takes long, and says nothing while the JVM compiles.
+STILL_S, WORK_S = 60.0, 0.5  # nothing moves if the log does not, and less than WORK_S of CPU is used within STILL_S
+LIMIT_S = 900.0
 
 
 class StartError(RuntimeError):
@@ -23,22 +28,49 @@ def free_ports(count: int) -> list[int]:
         return [bound_socket.getsockname()[1] for bound_socket in sockets]
 
 
-def wait_until(
-    answers: Callable[[], bool], name: str, process: subprocess.Popen[bytes], log: Path, timeout_s: float
-) -> None:
-    """Wait until `answers`.
+class Progress:
+    """Whether what starts still moves: its log grows, or its process and those below it work."""
+
+    def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
+        self._process, self._log = process, log
+        self._began = self._moved = time.monotonic()
+        self._cpu_s, self._log_bytes = _cpu_s(process.pid), log.stat().st_size
+
+    def stuck(self) -> str | None:
+        """Return what ends the waiting: it exited, nothing moved for STILL_S, or it took LIMIT_S; None: go on."""
+        if self._process.poll() is not None:
+            return f"exited with {self._process.returncode}"
+        now, cpu_s, log_bytes = time.monotonic(), _cpu_s(self._process.pid), self._log.stat().st_size
+        if log_bytes != self._log_bytes or cpu_s > self._cpu_s + WORK_S:
+            self._moved, self._cpu_s, self._log_bytes = now, cpu_s, log_bytes
+        if now - self._moved > STILL_S:
+            return f"did nothing for {STILL_S:.0f} s"
+        return f"took longer than {LIMIT_S:.0f} s" if now - self._began > LIMIT_S else None
+
+
+def _cpu_s(pid: int) -> float:
+    """Return the CPU time of a process and all below it, s; 0 for one that is gone."""
+    total = 0.0
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        for member in (process, *process.children(recursive=True)):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                times = member.cpu_times()
+                total += times.user + times.system
+    return total
+
+
+def wait_until(answers: Callable[[], bool], name: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    """Wait until `answers`, as long as the process moves.
 
     Raises:
-        StartError: the process exited, or it did not answer within `timeout_s`.
+        StartError: it exited, stood still or took too long; the message carries the end of its log.
     """
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            raise StartError(failure(f"{name} exited with {process.returncode}", log))
-        if answers():
-            return
+    progress = Progress(process, log)
+    while not answers():
+        if (why := progress.stuck()) is not None:
+            raise StartError(failure(f"{name} was waited for until it answers, and {why}", log))
         time.sleep(INTERVAL_S)
-    raise StartError(failure(f"{name} did not answer within {timeout_s:.0f} s", log))
 
 
 def failure(what: str, log: Path) -> str:

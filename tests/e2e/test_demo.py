@@ -11,7 +11,7 @@ from infra.local import demo
 
 def test_demo_turns_its_policy_meets_a_shock_and_says_what_the_slates_bring(tmp_path: Path) -> None:
     printed = io.StringIO()
-    figures = demo.run("generator", None, ARTIFACT, tmp_path, 18.0, 50.0, Console(file=printed, width=120))
+    figures = demo.run("generator", None, ARTIFACT, tmp_path, 18.0, 50.0, Console(file=printed, width=120), warm=False)
     assert (figures["events"], figures["slates"], figures["dead_letters"]) == (900, 900, 0)
     assert figures["click_through"].keys() == {"policy 1", "policy 2", "popular items"}
     assert figures["learnt_items"] > 0

@@ -32,7 +32,6 @@ from streaming.testing import Pipeline, impression, recommendation
 
 ARTIFACT = Path(__file__).parents[2] / "onnx_models" / "artifacts" / "generator"
 TOKEN = "only-for-this-test"
-START_TIMEOUT_S = 60.0
 FIRST = Policy(version=2, author="someone")
 
 
@@ -95,7 +94,7 @@ def console(cluster: Cluster, log: Path, host: str) -> Iterator[str]:
             [*command, "--model", str(ARTIFACT)], stdout=sink, stderr=subprocess.STDOUT, env=os.environ | options
         )
     try:
-        wait_until(lambda: "/#token=" in log.read_text(), "the console", process, log, START_TIMEOUT_S)
+        wait_until(lambda: "/#token=" in log.read_text(), "the console", process, log)
         (url,) = re.findall(r"(http://[\d.]+:\d+)/#token=", log.read_text())
         yield url
     finally:
@@ -116,7 +115,7 @@ def running(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Itera
 def page(running: Running) -> Iterator[Page]:
     with browser_page() as (opened, complaints):
         opened.goto(f"{running.url}/#token={TOKEN}")
-        expect(opened.locator("#slate li")).to_have_count(20, timeout=START_TIMEOUT_S * 1000)
+        expect(opened.locator("#slate li")).to_have_count(20, timeout=60_000)
         yield opened
         assert not complaints
 
