@@ -18,7 +18,7 @@ from streaming.cli import running as runs
 from streaming.cli.console import MODEL, AsJson, Model, OnCluster, assert_checkout, errors, fail, print_json, say
 from streaming.cli.running import HOME, Running, running
 
-START_TIMEOUT_S, STOP_TIMEOUT_S = 300.0, 120.0
+STOP_TIMEOUT_S = 120.0
 Home = Annotated[Path, typer.Option(help="Of all data and logs.")]
 
 
@@ -209,9 +209,7 @@ def traffic(
         there = {key: value for _, key, value in read_compacted(cluster, [Topic.ITEMS])}
         # Other shoppers each time: an event that has come before counts once.
         shoppers = ShopTraffic(model.resolve(), Shop(time.time_ns() // 1_000_000 if seed is None else seed))
-        feed.items(
-            [shopper for shopper in shoppers.items() if there.get(shopper.item_id.encode()) != encode(to_item(shopper))]
-        )
+        feed.items([item for item in shoppers.items() if there.get(item.item_id.encode()) != encode(to_item(item))])
         figures = let_in(shoppers, feed, cluster, round(seconds * rate), rate, console)
     summary = figures.summary()
     say("  ".join(f"{name} {value:,}" for name, value in summary.items()), console)
@@ -221,20 +219,22 @@ def traffic(
 
 
 def _start_detached(online_store: OnlineStoreKind, model: Path, home: Path, console: Console) -> None:
+    from infra.local.process import Progress
+
     log = home.with_suffix(".log")  # beside the folder, which is emptied
     log.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "streaming.cli.main", "up", "--online-store", online_store.value]
     command += ["--model", str(model), "--home", str(home)]
     with log.open("wb") as sink:
         child = subprocess.Popen(command, stdout=sink, stderr=subprocess.STDOUT, start_new_session=True)
-    deadline = time.monotonic() + START_TIMEOUT_S
+    progress = Progress(child, log)
     with console.status("starting Kafka, Feast and three Flink jobs, and warming them up (about a minute) …"):
         while (found := running(home)) is None or found.pid != child.pid:
             if child.poll() is not None:
                 fail(f"it did not start:\n{log.read_text(encoding='utf-8', errors='replace')}")
-            if time.monotonic() > deadline:
+            if (why := progress.stuck()) is not None:
                 child.terminate()
-                fail(f"it was not ready within {START_TIMEOUT_S:.0f} s; see {log} and {home}/*.log")
+                fail(f"it was waited for until it is ready, and {why}; see {log} and {home}/*.log")
             time.sleep(0.2)
     _show(found, home, console)
     say("ready; `rheostat down` stops everything", console)

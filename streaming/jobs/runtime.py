@@ -14,7 +14,7 @@ from pyflink.java_gateway import get_gateway
 
 from streaming.config import JobConfig
 
-# docs/benchmarks.md says what each gave. The environment variable JVM_ARGS takes their place.
+# docs/benchmarks/journal.md says what each gave. The environment variable JVM_ARGS takes their place.
 FOR_LATENCY = "-XX:+UseSerialGC -Xms512m -Xmx1g -XX:MetaspaceSize=160m"
 FOR_LITTLE_CPU = f"{FOR_LATENCY} -XX:TieredStopAtLevel=1"  # no second compiler beside those who wait for a slate
 

@@ -1,0 +1,212 @@
+"""`python -m infra.docs.topics > docs/topics.md`: every field of every topic, from the schemas and a run."""
+
+import ast
+import inspect
+import sys
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from features.simulator import shop
+from infra.local.topics import CONFIG, PARTITIONS
+from streaming import schemas
+from streaming.io.feed import to_item, to_message
+from streaming.schemas import (
+    COMPACTED,
+    FeatureRecord,
+    Message,
+    Origin,
+    Policy,
+    ProfileRequest,
+    Purchase,
+    StoredProfile,
+    Topic,
+    encode,
+    invalid,
+)
+from streaming.scoring.model import SessionModel
+from streaming.testing import Pipeline, impression, recommendation
+
+ARTIFACT = Path("onnx_models/artifacts/generator")
+START_MS = 1_700_000_000_000
+MESSAGES: dict[Topic, tuple[str, str, str]] = {  # struct, who writes it, who reads it
+    Topic.CLICKS: ("Click", "the shop", "`recommend`, `learn`"),
+    Topic.PURCHASES: ("Purchase", "the shop", "`recommend`, `learn`"),
+    Topic.IMPRESSIONS: ("Impression", "the app that shows slates", "`learn`"),
+    Topic.ITEMS: ("Item", "the shop", "`recommend`, `features`, `learn`"),
+    Topic.POLICIES: ("Policy", "`rheostat policy`, the console, `learn` (controllers)", "`recommend`, `learn`"),
+    Topic.RECOMMENDATIONS: ("Recommendation", "`recommend`", "apps, `learn`"),
+    Topic.OUTCOMES: ("Outcome", "`learn`", "`learn`, `rheostat log sink`, `experiment`"),
+    Topic.ESTIMATES: ("Estimates", "`learn`", "`recommend`"),
+    Topic.FEATURE_LOG: ("FeatureRecord", "`recommend`", "`features`, `rheostat log sink`"),
+    Topic.PROFILE_REQUESTS: ("ProfileRequest", "`recommend`", "`features`"),
+    Topic.PROFILES: ("StoredProfile", "`features`", "`recommend`"),
+    Topic.DEAD_LETTERS: ("DeadLetter", "all jobs", "`rheostat dead-letters`"),
+    Topic.PROBES: ("Click", "`streaming.io.probes`", "`recommend`"),
+    Topic.PROBE_SLATES: ("Recommendation", "`recommend`", "`streaming.io.probes`"),
+    Topic.PROBE_LOG: ("FeatureRecord", "`recommend`", "nobody: what is made up never meets what is real"),
+}
+ALIASES = {
+    "Text": "text, 1 to 256 characters",
+    "TimeMs": "integer, ms since the epoch",
+    "Version": f"integer, 1 to {schemas.SCHEMA_VERSION}",
+    "Money": "number ≥ 0",
+    "Count": "integer ≥ 0",
+    "Share": "number, 0 to 1",
+    "Vector": "16 numbers",
+    "Weight": "number, 0 to 100",
+    "bytes": "bytes, base64",
+    "str": "text",
+    "int": "integer",
+    "float": "number",
+    "bool": "true or false",
+}
+_ABOUT = """\
+For whoever writes to a topic or reads from one. Every record is JSON of one message, decoded strictly: a field
+that is not here makes a dead letter of it. Each has `schema_version` beside the fields below. Topics may have a
+prefix (`--topic-prefix`), which messages leave out. Made from `streaming/schemas.py` by `make docs`."""
+LONG = 3  # elements of a list, and fields of a map, that an example shows
+
+
+def page() -> str:
+    tree = ast.parse(inspect.getsource(schemas))
+    lines = inspect.getsource(schemas).splitlines()
+    structs = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
+    parts = [
+        "# Topics",
+        _ABOUT,
+        "| topic | key | message | written by | read by | partitions, kept |\n|---|---|---|---|---|---|\n"
+        + "\n".join(_overview(topic) for topic in MESSAGES),
+    ]
+    examples = _examples()
+    described: set[str] = set()
+    for topic, (name, *_) in MESSAGES.items():
+        if name not in described:
+            parts += [f"## {topic.value}", *_struct(structs[name], lines), _example(examples[topic])]
+            described.add(name)
+    parts.append("## Parts of messages")
+    used = {name for name in structs if name not in described and not name.startswith("_") and _fields(structs[name])}
+    for name in sorted(used):
+        parts += [f"### {name}", *_struct(structs[name], lines)]
+    enums = [node for node in structs.values() if ast.unparse(node.bases[0]) == "StrEnum" and node.name != "Topic"]
+    parts.append("## Words\n\n| | one of |\n|---|---|\n" + "\n".join(_words(node) for node in enums))
+    return "\n\n".join(parts) + "\n"
+
+
+def _overview(topic: Topic) -> str:
+    name, writer, reader = MESSAGES[topic]
+    partitions = 1 if topic in COMPACTED else PARTITIONS
+    kept = "newest of a key" if topic in COMPACTED else "by the cluster's retention"
+    if "min.compaction.lag.ms" in CONFIG.get(topic, {}):
+        kept += ", all of 30 days"
+    key = {"items": "item", "policies": "scope", "estimates": "`outcomes`", "dead-letters": "topic"}
+    return f"| `{topic.value}` | {key.get(topic, 'shopper')} | {name} | {writer} | {reader} | {partitions}, {kept} |"
+
+
+def _fields(node: ast.ClassDef) -> list[ast.AnnAssign]:
+    return [item for item in node.body if isinstance(item, ast.AnnAssign)]
+
+
+def _struct(node: ast.ClassDef, lines: list[str]) -> Iterator[str]:
+    yield " ".join((ast.get_docstring(node) or "").split()) or f"A {node.name.lower()}."
+    rows = [
+        (
+            item.target.id,
+            _type(ast.unparse(item.annotation)),
+            _default(item.value),
+            _comment(lines[item.end_lineno - 1]),
+        )
+        for item in _fields(node)
+        if isinstance(item.target, ast.Name) and item.end_lineno is not None
+    ]
+    yield "| field | type | without it | what |\n|---|---|---|---|\n" + "\n".join(
+        f"| `{name}` | {kind} | {default} | {what} |" for name, kind, default, what in rows
+    )
+
+
+def _type(text: str) -> str:
+    optional = text.endswith(" | None")
+    text = text.removesuffix(" | None")
+    if text.startswith("Annotated["):
+        base, _, meta = text.removeprefix("Annotated[").removesuffix("]").partition(", Meta(")
+        text = f"{ALIASES.get(base, base)} ({meta.removesuffix(')')})"
+    elif text.startswith("tuple["):
+        text = f"list of {_type(text.removeprefix('tuple[').removesuffix(', ...]'))}"
+    elif text.startswith("dict["):
+        text = f"map of {_type(text.removeprefix('dict[str, ').removesuffix(']'))}"
+    text = ALIASES.get(text, text).replace("|", "\\|")
+    return f"{text}, or null" if optional else text
+
+
+def _default(value: ast.expr | None) -> str:
+    if value is None:
+        return "required"
+    text = ast.unparse(value)
+    if text.startswith("msgspec.field(default_factory=lambda: "):
+        text = text.removeprefix("msgspec.field(default_factory=lambda: ").removesuffix(")")
+    return f"`{text.replace('None', 'null')}`"
+
+
+def _comment(line: str) -> str:
+    return line.partition("  # ")[2].replace("|", "\\|")
+
+
+def _words(node: ast.ClassDef) -> str:
+    words = [ast.literal_eval(item.value) for item in node.body if isinstance(item, ast.Assign)]
+    return f"| {node.name} | {', '.join(f'`{word}`' for word in words)} |"
+
+
+def _examples() -> dict[Topic, Message | schemas.DeadLetter]:
+    """Return a message of each topic, from the simulated shop and the committed model."""
+    found: dict[Topic, Any] = {}
+    pipeline = Pipeline(
+        SessionModel(ARTIFACT), shop.items(), emit=lambda topic, _, message: found.update({topic: message})
+    )
+    for did in islice(shop.interactions(7, START_MS, 100), 300):
+        message = to_message(did)
+        found[Topic.PURCHASES if isinstance(message, Purchase) else Topic.CLICKS] = message
+        records = pipeline.answer(message).records
+        slate = recommendation(records)
+        for topic, _, raw in records:
+            if topic == Topic.FEATURE_LOG:
+                found[Topic.FEATURE_LOG] = msgspec.json.decode(raw, type=FeatureRecord)
+        pipeline.shown(slate)
+        shown = impression(slate, slate.event_time_ms + 1_500)
+        found |= {Topic.RECOMMENDATIONS: slate, Topic.IMPRESSIONS: shown}
+        pipeline.feedback(shown)
+    pipeline.turn(Policy(version=2, author="me", weights={"relevance": 1.0, "revenue": 0.5}, time_ms=START_MS))
+    pipeline.learn()
+    shopper_id = slate.shopper_id
+    found[Topic.ITEMS] = to_item(shop.items()[0])
+    found[Topic.PROFILE_REQUESTS] = ProfileRequest(shopper_id=shopper_id)
+    found[Topic.PROFILES] = StoredProfile(shopper_id=shopper_id, spec_version=1, profile_state=b"")
+    letter = invalid(Origin("clicks", 0, 12), "Object missing required field `shopper_id`", b'{"event_id": "e1"}')
+    found[Topic.DEAD_LETTERS] = msgspec.structs.replace(letter, time_ms=START_MS)
+    return found
+
+
+def _example(message: Message | schemas.DeadLetter) -> str:
+    fields = _short(msgspec.json.decode(encode(message)))
+    fields |= {name: START_MS + 5 for name in ("emitted_time_ms",) if name in fields}
+    fields |= {name: (START_MS + 5) * 1000 for name in ("created_time_us",) if name in fields}
+    return "```json\n" + msgspec.json.format(msgspec.json.encode(fields), indent=1).decode() + "\n```"
+
+
+def _short(value: Any) -> Any:
+    """Return a value with long lists, maps and texts cut: which is where a `…` stands."""
+    if isinstance(value, list):
+        return [_short(part) for part in value[:LONG]] + ["…"] * (len(value) > LONG)
+    if isinstance(value, dict):
+        is_map = len(value) > 30 and not {"rec_id", "shopper_id"} & value.keys()
+        pairs = list(value.items())[: LONG if is_map else None]
+        return {name: _short(part) for name, part in pairs} | ({"…": "…"} if is_map else {})
+    if isinstance(value, float):
+        return float(f"{value:.4g}")  # as any processor has it
+    return value if not isinstance(value, str) or len(value) <= 60 else value[:40] + "…"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(page())

@@ -1,0 +1,42 @@
+"""Pages that are made from the code are those of this code."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from infra.docs.topics import MESSAGES, page
+from streaming.schemas import Topic
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_page_of_the_topics_is_current() -> None:
+    assert set(MESSAGES) == set(Topic)
+    assert (ROOT / "docs/topics.md").read_text(encoding="utf-8") == page(), "make docs"
+
+
+def test_every_field_of_every_topic_is_described() -> None:
+    rows = [line for line in page().splitlines() if line.startswith("| `") and line.count(" | ") == 3]
+    assert len(rows) > 100
+    assert [row for row in rows if row.endswith("|  |")] == []
+
+
+TOP = (ROOT / f"{name}.md" for name in ("README", "ARCHITECTURE", "CONTRIBUTING"))
+PAGES = [*TOP, *sorted((ROOT / "docs").glob("*.md"))]
+    (ROOT / "docs").glob("*.md")
+)
+PATH = re.compile(r"`((?:streaming|features|onnx_models|export|infra|tests|docs)/[\w./-]+)`")
+LINK = re.compile(r"\]\((?!https?:)([^)#]+)\)")
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_what_a_page_points_to_is_there(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    named = [ROOT / name for name in PATH.findall(text)] + [path.parent / name for name in LINK.findall(text)]
+    assert [str(target) for target in named if not target.exists()] == []
+
+
+def test_every_decision_is_in_the_index() -> None:
+    index = (ROOT / "docs/adr/README.md").read_text(encoding="utf-8")
+    assert set(LINK.findall(index)) == {path.name for path in (ROOT / "docs/adr").glob("0*.md")}
