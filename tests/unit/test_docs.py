@@ -24,8 +24,6 @@ def test_every_field_of_every_topic_is_described() -> None:
 
 TOP = (ROOT / f"{name}.md" for name in ("README", "ARCHITECTURE", "CONTRIBUTING"))
 PAGES = [*TOP, *sorted((ROOT / "docs").glob("*.md"))]
-    (ROOT / "docs").glob("*.md")
-)
 PATH = re.compile(r"`((?:streaming|features|onnx_models|export|infra|tests|docs)/[\w./-]+)`")
 LINK = re.compile(r"\]\((?!https?:)([^)#]+)\)")
 
