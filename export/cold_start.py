@@ -30,7 +30,7 @@ from export.sessions import Sessions, Split
 from export.splits import jdata_views
 from export.to_onnx import OPSET, ParityError
 from export.training import Batches, TrainingConfig, train
-from features.datasets.files import DatasetError
+from features.sources.datasets.files import DatasetError
 from onnx_models.cold_start import Discriminator, Generator, GeneratorConfig
 from onnx_models.session_ranker import NEVER
 

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.sessions import Orders, Sessions, Split
-from features.datasets import jdata
-from features.datasets.files import DatasetError, parquet
 from features.interaction import Interaction, Kind, ShopItem
-from features.simulator import shop
+from features.sources.datasets import jdata
+from features.sources.datasets.files import DatasetError, parquet
+from features.sources.simulator import shop
 
 GENERATOR_TRAINING_COUNT, GENERATOR_TEST_COUNT = 200_000, 20_000
 TRAINING_SEED, TEST_SEED = 101, 102  # the demo's shoppers have another

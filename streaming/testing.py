@@ -15,6 +15,9 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from features.interaction import ShopItem
+from streaming.control.catalogue import Catalogue
+from streaming.control.item_estimates import ItemEstimates
+from streaming.control.state import ControlState
 from streaming.io.feed import to_item
 from streaming.policy.attribution import Attribution, Feedback, FeedbackStatus
 from streaming.policy.loop import Loop
@@ -33,9 +36,6 @@ from streaming.schemas import (
     Topic,
     encode,
 )
-from streaming.scoring.catalogue import Catalogue
-from streaming.scoring.control_state import ControlState
-from streaming.scoring.item_estimates import ItemEstimates
 from streaming.scoring.model import SessionModel
 from streaming.scoring.recommender import Answer, Recommender
 

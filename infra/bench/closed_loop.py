@@ -12,13 +12,13 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from features.simulator.shop import ExpectedReward, Shop
+from features.sources.simulator.shop import ExpectedReward, Shop
 from infra.bench.features import START_MS
+from streaming.control.item_estimates import ItemEstimates
 from streaming.io.feed import to_message
-from streaming.log.sink import LOGS
-from streaming.log.tables import Record
+from streaming.offline.sink import LOGS
+from streaming.offline.tables import Record
 from streaming.schemas import FeatureRecord, FeedbackType, Message, Outcome, Recommendation, Topic, now_ms
-from streaming.scoring.item_estimates import ItemEstimates
 from streaming.scoring.model import SessionModel
 from streaming.testing import Pipeline, impression, recommendation
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from features.simulator.shop import Parameters, Shop
+from features.sources.simulator.shop import Parameters, Shop
 from infra.bench.closed_loop import ClosedLoop, Second, mean
 from streaming.schemas import Policy
 from streaming.scoring.model import shared_model

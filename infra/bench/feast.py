@@ -26,18 +26,18 @@ from rich.table import Table
 from features import shopper
 from features.interaction import Kind
 from features.row import row
-from features.simulator import shop
+from features.sources.simulator import shop
 from features.spec import FEATURES, SPEC_VERSION, View
 from infra.local.cassandra import local_cassandra
 from infra.local.feast import feast_repo
 from infra.local.kafka import ROOT
 from onnx_models.artifact import read_items, read_manifest
+from streaming.control.catalogue import Catalogue
 from streaming.io.columns import feature_columns
 from streaming.io.feed import to_item, to_message
 from streaming.io.online_store import OnlineStore
 from streaming.schemas import Fallback, FeatureRecord, LoggedCandidates, Origin, Topic, now_ms
 from streaming.scoring.advance import interaction
-from streaming.scoring.catalogue import Catalogue
 from streaming.scoring.considered import CANDIDATE
 
 ROUNDS = 5

@@ -11,15 +11,15 @@ import numpy as np
 from rich.console import Console
 
 from features import shopper
-from features.datasets import jdata
 from features.interaction import Interaction, ShopItem
 from features.row import row
 from features.shopper import ShopperState
-from features.simulator import shop
+from features.sources.datasets import jdata
+from features.sources.simulator import shop
 from onnx_models.artifact import Items, read_items, read_manifest
+from streaming.control.catalogue import Catalogue
 from streaming.io.feed import to_item, to_message
 from streaming.scoring.advance import interaction
-from streaming.scoring.catalogue import Catalogue
 
 SEED = 17
 SHOPPERS, EVENTS_PER_SECOND = 200, 10.0  # each acts every 20 s

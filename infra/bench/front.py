@@ -18,8 +18,8 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from features.datasets import jdata
 from features.interaction import Interaction, Kind, ShopItem
+from features.sources.datasets import jdata
 from onnx_models.artifact import ArtifactError
 from streaming.io.feed import to_message
 from streaming.policy.draw import EXAMINATION_PROB

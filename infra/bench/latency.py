@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from features.simulator import shop
+from features.sources.simulator import shop
 from infra.local.stack import Stack, local_stack
 from streaming.config import Cluster
 from streaming.io.feed import to_message

@@ -23,6 +23,8 @@ from features.interaction import Interaction, Kind
 from features.row import row
 from features.spec import CONTENT_DIM
 from infra.bench.taste import Taste
+from streaming.control.catalogue import Catalogue, unknown_to_any_model
+from streaming.control.item_estimates import posterior, prior
 from streaming.io.feed import to_message
 from streaming.policy.attribution import Attribution
 from streaming.policy.loop import Loop
@@ -40,8 +42,6 @@ from streaming.schemas import (
     encode,
 )
 from streaming.scoring.candidates import Candidates
-from streaming.scoring.catalogue import Catalogue, unknown_to_any_model
-from streaming.scoring.item_estimates import posterior, prior
 from streaming.scoring.slate import SlateRequest, draw_slate
 from streaming.testing import Memory
 

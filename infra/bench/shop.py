@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from features.interaction import Interaction
-from features.simulator.shop import Shop
+from features.sources.simulator.shop import Shop
 
 SEED, ROUNDS, SLATE_SIZE = 17, 5, 20
 Slates = Callable[[Shop, Interaction], list[str]]

@@ -11,15 +11,15 @@ from rich.table import Table
 
 from features import shopper
 from features.row import row
-from features.simulator import shop
+from features.sources.simulator import shop
 from infra.bench.features import START_MS
+from streaming.control.item_estimates import prior
 from streaming.io.feed import to_message
 from streaming.policy.objectives import Calibration
 from streaming.policy.table import PolicyTable
 from streaming.schemas import Exploration, Fallback, Objective, Policy
 from streaming.scoring.advance import interaction
 from streaming.scoring.candidates import Candidates
-from streaming.scoring.item_estimates import prior
 from streaming.scoring.model import SessionModel
 from streaming.scoring.slate import SlateRequest, draw_slate
 from streaming.testing import control_state

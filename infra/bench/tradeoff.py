@@ -20,10 +20,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from features.simulator.shop import Shop
+from features.sources.simulator.shop import Shop
 from infra.bench.closed_loop import ClosedLoop, Second
+from streaming.control.item_estimates import ItemEstimates
 from streaming.schemas import Policy
-from streaming.scoring.item_estimates import ItemEstimates
 from streaming.scoring.model import shared_model
 
 BEFORE_S = 60

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from features.simulator import shop
+from features.sources.simulator import shop
 from infra.local.topics import CONFIG, PARTITIONS
 from streaming import schemas
 from streaming.io.feed import to_item, to_message

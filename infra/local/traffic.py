@@ -9,9 +9,9 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from features.datasets import jdata
 from features.interaction import Interaction, ShopItem
-from features.simulator.shop import ExpectedReward, Shop
+from features.sources.datasets import jdata
+from features.sources.simulator.shop import ExpectedReward, Shop
 from onnx_models.artifact import ArtifactError, read_items, read_manifest
 from streaming.schemas import Constraint, Measure, Policy, Recommendation
 

@@ -7,7 +7,7 @@ from rich.bar import Bar
 from rich.console import Console
 from rich.table import Table
 
-from features.simulator.shop import ExpectedReward
+from features.sources.simulator.shop import ExpectedReward
 
 BAR = 30  # characters
 SHARE_SHOWN = 0.1  # of a bar as long

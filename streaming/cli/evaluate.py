@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from streaming.cli import policy_file
-from streaming.cli.console import (
+from streaming.cli.options import (
     DATA,
     FOR_EVER_MS,
     MODEL,
@@ -50,8 +50,8 @@ def evaluate(
 
     Example: rheostat evaluate policy.yaml --log .local/feast/data
     """
-    from streaming.log import evaluation
-    from streaming.log.logged_slates import LoggedSlatesError, policies_in_force
+    from streaming.offline import evaluation
+    from streaming.offline.logged_slates import LoggedSlatesError, policies_in_force
 
     console = Console(stderr=as_json)
     with errors(LoggedSlatesError, OSError):
@@ -68,7 +68,7 @@ def refusal(
     made: Any, in_force: Any, log: Path, model: Path, reward: Measure, margin: float, console: Console
 ) -> str | None:
     """Return why the policy `made` should not be put in force as the log has it, and print what it says."""
-    from streaming.log import evaluation
+    from streaming.offline import evaluation
 
     found = _evaluated(made, in_force, log, model, (0, FOR_EVER_MS), 0.95, console)
     return evaluation.refusal(found, reward, margin, LEAST_EFFECTIVE)
@@ -84,8 +84,8 @@ def _evaluated(
     console: Console,
 ) -> Any:
     from onnx_models.artifact import ArtifactError, read_items, read_manifest
-    from streaming.log import evaluation
-    from streaming.log.logged_slates import LoggedSlates, LoggedSlatesError
+    from streaming.offline import evaluation
+    from streaming.offline.logged_slates import LoggedSlates, LoggedSlatesError
     from streaming.policy import check
 
     if why := check.refusal(made, in_force.version, check.ANYONE):

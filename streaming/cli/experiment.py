@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from streaming.cli.console import AsJson, OnCluster, errors, fail, print_json, say
+from streaming.cli.options import AsJson, OnCluster, errors, fail, print_json, say
 from streaming.cli.policy import history
 from streaming.config import Cluster
 
@@ -28,9 +28,9 @@ def experiment(
     """
     from confluent_kafka import KafkaException
 
+    from streaming.control.policies import read_items
     from streaming.io.topics import TopicError
-    from streaming.log.arms import arms
-    from streaming.log.policies import read_items
+    from streaming.offline.arms import arms
     from streaming.policy.experiment import AT_LEAST, compare
     from streaming.policy.table import EXPERIMENT
 

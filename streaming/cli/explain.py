@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from streaming.cli.console import MODEL, AsJson, Model, OnCluster, errors, fail, print_json, say, when
+from streaming.cli.options import MODEL, AsJson, Model, OnCluster, errors, fail, print_json, say, when
 from streaming.cli.policy import history
 from streaming.config import Cluster
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from streaming.cli.console import (
+from streaming.cli.options import (
     DATA,
     FOR_EVER_MS,
     MODEL,
@@ -51,7 +51,7 @@ def replay(
     """
     from confluent_kafka import KafkaException
 
-    from features.datasets.files import DatasetError
+    from features.sources.datasets.files import DatasetError
     from streaming.io import replay as replaying
     from streaming.io.feed import Feed
     from streaming.io.topics import TopicError, partitions
@@ -97,7 +97,7 @@ def replay(
 
 
 def _dataset(name: str) -> Any:
-    from features.datasets.registry import DATASETS as REGISTRY
+    from features.sources.datasets.registry import DATASETS as REGISTRY
 
     if name not in REGISTRY:
         fail(f"there is no log `{name}`; expected one of {', '.join(REGISTRY)}")
@@ -155,7 +155,7 @@ def log_sink(
     from confluent_kafka import KafkaException
 
     from streaming.io.topics import TopicError
-    from streaming.log.sink import Landed, land
+    from streaming.offline.sink import Landed, land
 
     console = Console(stderr=as_json)
     with stopping() as stop, errors(KafkaException, TopicError, OSError), console.status("landing …") as status:
@@ -184,7 +184,7 @@ def train_set(
 
     Example: rheostat train-set --from 2026-11-24 --to 2026-11-25 --out set.parquet
     """
-    from streaming.log import training_set
+    from streaming.offline import training_set
 
     console = Console(stderr=as_json)
     with errors(training_set.TrainingSetError, OSError):
@@ -215,7 +215,7 @@ def parity(
 
     from onnx_models.artifact import ArtifactError
     from streaming.io.topics import TopicError
-    from streaming.log.parity import check
+    from streaming.offline.parity import check
 
     console = Console(stderr=as_json)
     with errors(KafkaException, TopicError, ArtifactError), console.status("reading …") as status:

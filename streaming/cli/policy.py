@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from streaming.cli import evaluate, policy_file
-from streaming.cli.console import DATA, MODEL, AsJson, Model, OnCluster, errors, fail, group, print_json, when
+from streaming.cli.options import DATA, MODEL, AsJson, Model, OnCluster, errors, fail, group, print_json, when
 from streaming.config import Cluster
 from streaming.schemas import Measure
 
@@ -117,7 +117,7 @@ def policy_roll_back(
 
     Example: rheostat policy roll-back 3
     """
-    from streaming.log import policies
+    from streaming.control import policies
 
     turned = history(cluster)
     with errors(policies.PolicyRefused):
@@ -152,8 +152,8 @@ def policy_remove(
 def _write(made: Any, turned: Any, cluster: Cluster, as_json: bool) -> None:
     from confluent_kafka import KafkaException
 
+    from streaming.control import policies
     from streaming.io.topics import TopicError
-    from streaming.log import policies
 
     try:
         with errors(TimeoutError, TopicError, KafkaException):
@@ -170,8 +170,8 @@ def history(cluster: Cluster) -> Any:
     """Return the policies on the topic that were taken over, and those that are in force."""
     from confluent_kafka import KafkaException
 
+    from streaming.control import policies
     from streaming.io.topics import TopicError
-    from streaming.log import policies
 
     with errors(TopicError, KafkaException):
         return policies.read(cluster)
@@ -179,9 +179,9 @@ def history(cluster: Cluster) -> Any:
 
 def _scale(expression: str, cluster: Cluster) -> float:
     """Return what an item of the shop has of the objective on average, so that 1 is an average item."""
-    from streaming.log.policies import read_items
+    from streaming.control.catalogue import Catalogue, unknown_to_any_model
+    from streaming.control.policies import read_items
     from streaming.policy.expression import SESSION_FIELDS, Expression, ExpressionError
-    from streaming.scoring.catalogue import Catalogue, unknown_to_any_model
 
     found = read_items(cluster)
     catalogue = Catalogue(unknown_to_any_model([item.item_id for item in found]))

@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from streaming.cli.console import fail
+from streaming.cli.options import fail
 
 
 def read(file: Path) -> dict[str, Any]:
@@ -28,8 +28,8 @@ def stamped(asked: dict[str, Any], in_force: Any, author: str | None, source: st
         author: who turns it.
         source: where it comes from, for the message where it is wrong.
     """
-    from streaming.log.policies import PolicyRefused
-    from streaming.log.policies import stamped as stamp
+    from streaming.control.policies import PolicyRefused
+    from streaming.control.policies import stamped as stamp
 
     try:
         return stamp(asked, in_force, author or getpass.getuser())

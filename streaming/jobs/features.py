@@ -3,13 +3,11 @@
 A job of its own: Feast holds the interpreter for milliseconds a batch, and no slate shall wait for that.
 """
 
-import sys
-
 from pyflink.datastream import StreamExecutionEnvironment
 
-from streaming.config import FeaturesConfig, RestoreError, features_config
-from streaming.io.kafka import OUTGOING, micro_batches, sink, source
-from streaming.jobs.runtime import FOR_LITTLE_CPU, environment, run
+from streaming.config import FeaturesConfig, features_config
+from streaming.flink.connectors import OUTGOING, micro_batches, sink, source
+from streaming.flink.environment import FOR_LITTLE_CPU, run
 from streaming.operators.write_features import WriteFeatures
 from streaming.schemas import FOR_FEAST
 
@@ -17,24 +15,20 @@ JOB_NAME = "features"
 
 
 def build(env: StreamExecutionEnvironment, cfg: FeaturesConfig) -> None:
-    records = source(env, "features", FOR_FEAST, cfg.job)  # Row(key, Row(topic, partition, offset, key, value))
+    # Row(key, Row(topic, partition, offset, key, value))
+    records = source(env, "features", "source-features-v1", FOR_FEAST, cfg.job)
 
-    batches = micro_batches(records, cfg.batch_ms, cfg.batch_rows)  # Row(topic, partition, [offset], [key], [value])
+    # Row(topic, partition, [offset], [key], [value])
+    batches = micro_batches(records, "micro-batch-v1", cfg.batch_ms, cfg.batch_rows)
     answers = (  # (topic, key, value): profiles, dead letters
         batches.process(WriteFeatures(cfg), OUTGOING).uid("write-features-v1").name("write features")
     )
 
-    sink(answers, cfg.job)
+    sink(answers, "sink-v1", cfg.job)
 
 
 def main() -> None:
-    try:
-        cfg = features_config()
-    except RestoreError as error:
-        sys.exit(f"{JOB_NAME}: {error}")
-    env = environment(cfg.job, FOR_LITTLE_CPU)
-    build(env, cfg)
-    run(env, JOB_NAME)
+    run(JOB_NAME, features_config, build, FOR_LITTLE_CPU)
 
 
 if __name__ == "__main__":

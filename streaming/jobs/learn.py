@@ -1,12 +1,19 @@
-"""Slates and what became of them in, what the next ones are weighed by out. `python -m streaming.jobs.learn --help`."""
-
-import sys
+"""Slates and what became of them in, what the next ones are scored by out. `python -m streaming.jobs.learn --help`."""
 
 from pyflink.datastream import StreamExecutionEnvironment
 
-from streaming.config import LearnConfig, RestoreError, learn_config
-from streaming.io.kafka import OUTGOING, batches_by_topic, by_key, emitted, micro_batches, of_slates, sink, source
-from streaming.jobs.runtime import FOR_LITTLE_CPU, environment, run
+from streaming.config import LearnConfig, learn_config
+from streaming.flink.connectors import (
+    OUTGOING,
+    batches_by_topic,
+    by_key,
+    emitted,
+    micro_batches,
+    of_slates,
+    sink,
+    source,
+)
+from streaming.flink.environment import FOR_LITTLE_CPU, run
 from streaming.operators.attribute import Attribute
 from streaming.operators.learn import Learn
 from streaming.schemas import FOR_CONTROLLERS, FOR_LEARNING, Topic
@@ -15,24 +22,24 @@ JOB_NAME = "learn"
 
 
 def build(env: StreamExecutionEnvironment, cfg: LearnConfig) -> None:
-    records = source(env, "learning", FOR_LEARNING, cfg.job)  # Row(key, Row(topic, partition, offset, key, value))
+    # Row(key, Row(topic, partition, offset, key, value))
+    records = source(env, "learning", "source-learning-v1", FOR_LEARNING, cfg.job)
+    control = source(env, "controllers", "source-controllers-v1", FOR_CONTROLLERS, cfg.job)
 
-    outcomes = by_key(of_slates(records)).process(Attribute(), OUTGOING).uid("attribute-v1").name("attribute")
-    control = source(env, "controllers", FOR_CONTROLLERS, cfg.job)
-    batches = micro_batches(emitted(Topic.OUTCOMES, outcomes).union(control), cfg.batch_ms, cfg.batch_rows)
-    learnt = batches_by_topic(batches).process(Learn(cfg), OUTGOING).uid("learn-v1").name("learn").set_parallelism(1)
+    feedback = by_key(of_slates(records, "of-slates-v1"))
+    outcomes = feedback.process(Attribute(), OUTGOING).uid("attribute-v1").name("attribute")
 
-    sink(outcomes.union(learnt), cfg.job)
+    # Row(topic, partition, [offset], [key], [value])
+    to_learn = emitted(Topic.OUTCOMES, outcomes, "emitted-outcomes-v1").union(control)
+    batches = micro_batches(to_learn, "micro-batch-v1", cfg.batch_ms, cfg.batch_rows)
+    by_topic = batches_by_topic(batches, "by-topic-v1")
+    learnt = by_topic.process(Learn(cfg), OUTGOING).uid("learn-v1").name("learn").set_parallelism(1)
+
+    sink(outcomes.union(learnt), "sink-v1", cfg.job)
 
 
 def main() -> None:
-    try:
-        cfg = learn_config()
-    except RestoreError as error:
-        sys.exit(f"{JOB_NAME}: {error}")
-    env = environment(cfg.job, FOR_LITTLE_CPU)
-    build(env, cfg)
-    run(env, JOB_NAME)
+    run(JOB_NAME, learn_config, build, FOR_LITTLE_CPU)
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ from pyflink.common import Row, Time, Types
 from pyflink.datastream.functions import KeyedProcessFunction, RuntimeContext
 from pyflink.datastream.state import MapStateDescriptor, StateTtlConfig
 
+from streaming.flink.thread_mode import assert_thread_mode
 from streaming.operators.metrics import LearnMetrics
-from streaming.operators.thread_mode import assert_thread_mode
 from streaming.policy.attribution import KEPT_MS, Attribution
 from streaming.schemas import (
     Click,

@@ -9,13 +9,13 @@ from pyflink.datastream.state import StateTtlConfig, ValueStateDescriptor
 
 from features.spec import STATE_TTL_MS
 from streaming.config import LearnConfig
+from streaming.control.catalogue import Catalogue, unknown_to_any_model
+from streaming.control.state import ControlState
+from streaming.flink.thread_mode import assert_thread_mode
 from streaming.io.topics import read_compacted
 from streaming.operators.metrics import gauge, group
-from streaming.operators.thread_mode import assert_thread_mode
 from streaming.policy.loop import Loop
 from streaming.schemas import FOR_CONTROLLERS, Origin, Outcome, Outgoing, Topic, encode
-from streaming.scoring.catalogue import Catalogue, unknown_to_any_model
-from streaming.scoring.control_state import ControlState
 
 _ENCODER = msgspec.msgpack.Encoder()
 _LOOP = msgspec.msgpack.Decoder(Loop)
@@ -38,9 +38,9 @@ class Learn(KeyedProcessFunction):
         held = ValueStateDescriptor("loop", Types.PICKLED_BYTE_ARRAY())
         held.enable_time_to_live(StateTtlConfig.new_builder(Time.milliseconds(STATE_TTL_MS)).build())
         self._held = runtime_context.get_state(held)
-        self._shop = ControlState(Catalogue(unknown_to_any_model([])), model_version="")
+        self._control = ControlState(Catalogue(unknown_to_any_model([])), model_version="")
         for origin, key, raw in read_compacted(self._cfg.job.cluster, FOR_CONTROLLERS):
-            self._shop.apply(key.decode(errors="replace"), raw, origin)
+            self._control.apply(key.decode(errors="replace"), raw, origin)
         self._version = gauge(group(runtime_context), "estimates_version")
         self._version.update(0)
 
@@ -48,12 +48,12 @@ class Learn(KeyedProcessFunction):
         topic, partition, offsets, keys, values = value
         if topic != Topic.OUTCOMES:
             for offset, key, raw in zip(offsets, keys, values, strict=True):
-                self._shop.apply(key, raw, Origin(topic, partition, offset))
+                self._control.apply(key, raw, Origin(topic, partition, offset))
             return
         held = self._held.value()
         loop = Loop() if held is None else _LOOP.decode(held)
         estimates, turned = loop.learn(
-            [_OUTCOME.decode(raw) for raw in values], self._shop.table, self._shop.catalogue.goods
+            [_OUTCOME.decode(raw) for raw in values], self._control.table, self._control.catalogue.goods
         )
         self._held.update(_ENCODER.encode(loop))
         self._version.update(estimates.version)

@@ -4,21 +4,17 @@ All stand in the group `rheostat`. Counters end in `_total`, times say their uni
 so those are Flink's own from Java, which its Prometheus reporter exports as a summary with quantiles.
 """
 
-from typing import Any, Protocol
+from typing import Protocol
 
 from pyflink.datastream.functions import RuntimeContext
 from pyflink.metrics import Counter, MetricGroup
 
+from streaming.flink.histogram import histogram
 from streaming.policy.attribution import FeedbackStatus
 from streaming.schemas import Fallback, Reason, ReasonCode, Topic
 from streaming.scoring.recommender import Answer
 
 GROUP = "rheostat"
-SAMPLE_COUNT = 1_000  # the newest values that quantiles are taken from
-
-
-class Histogram(Protocol):
-    def update(self, value: int) -> None: ...
 
 
 class Gauge(Protocol):
@@ -27,18 +23,6 @@ class Gauge(Protocol):
 
 def group(runtime_context: RuntimeContext) -> MetricGroup:
     return runtime_context.get_metrics_group().add_group(GROUP)
-
-
-def histogram(metrics: MetricGroup, name: str) -> Histogram:
-    of_java: Any = metrics
-    made: Histogram = of_java._metrics.histogram(name, java_histogram())
-    return made
-
-
-def java_histogram() -> Any:
-    from pemja import findClass  # there is none outside of a TaskManager
-
-    return findClass("org.apache.flink.runtime.metrics.DescriptiveStatisticsHistogram")(SAMPLE_COUNT)
 
 
 def gauge(metrics: MetricGroup, name: str) -> Gauge:

@@ -6,10 +6,10 @@ from pyflink.common import Row
 from pyflink.datastream.functions import ProcessFunction, RuntimeContext
 
 from streaming.config import RecommendConfig
+from streaming.control.state import shared_control
+from streaming.flink.thread_mode import assert_thread_mode
 from streaming.operators.metrics import dead_letters, group
-from streaming.operators.thread_mode import assert_thread_mode
 from streaming.schemas import Origin, Outgoing, Topic, dead_letter_record, encode
-from streaming.scoring.control_state import ControlState, shared_control
 from streaming.scoring.model import shared_model
 
 
@@ -24,16 +24,17 @@ class RejectControl(ProcessFunction):
 
     def open(self, runtime_context: RuntimeContext) -> None:
         assert_thread_mode(runtime_context)
-        self._shop: ControlState = shared_control(self._cfg.job.cluster, shared_model(self._cfg.model_folder))
+        model = shared_model(self._cfg.model_folder)
+        self._control = shared_control(self._cfg.job.cluster, model.items, model.manifest.model_version)
         self._dead_letters = dead_letters(group(runtime_context))
 
     def process_element(self, value: Row, ctx: ProcessFunction.Context) -> Iterator[Outgoing]:
         topic, partition, offset, key, raw = value[1]
-        letter = self._shop.apply(key, raw, Origin(topic, partition, offset))
+        letter = self._control.apply(key, raw, Origin(topic, partition, offset))
         if letter is None:
             return
         self._dead_letters[letter.reason].inc()
         yield dead_letter_record(letter)
-        stays = self._shop.table.written(key)
+        stays = self._control.table.written(key)
         if topic == Topic.POLICIES and stays is not None:
             yield Topic.POLICIES.value, key, encode(stays)

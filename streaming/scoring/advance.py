@@ -9,8 +9,8 @@ from features import shopper
 from features.interaction import Interaction, Kind
 from features.row import FeatureRow, row
 from features.shopper import ShopperState, ShopperView
+from streaming.control.catalogue import Catalogue
 from streaming.schemas import Click, Purchase
-from streaming.scoring.catalogue import Catalogue
 
 
 class Advanced(NamedTuple):

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from features.interaction import KIND_NUMBER, Kind
 from features.session import Session
 from features.shopper import ShopperView
+from streaming.control.catalogue import Catalogue
 from streaming.policy.objectives import PRIOR_CLICK_RATE, UNLIKELY, logit, sigmoid
 from streaming.schemas import Fallback
-from streaming.scoring.catalogue import Catalogue
 from streaming.scoring.model import SessionModel
 
 SLATE_SIZE = 20

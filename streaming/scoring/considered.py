@@ -3,11 +3,11 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from streaming.control.catalogue import Catalogue
+from streaming.control.item_estimates import ItemEstimates
 from streaming.policy.objectives import Calibration
 from streaming.schemas import LoggedCandidates
 from streaming.scoring.candidates import Candidates
-from streaming.scoring.catalogue import Catalogue
-from streaming.scoring.item_estimates import ItemEstimates
 
 CANDIDATE = np.dtype(
     [

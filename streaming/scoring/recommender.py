@@ -15,6 +15,7 @@ from features.profile import Profile
 from features.row import FeatureRow, row
 from features.shopper import ShopperState, ShopperView
 from features.spec import SPEC_VERSION
+from streaming.control.state import ControlState
 from streaming.schemas import (
     Click,
     ClickKind,
@@ -36,7 +37,6 @@ from streaming.schemas import (
 )
 from streaming.scoring.advance import Advanced, advance
 from streaming.scoring.considered import pack
-from streaming.scoring.control_state import ControlState
 from streaming.scoring.model import SessionModel
 from streaming.scoring.slate import Slate, SlateRequest, make_slate
 
@@ -66,9 +66,9 @@ class Answer:
 class Recommender:
     """Answers records one at a time; holds nothing of any shopper."""
 
-    def __init__(self, model: SessionModel, shop: ControlState, surface: str) -> None:
+    def __init__(self, model: SessionModel, control: ControlState, surface: str) -> None:
         self._model = model
-        self._shop = shop
+        self._control = control
         self._surface = surface
 
     def answer(self, key: str, raw: bytes | None, origin: Origin, held: bytes | None) -> Answer:
@@ -91,10 +91,10 @@ class Recommender:
         to_slates, to_log = _PROBE_TOPICS if origin.topic == Topic.PROBES else _TOPICS
         key = message.shopper_id
         if not message.consent:
-            slate = self._slate(message, _NOBODY, row("", _NOBODY, self._shop.catalogue), 0)
+            slate = self._slate(message, _NOBODY, row("", _NOBODY, self._control.catalogue), 0)
             return Answer([(to_slates, key, self._recommendation(message, origin, slate, late=False))], slate=slate)
         state = shopper.new() if held is None else _STATE_DECODER.decode(held)
-        advanced = advance(state, message, self._shop.catalogue)
+        advanced = advance(state, message, self._control.catalogue)
         slates_before = max(advanced.state.sequence - 1, 0)
         slate = self._slate(message, advanced.present, advanced.row, slates_before)
         records = [(to_slates, key, self._recommendation(message, origin, slate, advanced.late))]
@@ -110,7 +110,7 @@ class Recommender:
     ) -> Slate:
         drawn_by = rec_id(message.event_id, self._surface)
         request = SlateRequest(features, slates_before, self._surface)
-        return make_slate(present, request, drawn_by, self._model, self._shop)
+        return make_slate(present, request, drawn_by, self._model, self._control)
 
     def _recommendation(self, message: Click | Purchase, origin: Origin, slate: Slate, late: bool) -> bytes:
         return encode(
@@ -154,7 +154,7 @@ class Recommender:
                 row=advanced.row,
                 profile_state=_ENCODER.encode(advanced.present.profile),
                 session_vector=slate.candidates.session_vector,
-                considered=pack(slate.candidates, slate.estimates, self._shop.catalogue),
+                considered=pack(slate.candidates, slate.estimates, self._control.catalogue),
                 model_version=self._model.manifest.model_version,
             )
         )

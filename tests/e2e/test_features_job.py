@@ -10,7 +10,7 @@ import pytest
 from feast import FeatureStore
 from support.records import feature_record, views
 
-from features.simulator import shop
+from features.sources.simulator import shop
 from features.spec import DAY_MS, View
 from infra.local.feast import feast_repo
 from infra.local.stack import Job, local_job

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from features.interaction import Interaction
-from features.simulator import shop
+from features.sources.simulator import shop
 from infra.local.kafka import Broker
 from infra.local.stack import local_job
 from infra.local.subscriber import Subscriber

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from features.simulator import shop
+from features.sources.simulator import shop
 from infra.local.kafka import Broker
 from infra.local.stack import Stack, local_stack
 from streaming.cli import running

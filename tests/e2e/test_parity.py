@@ -14,9 +14,9 @@ from support.data import HAS_DATA, JDATA, needs_data
 from support.memory import feed
 from support.records import feature_record, views
 
-from features.datasets import jdata
 from features.interaction import Interaction
-from features.simulator import shop
+from features.sources.datasets import jdata
+from features.sources.simulator import shop
 from features.spec import DAY_MS
 from infra.local.kafka import Broker
 from infra.local.stack import Stack, local_stack
@@ -25,12 +25,12 @@ from onnx_models.artifact import read_items, read_manifest
 from streaming.io.feed import to_item
 from streaming.io.online_store import OnlineStore
 from streaming.io.topics import read_topic
-from streaming.log import training_set
-from streaming.log.evaluation import evaluate
-from streaming.log.logged_slates import LoggedSlates, policies_in_force
-from streaming.log.parity import Report, check
-from streaming.log.sink import land
-from streaming.log.tables import feature_frame
+from streaming.offline import training_set
+from streaming.offline.evaluation import evaluate
+from streaming.offline.logged_slates import LoggedSlates, policies_in_force
+from streaming.offline.parity import Report, check
+from streaming.offline.sink import land
+from streaming.offline.tables import feature_frame
 from streaming.policy.attribution import Attribution
 from streaming.schemas import (
     Exploration,

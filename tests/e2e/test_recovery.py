@@ -14,7 +14,7 @@ from support.replay import newest_rows
 
 from features.interaction import Interaction
 from features.row import FeatureRow
-from features.simulator import shop
+from features.sources.simulator import shop
 from infra.local.kafka import Broker
 from infra.local.stack import Job, local_job
 from infra.local.subscriber import Subscriber

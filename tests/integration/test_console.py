@@ -20,12 +20,12 @@ from playwright.sync_api import Page, expect
 from support.browser import browser_page, needs_chromium
 from typer.testing import CliRunner
 
-from features.simulator import shop
+from features.sources.simulator import shop
 from infra.local.process import stop, wait_until
 from streaming.cli.main import app
 from streaming.config import PREFIX_VARIABLE, Cluster
+from streaming.control import policies
 from streaming.io.feed import Feed, to_message
-from streaming.log import policies
 from streaming.schemas import Policy, Recommendation, Topic, encode, now_ms
 from streaming.scoring.model import shared_model
 from streaming.testing import Pipeline, impression, recommendation

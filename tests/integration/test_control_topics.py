@@ -9,15 +9,15 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from features.simulator import shop
+from features.sources.simulator import shop
 from streaming.config import Cluster
+from streaming.control.state import shared_control
 from streaming.io import topics
 from streaming.io.feed import Feed
 from streaming.io.lag import lag
 from streaming.io.probes import NotReadyError, wait_until_warm
 from streaming.io.topics import Record, TopicError, read_compacted, read_topic
 from streaming.schemas import Policy, Topic
-from streaming.scoring.control_state import shared_control
 from streaming.scoring.model import shared_model
 
 ARTIFACT = Path(__file__).parents[2] / "onnx_models" / "artifacts" / "generator"
@@ -43,11 +43,11 @@ def test_shop_is_read_to_its_end_and_the_newest_record_that_is_not_refused_count
         for version in (3, 2):  # the second is older, and refused
             feed.policy(Policy(version=version, author="test"))
     model = shared_model(ARTIFACT)
-    read = shared_control(cluster, model)
+    read = shared_control(cluster, model.items, model.manifest.model_version)
     assert not read.catalogue.available[model.number[first.item_id]]
     assert read.catalogue.available.sum() == sum(item.stock > 0 for item in shop.items()) - (first.stock > 0)
     assert read.table.version == 3
-    assert shared_control(cluster, model) is read
+    assert shared_control(cluster, model.items, model.manifest.model_version) is read
 
 
 def test_topic_that_ends_with_a_transaction_is_read_to_its_end(cluster: Cluster) -> None:

@@ -12,14 +12,14 @@ from feast import FeatureStore
 from support.records import feature_record
 
 from features.interaction import Interaction
-from features.simulator import shop
+from features.sources.simulator import shop
 from features.spec import DAY_MS, FEATURES, View
 from infra.local.feast import feast_repo
 from streaming.config import Cluster
 from streaming.io.columns import feature_columns
 from streaming.io.feed import Feed, to_item
-from streaming.log.sink import LANDED, land
-from streaming.log.tables import FEATURE_LOG, ITEM_LOG
+from streaming.offline.sink import LANDED, land
+from streaming.offline.tables import FEATURE_LOG, ITEM_LOG
 from streaming.schemas import FeatureRecord, Topic, encode, now_ms
 
 START_MS = now_ms() // DAY_MS * DAY_MS - DAY_MS - 5_000  # a few seconds before midnight

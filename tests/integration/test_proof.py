@@ -9,8 +9,8 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from features.simulator import shop
-from features.simulator.shop import Shop
+from features.sources.simulator import shop
+from features.sources.simulator.shop import Shop
 from infra.bench.closed_loop import ClosedLoop
 from infra.local.kafka import Broker
 from streaming.cli.main import app

@@ -11,9 +11,12 @@ from support.records import estimates, feature_record, views
 
 from features.interaction import Interaction, Kind
 from features.shopper import ShopperState, event_hash
-from features.simulator import shop
+from features.sources.simulator import shop
 from features.spec import ALLOWED_LATENESS_MS, DAY_MS, SPEC_VERSION
+from onnx_models.artifact import Items
 from streaming.config import Cluster, JobConfig, RecommendConfig
+from streaming.control.catalogue import Catalogue
+from streaming.control.state import ControlState
 from streaming.io.feed import to_message
 from streaming.operators import recommend, reject_control
 from streaming.operators.recommend import Recommend
@@ -35,9 +38,7 @@ from streaming.schemas import (
     encode,
     now_ms,
 )
-from streaming.scoring.catalogue import Catalogue
-from streaming.scoring.control_state import ControlState
-from streaming.scoring.model import SessionModel, shared_model
+from streaming.scoring.model import shared_model
 
 ARTIFACT = Path(__file__).parents[2] / "onnx_models" / "artifacts" / "generator"
 STRUCTS = {
@@ -52,10 +53,10 @@ STRUCTS = {
 
 @pytest.fixture
 def harness(monkeypatch: pytest.MonkeyPatch) -> KeyedHarness:
-    def control_state(cluster: Cluster, model: SessionModel) -> ControlState:
-        return ControlState(Catalogue(model.items), model.manifest.model_version)
+    def empty(cluster: Cluster, items: Items, model_version: str) -> ControlState:
+        return ControlState(Catalogue(items), model_version)
 
-    monkeypatch.setattr(recommend, "shared_control", control_state)  # the real one reads a broker
+    monkeypatch.setattr(recommend, "shared_control", empty)  # the real one reads a broker
     job = JobConfig("nowhere:1", (), Path("nowhere"), "group")
     harness = KeyedHarness(Recommend(RecommendConfig(job, ARTIFACT)))
     for shop_item in shop.items():

@@ -103,7 +103,7 @@ class KeyedHarness:
         self.key = ""
         self._function = function
         self._offsets: dict[str, Iterator[int]] = {}
-        with patch("streaming.operators.metrics.java_histogram"):
+        with patch("streaming.flink.histogram.java_histogram"):
             function.open(_RuntimeContext(self))
 
     def record(self, topic: Topic, key: str, value: bytes | None) -> list[Outgoing]:

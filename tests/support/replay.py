@@ -8,11 +8,11 @@ from features import shopper
 from features.interaction import Interaction
 from features.row import FeatureRow
 from features.shopper import ShopperState
-from features.simulator import shop
+from features.sources.simulator import shop
 from onnx_models.artifact import read_items, read_manifest
+from streaming.control.catalogue import Catalogue
 from streaming.io.feed import to_item, to_message
 from streaming.scoring.advance import advance
-from streaming.scoring.catalogue import Catalogue
 
 ARTIFACT = Path(__file__).parents[2] / "onnx_models" / "artifacts" / "generator"
 

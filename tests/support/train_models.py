@@ -14,7 +14,7 @@ from export.__main__ import _write
 from export.builds import Options, build
 from export.splits import of_log
 from features.interaction import Interaction
-from features.simulator import shop
+from features.sources.simulator import shop
 
 INTERACTIONS = 1_000
 TRAINING_SEED, TEST_SEED = 1, 2

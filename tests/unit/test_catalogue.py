@@ -7,13 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.records import estimates
 
-from features.datasets.content import hashed_content
+from features.sources.datasets.content import hashed_content
 from features.spec import CONTENT_DIM, NEIGHBOUR_COUNT
 from onnx_models.artifact import Items
+from streaming.control.catalogue import Catalogue
+from streaming.control.item_estimates import posterior
 from streaming.policy.estimates import LEVELS, UNKNOWN_LEVEL
 from streaming.schemas import Item, ItemEstimate, LevelEstimate
-from streaming.scoring.catalogue import Catalogue
-from streaming.scoring.item_estimates import posterior
 
 KNOWN = Items(
     ids=["", "i1", "i2", "i3"],

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from streaming.cli import running
 from streaming.cli.main import app
 from streaming.config import Cluster
-from streaming.log.tables import feature_frame
+from streaming.offline.tables import feature_frame
 
 START_MS = 1_700_000_000_000
 

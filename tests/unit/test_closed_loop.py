@@ -5,7 +5,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from features.simulator.shop import Shop
+from features.sources.simulator.shop import Shop
 from infra.bench.closed_loop import ClosedLoop, mean
 from streaming.schemas import Policy
 from streaming.scoring.model import shared_model

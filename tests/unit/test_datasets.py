@@ -7,10 +7,10 @@ import polars as pl
 import pytest
 from support.data import DATA, needs_data
 
-from features.datasets.files import DatasetError
-from features.datasets.log import Log
-from features.datasets.registry import DATASETS
 from features.interaction import Interaction, Kind
+from features.sources.datasets.files import DatasetError
+from features.sources.datasets.log import Log
+from features.sources.datasets.registry import DATASETS
 
 REAL = {"jdata": "jdata_micro", "taobao": "taobao_userbehavior_slice", "diginetica": "diginetica_raw_sample"}
 

@@ -9,11 +9,11 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from features.simulator.shop import Shop
+from features.sources.simulator.shop import Shop
 from infra.bench.closed_loop import ClosedLoop, mean
 from streaming.cli.main import app
-from streaming.log.evaluation import Evaluation, evaluate, refusal
-from streaming.log.logged_slates import LoggedSlates, LoggedSlatesError, policies_in_force
+from streaming.offline.evaluation import Evaluation, evaluate, refusal
+from streaming.offline.logged_slates import LoggedSlates, LoggedSlatesError, policies_in_force
 from streaming.policy.off_policy import Estimator
 from streaming.policy.table import PolicyTable
 from streaming.schemas import Measure, Policy

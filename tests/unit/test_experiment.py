@@ -4,7 +4,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from streaming.log.arms import arms
+from streaming.offline.arms import arms
 from streaming.policy.experiment import AT_LEAST, Arms, boundary, compare, is_treated
 from streaming.schemas import Fallback, Measure, Outcome, OutcomeItem
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from features.simulator import shop
+from features.sources.simulator import shop
 from streaming.scoring.explain import trace
 from streaming.scoring.model import SessionModel, shared_model
 

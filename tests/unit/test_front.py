@@ -12,7 +12,7 @@ from support.data import JDATA, needs_data
 from support.replay import ARTIFACT
 
 from features.interaction import Interaction, Kind
-from features.simulator import shop
+from features.sources.simulator import shop
 from infra.bench import front
 from infra.bench.front import Target
 from onnx_models.artifact import ArtifactError

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from export.quality import MISS, Figures, Served, evaluate, evaluate_orders, purchase_outcomes, ranks
 from export.sessions import Orders, Sessions
 from export.splits import TEST, TRAIN, srgnn
-from features.datasets.files import DatasetError
+from features.sources.datasets.files import DatasetError
 from infra.bench import quality as bench
 from onnx_models.artifact import ArtifactError, read_manifest, vocabulary_hash, write_manifest
 

@@ -3,7 +3,7 @@
 import pytest
 from support.records import views
 
-from features.datasets.registry import DATASETS as REGISTRY
+from features.sources.datasets.registry import DATASETS as REGISTRY
 from streaming.cli.log import DATASETS, _pace
 from streaming.io.replay import Account, as_fast_as_answered, at_rate, at_speed, moved
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from features.interaction import KINDS, Kind
-from features.simulator import shop
-from features.simulator.parameters import Parameters
-from features.simulator.shop import Act, Shop
+from features.sources.simulator import shop
+from features.sources.simulator.parameters import Parameters
+from features.sources.simulator.shop import Act, Shop
 
 POSITIONS = 20
 

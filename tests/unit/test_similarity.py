@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from support.replay import ARTIFACT
 
 from features.similarity import neighbours
-from features.simulator import shop
+from features.sources.simulator import shop
 from features.spec import NEIGHBOUR_COUNT, RECENT_COUNT
 from onnx_models.artifact import read_items, read_manifest
 

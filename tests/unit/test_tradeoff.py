@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from features.simulator.shop import Shop
+from features.sources.simulator.shop import Shop
 from infra.bench.tradeoff import hypervolume
 
 

@@ -10,7 +10,7 @@ from support.data import JDATA, needs_data
 from support.records import recommendation
 from support.replay import ARTIFACT
 
-from features.simulator.shop import ExpectedReward, Shop
+from features.sources.simulator.shop import ExpectedReward, Shop
 from infra.local.demo import SHOP, SOLD_OUT
 from infra.local.traffic import MERCHANT, LogTraffic, ShopTraffic
 from infra.local.windows import Look, Window, by_window, show

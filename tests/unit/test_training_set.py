@@ -10,10 +10,10 @@ import pytest
 from support.records import feature_record
 
 from features.interaction import Interaction, Kind
-from features.simulator import shop
-from streaming.log import training_set
-from streaming.log.tables import feature_frame
-from streaming.log.training_set import TrainingSetError
+from features.sources.simulator import shop
+from streaming.offline import training_set
+from streaming.offline.tables import feature_frame
+from streaming.offline.training_set import TrainingSetError
 from streaming.schemas import FeatureRecord
 
 START_MS = 1_700_000_000_000

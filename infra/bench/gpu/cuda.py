@@ -24,7 +24,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from features.simulator import shop
+from features.sources.simulator import shop
 from onnx_models.artifact import GRAPH, read_manifest
 from streaming.io.feed import to_message
 from streaming.schemas import Click, Origin, Topic, encode

@@ -6,8 +6,8 @@ from pyflink.datastream import DataStream
 from pyflink.datastream.functions import ProcessFunction
 
 from streaming.config import JobConfig
-from streaming.io.kafka import OUTGOING
-from streaming.io.kafka import sink as to_kafka
+from streaming.flink.connectors import OUTGOING
+from streaming.flink.connectors import sink as to_kafka
 from streaming.jobs import recommend
 from streaming.schemas import Outgoing
 
@@ -17,8 +17,8 @@ class Pass(ProcessFunction):
         yield value
 
 
-def sink(records: DataStream, cfg: JobConfig) -> None:
-    to_kafka(records.process(Pass(), OUTGOING).uid("pass-v1").name("pass"), cfg)
+def sink(records: DataStream, uid: str, cfg: JobConfig) -> None:
+    to_kafka(records.process(Pass(), OUTGOING).uid("pass-v1").name("pass"), uid, cfg)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,209 @@
+"""Measurements; nothing else should run beside them."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from streaming.cli.options import MODEL, AsJson, Model, errors, fail, group, print_json
+
+bench = group("Measure; nothing else should run beside it.")
+
+
+@bench.command("latency")
+def bench_latency(
+    rate: Annotated[list[int] | None, typer.Option(min=1, help="Events per second; each a run. [100, 1000]")] = None,
+    seconds: Annotated[int, typer.Option(min=2, help="Of a run.")] = 30,
+    shoppers: Annotated[int, typer.Option(min=2, help="Who are in the shop at a time.")] = 2_000,
+    parallelism: Annotated[int, typer.Option(min=1, help="Of the job `recommend`.")] = 1,
+    model: Model = MODEL,
+    home: Annotated[Path, typer.Option(help="Of all data; is emptied first.")] = Path(".local/bench"),
+    as_json: AsJson = False,
+) -> None:
+    """Measure the time from a click's send to its slate's receipt, and the CPU it costs.
+
+    Example: rheostat bench latency --rate 100 --rate 1000 --seconds 20
+    """
+    from infra.bench.latency import measure
+    from infra.local.process import StartError
+    from infra.local.stack import JobError
+    from onnx_models.artifact import ArtifactError
+    from streaming.io.probes import NotReadyError
+
+    console = Console(stderr=as_json)
+    with errors(ArtifactError, StartError, JobError, NotReadyError, FileNotFoundError):
+        figures = measure(home, model.resolve(), rate or [100, 1000], seconds, shoppers, parallelism, console)
+    print_json(figures, as_json)
+
+
+@bench.command("slate")
+def bench_slate(
+    candidates: Annotated[int, typer.Option(min=20, max=1_000, help="To draw the slate from.")] = 200,
+    slates: Annotated[int, typer.Option(min=100, help="Under each policy.")] = 5_000,
+    model: Model = MODEL,
+    as_json: AsJson = False,
+) -> None:
+    """Measure the weighing and the draw of a slate on one core, without the model, under plain and rich policies.
+
+    Example: rheostat bench slate --json
+    """
+    from infra.bench.slate import measure
+    from onnx_models.artifact import ArtifactError
+
+    with errors(ArtifactError):
+        figures = measure(model, candidates, slates, Console(stderr=as_json))
+    print_json(figures, as_json)
+
+
+@bench.command("control")
+def bench_control(
+    seeds: Annotated[int, typer.Option(min=1, help="Shops, for each shock.")] = 3,
+    plot: Annotated[Path | None, typer.Option(dir_okay=False, help="PNG of the curves.")] = None,
+    model: Model = MODEL,
+    as_json: AsJson = False,
+) -> None:
+    """Measure how constraints are held in the simulated shop, before and after a shock, by the code of the jobs.
+
+    Example: rheostat bench control --plot docs/plots/control.png
+    """
+    from infra.bench.control import measure
+    from onnx_models.artifact import ArtifactError
+
+    with errors(ArtifactError):
+        figures = measure(model, seeds, plot, Console(stderr=as_json))
+    print_json(figures, as_json)
+
+
+@bench.command("tradeoff")
+def bench_tradeoff(
+    seeds: Annotated[int, typer.Option(min=1, help="Shops, the same for all ways.")] = 20,
+    seconds: Annotated[int, typer.Option(min=60, help="After the change, of the shop's time.")] = 600,
+    env: Annotated[
+        str | None, typer.Option(help="Of SARDINE, in place of our own shop: SlateTopK-Bored-v0 and others.")
+    ] = None,
+    episodes: Annotated[int, typer.Option(min=2, help="There: one shopper each, with its seed.")] = 60,
+    first_seed: Annotated[int, typer.Option(min=0, help="There: of the first episode.")] = 0,
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(help="JData sample, in place of a shop: conversion's weight is turned on it."),
+    ] = None,
+    plot: Annotated[Path | None, typer.Option(dir_okay=False, help="PNG of the curves and the front.")] = None,
+    model: Model = MODEL,
+    as_json: AsJson = False,
+) -> None:
+    """Compare fixed weights, ε-greedy, Thompson sampling and Rheostat in the simulated shop when the fashion changes.
+
+    Example: rheostat bench tradeoff --seeds 20 --plot docs/plots/tradeoff.png
+    """
+    from features.sources.datasets.files import DatasetError
+    from infra.bench import front, sardine
+    from infra.bench.tradeoff import measure
+    from onnx_models.artifact import ArtifactError
+    from streaming.scoring.model import shared_model
+
+    if env is not None and data_dir is not None:
+        fail("--env and --data-dir are two ways to compare: give one of them")
+    console = Console(stderr=as_json)
+    if env is not None:
+        with errors(sardine.NoEnvironmentError):
+            print_json(sardine.measure(env, episodes, console, first_seed), as_json)
+        return
+    if data_dir is not None:
+        with errors(ArtifactError, DatasetError):
+            print_json(front.measure(shared_model(model), data_dir, plot, console), as_json)
+        return
+    with errors(ArtifactError):
+        figures = measure(model, seeds, seconds, plot, console)
+    print_json(figures, as_json)
+
+
+@bench.command("features")
+def bench_features(
+    data_dir: Annotated[Path | None, typer.Option(help="Folder of the JData sample, measured too.")] = None,
+    model: Model = MODEL,
+    events: Annotated[int, typer.Option(min=1_000, help="Of the simulated shop.")] = 100_000,
+    as_json: AsJson = False,
+) -> None:
+    """Measure a state update with its feature row on one core, and what the state of a shopper weighs.
+
+    Example: rheostat bench features --json
+    """
+    from features.sources.datasets.files import DatasetError
+    from infra.bench.features import measure
+    from onnx_models.artifact import ArtifactError
+
+    console = Console(stderr=as_json)
+    with errors(DatasetError, ArtifactError):
+        figures = measure(model, events, data_dir, console)
+    print_json(figures, as_json)
+
+
+@bench.command("feast")
+def bench_feast(
+    home: Annotated[Path, typer.Option(help="Of all data; is emptied first.")] = Path(".local/bench-feast"),
+    rows: Annotated[int, typer.Option(min=10, help="Written a round to our stores.")] = 2_000,
+    as_json: AsJson = False,
+) -> None:
+    """Measure writes and reads of both online stores beside Feast's own stores on the same servers.
+
+    Example: rheostat bench feast --json
+    """
+    from infra.bench.feast import measure
+    from infra.local.process import StartError
+
+    console = Console(stderr=as_json)
+    with errors(StartError):
+        figures = measure(home, rows, console)
+    print_json(figures, as_json)
+
+
+@bench.command("shop")
+def bench_shop(
+    interactions: Annotated[int, typer.Option(min=1_000, help="Of a round.")] = 50_000, as_json: AsJson = False
+) -> None:
+    """Measure how many interactions a second the simulated shop makes on one core.
+
+    Example: rheostat bench shop --json
+    """
+    from infra.bench.shop import measure
+
+    print_json(measure(interactions, Console(stderr=as_json)), as_json)
+
+
+@bench.command("quality")
+def bench_quality(
+    data: Annotated[Path, typer.Option(exists=True, file_okay=False, help="Folder of a split in SR-GNN's layout.")],
+    model: Annotated[str, typer.Option(help="Folder of an artifact, or a model's name, as `make train` knows it.")],
+    train: Annotated[bool, typer.Option("--train", help="Train the model where there is no artifact of it.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Measure how well a model, as the job loads it, ranks the next item of every prefix of every test session.
+
+    Example: rheostat bench quality --data splits/diginetica_srgnn --model graph --train --json
+    """
+    from features.sources.datasets.files import DatasetError
+    from infra.bench.quality import TrainingError, measure
+    from onnx_models.artifact import ArtifactError
+
+    with errors(DatasetError, ArtifactError, TrainingError):
+        figures = measure(model, data.resolve(), train, Console(stderr=as_json))
+    print_json(figures, as_json)
+
+
+@bench.command("cold-start")
+def bench_cold_start(
+    data: Annotated[Path, typer.Option(exists=True, file_okay=False, help="Folder of the JData sample.")],
+    as_json: AsJson = False,
+) -> None:
+    """Compare ways to rank items that training never saw: the cold-start generator, and simpler ones.
+
+    Trains the teacher where there is none yet, chooses on the last tenth of the training sessions, and measures on the
+    test sessions: among all items, among the new ones, and what becomes of the known ones.
+
+    Example: rheostat bench cold-start --data data/jdata_micro --json
+    """
+    from infra.bench.quality import TrainingError, cold_start
+
+    with errors(TrainingError):
+        cold_start(data.resolve(), as_json)

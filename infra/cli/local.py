@@ -1,0 +1,287 @@
+"""Commands about what runs on this machine."""
+
+import contextlib
+import signal
+import subprocess
+import sys
+import time
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from streaming.cli import running as runs
+from streaming.cli.options import MODEL, AsJson, Model, OnCluster, errors, fail, print_json, say
+from streaming.cli.running import HOME, Running, running
+
+STOP_TIMEOUT_S = 120.0
+Home = Annotated[Path, typer.Option(help="Of all data and logs.")]
+
+
+class OnlineStoreKind(StrEnum):
+    SQLITE = "sqlite"
+    CASSANDRA = "cassandra"
+
+
+def up(
+    online_store: Annotated[OnlineStoreKind, typer.Option(help="Of Feast.")] = OnlineStoreKind.SQLITE,
+    model: Model = MODEL,
+    home: Annotated[Path, typer.Option(help="Of all data and logs; is emptied first.")] = HOME,
+    detach: Annotated[bool, typer.Option(help="Come back when everything is ready; `rheostat down` stops it.")] = False,
+) -> None:
+    """Start broker, online store and all jobs on this machine, with the simulated shop's items, until Ctrl-C.
+
+    Where something runs already it says what, and starts nothing. Example: rheostat up --detach
+    """
+    console = Console()
+    found = running(home)
+    if found is not None:
+        say(f"already running (process {found.pid}); `rheostat down` stops it", console)
+        _show(found, home, console)
+        return
+    if detach:
+        _start_detached(online_store, model, home, console)
+        return
+    from features.sources.simulator import shop
+    from infra.local.process import StartError
+    from infra.local.stack import JobError, local_stack
+    from onnx_models.artifact import ArtifactError
+    from streaming.io.probes import NotReadyError
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with (
+        contextlib.suppress(KeyboardInterrupt),
+        errors(StartError, JobError, NotReadyError, ArtifactError, FileNotFoundError),
+        contextlib.ExitStack() as stack_of,
+    ):
+        with console.status("starting Kafka, Feast and three Flink jobs, and warming them up (about a minute) …"):
+            stack = stack_of.enter_context(local_stack(home, model.resolve(), shop.items(), store=online_store.value))
+        runs.write(
+            home,
+            cluster=stack.cluster,
+            online_store=online_store.value,
+            feast_repo=str(stack.feast_repo),
+            model=str(model.resolve()),
+            metrics={job.name: job.metrics_url for job in stack.jobs},
+        )
+        stack_of.callback(runs.clear, home)
+        ready = running(home)
+        assert ready is not None
+        _show(ready, home, console)
+        console.print("ready; Ctrl-C stops everything")
+        while True:
+            stack.assert_running()
+            time.sleep(1.0)
+    console.print("stopped")
+
+
+def down(home: Home = HOME) -> None:
+    """Stop what `rheostat up` started, the jobs with savepoints; exit 1 if nothing runs.
+
+    Example: rheostat down
+    """
+    console = Console()
+    found = running(home)
+    process = None if found is None else runs.process(found)
+    if process is None:
+        say("nothing runs here", console)
+        raise typer.Exit(1)
+    import psutil
+
+    with console.status("stopping …"):
+        process.terminate()
+        try:
+            process.wait(STOP_TIMEOUT_S)
+        except psutil.TimeoutExpired:
+            fail(f"process {process.pid} has not stopped within {STOP_TIMEOUT_S:.0f} s; see {home}/*.log")
+    say("stopped", console)
+
+
+def status(home: Home = HOME, as_json: AsJson = False) -> None:
+    """Say what runs here and whether it answers; exit 1 if something does not, or nothing runs.
+
+    Example: rheostat status --json
+    """
+    console = Console(stderr=as_json)
+    found = running(home)
+    if found is None:
+        say("nothing runs here; `rheostat up` starts it", console)
+        print_json({"running": False}, as_json)
+        raise typer.Exit(1)
+    answers = _answers(found)
+    _show(found, home, console)
+    table = Table("what", "answers", "")
+    for name, (is_there, words) in answers.items():
+        table.add_row(name, "yes" if is_there else "[red]no", words)
+    console.print(table)
+    figures = {name: {"answers": is_there, "says": words} for name, (is_there, words) in answers.items()}
+    print_json({"running": True, **msgspec.to_builtins(found), "parts": figures}, as_json)
+    raise typer.Exit(0 if all(is_there for is_there, _ in answers.values()) else 1)
+
+
+def doctor(as_json: AsJson = False) -> None:
+    """Look for everything that Rheostat needs on this machine, and say what to do where it is missing.
+
+    Exit 1 if something is missing that the main job needs. Example: rheostat doctor
+    """
+    from infra.local.doctor import examine
+
+    console = Console(stderr=as_json)
+    findings = examine()
+    table = Table("", "what", "found", "what to do")
+    for finding in findings:
+        sign = "[green]ok" if finding.is_fine else "[red]missing" if finding.is_needed else "[yellow]missing, optional"
+        table.add_row(sign, finding.what, finding.found, "" if finding.is_fine else finding.remedy)
+    console.print(table)
+    missing = [finding.what for finding in findings if not finding.is_fine and finding.is_needed]
+    say(f"missing: {', '.join(missing)}" if missing else "everything that is needed is there", console)
+    print_json([finding._asdict() for finding in findings], as_json)
+    raise typer.Exit(1 if missing else 0)
+
+
+def demo(
+    data: Annotated[str, typer.Option(help="`generator`, the simulated shop, or `jdata`, a real log.")] = "generator",
+    data_dir: Annotated[Path | None, typer.Option(help="Folder of the log, for jdata.")] = None,
+    model: Model = MODEL,
+    seconds: Annotated[float, typer.Option(min=5, help="Of traffic.")] = 90.0,
+    rate: Annotated[float, typer.Option(min=1, help="Events per second.")] = 100.0,
+    home: Annotated[Path, typer.Option(help="Of all data; is emptied first.")] = Path(".local/demo"),
+    as_json: AsJson = False,
+) -> None:
+    """Show the main job at work: it learns from how shoppers react, is turned by a policy, and meets a shock.
+
+    Exit 1 if an event got no slate. Example: rheostat demo --seconds 180
+    """
+    from features.sources.datasets.files import DatasetError
+    from infra.local.demo import run
+    from infra.local.process import StartError
+    from infra.local.stack import JobError
+    from onnx_models.artifact import ArtifactError
+    from streaming.io.probes import NotReadyError
+
+    if data not in ("generator", "jdata"):
+        fail(f"--data {data}: expected generator or jdata")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    console = Console(stderr=as_json)
+    with errors(DatasetError, StartError, JobError, NotReadyError, ArtifactError, FileNotFoundError):
+        try:
+            figures = run(data, data_dir, model.resolve(), home, seconds, rate, console)
+        except KeyboardInterrupt:
+            say("interrupted; everything that was started is stopped", console)
+            raise typer.Exit(130) from None
+    print_json(figures, as_json)
+    raise typer.Exit(0 if figures["slates"] == figures["events"] else 1)
+
+
+def traffic(
+    cluster: OnCluster,
+    seconds: Annotated[float, typer.Option(min=1, help="How long.")] = 60.0,
+    rate: Annotated[float, typer.Option(min=1, help="Events per second.")] = 100.0,
+    seed: Annotated[int | None, typer.Option(help="Of the shoppers.", show_default="by the clock")] = None,
+    model: Model = MODEL,
+    as_json: AsJson = False,
+) -> None:
+    """Let the simulated shop's shoppers in, who react to the slates they get; a tenth is shown popular items instead.
+
+    Exit 1 if an event got no slate. Example: rheostat traffic --seconds 30 --rate 200
+    """
+    from confluent_kafka import KafkaException
+
+    from features.sources.simulator.shop import Shop
+    from infra.local.stream import click_through, let_in
+    from infra.local.traffic import ShopTraffic
+    from onnx_models.artifact import ArtifactError
+    from streaming.io.feed import Feed, to_item
+    from streaming.io.topics import TopicError, read_compacted
+    from streaming.schemas import Topic, encode
+
+    console = Console(stderr=as_json)
+    with errors(ArtifactError, TopicError, KafkaException, TimeoutError), Feed(cluster) as feed:
+        # What is on sale already is not said again: the job would take every item anew, and slates would wait for that.
+        there = {key: value for _, key, value in read_compacted(cluster, [Topic.ITEMS])}
+        # Other shoppers each time: an event that has come before counts once.
+        shoppers = ShopTraffic(model.resolve(), Shop(time.time_ns() // 1_000_000 if seed is None else seed))
+        feed.items([item for item in shoppers.items() if there.get(item.item_id.encode()) != encode(to_item(item))])
+        figures = let_in(shoppers, feed, cluster, round(seconds * rate), rate, console)
+    summary = figures.summary()
+    say("  ".join(f"{name} {value:,}" for name, value in summary.items()), console)
+    say(f"click-through of slates that were looked at: {click_through(shoppers)}", console)
+    print_json(summary | {"click_through": shoppers.click_through()}, as_json)
+    raise typer.Exit(0 if summary["slates"] == summary["events"] else 1)
+
+
+def _start_detached(online_store: OnlineStoreKind, model: Path, home: Path, console: Console) -> None:
+    from infra.local.process import Progress
+
+    log = home.with_suffix(".log")  # beside the folder, which is emptied
+    log.parent.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "streaming.cli.main", "up", "--online-store", online_store.value]
+    command += ["--model", str(model), "--home", str(home)]
+    with log.open("wb") as sink:
+        child = subprocess.Popen(command, stdout=sink, stderr=subprocess.STDOUT, start_new_session=True)
+    progress = Progress(child, log)
+    with console.status("starting Kafka, Feast and three Flink jobs, and warming them up (about a minute) …"):
+        while (found := running(home)) is None or found.pid != child.pid:
+            if child.poll() is not None:
+                fail(f"it did not start:\n{log.read_text(encoding='utf-8', errors='replace')}")
+            if (why := progress.stuck()) is not None:
+                child.terminate()
+                fail(f"it was waited for until it is ready, and {why}; see {log} and {home}/*.log")
+            time.sleep(0.2)
+    _show(found, home, console)
+    say("ready; `rheostat down` stops everything", console)
+
+
+def _show(found: Running, home: Path, console: Console) -> None:
+    lines = {
+        "bootstrap servers": found.cluster.bootstrap_servers,
+        "online store": found.online_store,
+        "Feast repo": f"{found.feast_repo}  (feast -c {found.feast_repo} ui)",
+        "model": found.model,
+        **{f"metrics {job}": url for job, url in found.metrics.items()},
+        "logs": f"{home}/*.log",
+    }
+    for name, value in lines.items():
+        say(f"{name:17}  {value}", console)
+
+
+def _answers(found: Running) -> dict[str, tuple[bool, str]]:
+    from streaming.config import FEATURES_GROUP
+    from streaming.io.lag import lag
+    from streaming.io.scrape import OURS, scrape
+    from streaming.io.topics import TopicError, partitions
+    from streaming.schemas import Topic
+
+    def asked(ask: Any) -> tuple[bool, str]:
+        try:
+            return True, ask()
+        except (OSError, TopicError) as error:
+            return False, str(error)
+
+    def broker() -> str:
+        return f"{sum(len(partitions(found.cluster, topic)) for topic in Topic)} partitions"
+
+    def recommend() -> str:
+        now = scrape(found.metrics["recommend"])
+        return f"{now.total(f'{OURS}topic_events_total'):,.0f} events, policy {now.largest(f'{OURS}policy_version'):g}"
+
+    def features() -> str:
+        now = scrape(found.metrics["features"])
+        behind = lag(found.cluster, FEATURES_GROUP, Topic.FEATURE_LOG)
+        return f"{now.total(f'{OURS}rows_written_total'):,.0f} rows written, {behind} behind at its last checkpoint"
+
+    def learn() -> str:
+        now = scrape(found.metrics["learn"])
+        return f"{now.total(f'{OURS}fate_feedback_total'):,.0f} pieces of feedback joined to their slates"
+
+    parts = {"broker": broker, "job recommend": recommend, "job features": features, "job learn": learn}
+    found_parts = {"broker": asked(broker)}
+    return found_parts | {
+        name: asked(ask) if found_parts["broker"][0] else (False, "the broker does not answer")
+        for name, ask in parts.items()
+        if name != "broker"
+    }

@@ -1,0 +1,125 @@
+"""What all sub-commands share: options, errors, and how a command ends.
+
+Exit codes: 0 done; 1 the answer is no (a difference was found, something is missing or does not run); 2 the command
+could not be carried out, and one message says why; 130 interrupted.
+"""
+
+import contextlib
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import msgspec
+import typer
+from rich.console import Console
+
+from streaming.cli.running import HOME, running
+from streaming.config import MODEL_VARIABLE, PREFIX_VARIABLE, Cluster
+
+MODEL = Path("onnx_models/artifacts/generator")
+DATA = HOME / "feast" / "data"
+
+
+def on_topics(
+    topic_prefix: Annotated[
+        str, typer.Option(envvar=PREFIX_VARIABLE, help="What the names of the deployment's topics begin with.")
+    ] = "",
+) -> None:
+    pass  # read by `_with_prefix`, whichever the command is
+
+
+def _with_prefix(context: typer.Context, cluster: Cluster) -> Cluster:
+    topic_prefix = context.find_root().params["topic_prefix"]
+    return replace(cluster, topic_prefix=topic_prefix) if topic_prefix else cluster
+
+
+def _running_cluster() -> Cluster:
+    found = running(HOME)
+    if found is None:
+        msg = "no broker is named and nothing runs here; name one, or start everything with `rheostat up`"
+        raise typer.BadParameter(msg)
+    return found.cluster
+
+
+OnCluster = Annotated[
+    Cluster,
+    typer.Option(
+        "--bootstrap-servers",
+        envvar="RHEOSTAT_BOOTSTRAP_SERVERS",
+        help="Of the Kafka cluster.",
+        metavar="HOST:PORT",
+        parser=Cluster,
+        callback=_with_prefix,
+        default_factory=_running_cluster,
+        show_default="of `rheostat up`",
+    ),
+]
+Model = Annotated[
+    Path, typer.Option(exists=True, file_okay=False, envvar=MODEL_VARIABLE, help="Folder of a model artifact.")
+]
+_FORMATS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]
+From = Annotated[datetime | None, typer.Option("--from", formats=_FORMATS, help="UTC; event time, this included.")]
+To = Annotated[datetime | None, typer.Option("--to", formats=_FORMATS, help="UTC; event time, this left out.")]
+FOR_EVER_MS = 1 << 62
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object as the last line of stdout.")]
+
+
+def group(help_: str) -> typer.Typer:
+    return typer.Typer(no_args_is_help=True, add_completion=False, help=help_, pretty_exceptions_enable=False)
+
+
+def fail(words: str) -> NoReturn:
+    """Say what an operator can mend, and end with exit code 2."""
+    say(f"rheostat: {words}", Console(stderr=True))
+    raise typer.Exit(2)
+
+
+@contextlib.contextmanager
+def stopping() -> Iterator[threading.Event]:
+    """Yield what is set when Ctrl-C or SIGTERM comes; a second one is not waited for."""
+    stop = threading.Event()
+
+    def handle(number: int, frame: object) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def errors(*kinds: type[Exception]) -> Iterator[None]:
+    """Turn what an operator can mend into one message and exit code 2."""
+    try:
+        yield
+    except kinds as error:
+        say(f"rheostat: {error}", Console(stderr=True))
+        raise typer.Exit(2) from error
+
+
+def say(words: str, console: Console) -> None:
+    """Print `words` as they are: what comes from a record may look like markup."""
+    console.print(words, markup=False, highlight=False, soft_wrap=True)
+
+
+def print_json(figures: Any, as_json: bool) -> None:
+    if as_json:
+        sys.stdout.write(msgspec.json.encode(figures).decode() + "\n")
+
+
+def to_ms(moment: datetime | None, default: int) -> int:
+    return default if moment is None else round(moment.replace(tzinfo=UTC).timestamp() * 1000)
+
+
+def when(time_ms: int) -> str:
+    return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

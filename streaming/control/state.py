@@ -1,0 +1,85 @@
+"""What is in force in this process: catalogue, policies, estimates, read from their topics before the first slate."""
+
+import threading
+
+from onnx_models.artifact import Items
+from streaming.config import Cluster
+from streaming.control.catalogue import Catalogue
+from streaming.control.item_estimates import ItemEstimates, posterior, prior
+from streaming.io.topics import read_compacted
+from streaming.policy.check import apply_policy
+from streaming.policy.table import PolicyTable
+from streaming.schemas import CONTROL, DeadLetter, Estimates, Item, Origin, Policy, Topic, decode, invalid
+
+
+class ControlState:
+    """What the control topics say now. Thread-safe.
+
+    The newest record of a key counts, by its offset: it is what compaction leaves, so a job that starts later sees the
+    same. The broadcast stream brings again what was read at the start; an older offset changes nothing.
+    """
+
+    def __init__(self, catalogue: Catalogue, model_version: str) -> None:
+        self.catalogue = catalogue
+        self.table = PolicyTable()
+        self.estimates: ItemEstimates = prior(catalogue)
+        self._model_version = model_version  # estimates of what another one predicts say nothing here
+        self._read_to = {Topic.POLICIES: -1, Topic.ESTIMATES: -1}
+        self._refused: dict[Origin, DeadLetter] = {}
+        self._lock = threading.Lock()
+
+    def apply(self, key: str, raw: bytes | None, origin: Origin) -> DeadLetter | None:
+        """Take over a control record; return its dead letter if it is refused, however often it comes."""
+        if origin.topic == Topic.ITEMS:
+            message = decode(key, raw, origin)
+            if isinstance(message, DeadLetter):
+                return message
+            self.catalogue.put(key, message if isinstance(message, Item) else None, origin.offset)
+            return None
+        topic = Topic(origin.topic)
+        with self._lock:
+            if origin.offset > self._read_to[topic]:
+                self._read_to[topic] = origin.offset
+                message = decode(key, raw, origin)
+                letter = self._learn(message) if topic is Topic.ESTIMATES else self._turn(key, message, raw, origin)
+                if letter is not None:
+                    self._refused[origin] = letter
+            return self._refused.get(origin)
+
+    def _learn(self, message: object) -> DeadLetter | None:
+        if isinstance(message, DeadLetter):
+            return message
+        if isinstance(message, Estimates) and message.model_version == self._model_version:
+            self.estimates = posterior(message, self.catalogue)
+        return None
+
+    def _turn(self, key: str, message: object, raw: bytes | None, origin: Origin) -> DeadLetter | None:
+        if isinstance(message, DeadLetter):
+            return message
+        policy = message if isinstance(message, Policy) else None
+        found = apply_policy(self.table, key, policy, self.catalogue.merchants)
+        if isinstance(found, str):
+            return invalid(origin, found, raw or b"")
+        self.table = found
+        return None
+
+
+_states: dict[Cluster, ControlState] = {}
+_lock = threading.Lock()
+
+
+def shared_control(cluster: Cluster, items: Items, model_version: str) -> ControlState:
+    """Return the process's one control state, as the topics have it now; the broadcast stream keeps it fresh.
+
+    Args:
+        cluster: of the topics.
+        items: that the model knows.
+        model_version: of the model.
+    """
+    with _lock:
+        if cluster not in _states:
+            control = ControlState(Catalogue(items), model_version)
+            for origin, key, value in read_compacted(cluster, CONTROL):
+                control.apply(key.decode(errors="replace"), value, origin)
+            _states[cluster] = control
+        return _states[cluster]

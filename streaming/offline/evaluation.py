@@ -1,0 +1,211 @@
+"""What a policy would have brought, from the log of the slates that others drew (`streaming.policy.off_policy`)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streaming.control.catalogue import Catalogue
+from streaming.offline.logged_slates import LoggedSlate, LoggedSlates, LoggedSlatesError
+from streaming.policy import draw
+from streaming.policy.off_policy import (
+    Asked,
+    Drawn,
+    Estimator,
+    Floats,
+    Interval,
+    contributions,
+    effective_samples,
+    effective_samples_by_place,
+    interval,
+    weights,
+)
+from streaming.policy.table import TURNED, PolicyTable
+from streaming.schemas import Measure, Policy
+from streaming.scoring.candidates import SLATE_SIZE
+from streaming.scoring.slate import ScoredCandidates, score_candidates
+
+REWARDS = (Measure.CLICKS, Measure.PURCHASES, Measure.REVENUE)
+ALIKE = 0.01  # by which a propensity may differ and counts as reproduced
+# What the model expects of an item, one part a reward: the objective that a constraint on it would turn.
+_EXPECTS = PolicyTable({"global": Policy(version=1, author="", weights={TURNED[reward]: 1.0 for reward in REWARDS})})
+_ORDER = sorted(range(len(REWARDS)), key=lambda n: TURNED[REWARDS[n]])
+
+
+@dataclass(frozen=True)
+class Value:
+    """Of a slate, on average."""
+
+    logged: Interval  # what the slates of the log brought
+    in_force: dict[Estimator, Interval]
+    asked: dict[Estimator, Interval]
+    gain: dict[Estimator, Interval]  # of the policy asked about over those in force, slate by slate
+
+
+@dataclass(frozen=True)
+class Effective:
+    """How many slates would say as much, had the policy drawn them itself."""
+
+    slates: float  # for IPS, SNIPS and DR
+    places: float  # for the cascade
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    slates: int
+    shoppers: int
+    reproduced: float  # share of the places whose logged propensity the policies in force give, too
+    value: dict[Measure, Value]
+    in_force: Effective
+    asked: Effective
+
+
+@dataclass
+class _Columns:
+    """What is gathered of a policy: by slate, by place, by reward."""
+
+    propensities: list[Floats] = field(default_factory=list)
+    expected: list[Floats] = field(default_factory=list)
+    direct: list[Floats] = field(default_factory=list)
+
+
+def evaluate(
+    slates: LoggedSlates,
+    in_force: PolicyTable,
+    asked: PolicyTable,
+    confidence: float,
+    progress: Callable[[int], None] = lambda done: None,
+) -> Evaluation:
+    """Return what the policies `asked` would have brought, beside those `in_force`.
+
+    What the model expects of a place is scaled to what came of it: its own errors, and that lower places are looked at
+    less, are then the same for both.
+
+    Args:
+        slates: the log.
+        in_force: the policies now.
+        asked: the same with the policy that is asked about.
+        confidence: of the intervals, in (0, 1).
+        progress: called with the number of slates that are done.
+
+    Raises:
+        LoggedSlatesError: the log has none of the items.
+    """
+    shoppers: list[str] = []
+    rewards, logged, predicted = list[Floats](), list[Floats](), list[Floats]()
+    columns = _Columns(), _Columns()
+    for done, slate in enumerate(slates, start=1):
+        shoppers.append(slate.shopper_id)
+        expects = _expectations(slate, slates.catalogue)
+        rewards.append(_padded(_rewards(slate, slates.catalogue)))
+        logged.append(_padded(np.array(slate.propensities), 1.0))
+        predicted.append(_padded(expects[slate.picks]))
+        for of, table in zip(columns, (in_force, asked), strict=True):
+            scored = score_candidates(slate.request, slate.candidates, slate.estimates, slates.catalogue, table)
+            _gather(of, slate, scored, expects)
+        progress(done)
+    if not shoppers:
+        msg = f"{slates.folder}: item_log lacks items of all {len(slates):,} slates; land it from its beginning"
+        raise LoggedSlatesError(msg)
+    who = np.unique(shoppers, return_inverse=True)[1].astype(np.int64)
+    drawn_with = np.stack(logged)
+    came, thought = np.stack(rewards), np.stack(predicted)
+    totals = thought.sum(axis=0)
+    scale = np.divide(came.sum(axis=0), totals, out=np.zeros_like(totals), where=totals > 0)  # (L, R)
+    now, then = [np.stack(of.propensities) for of in columns]
+    value = {}
+    for n, reward in enumerate(REWARDS):
+        drawn = Drawn(came[..., n], drawn_with)
+        both = [
+            Asked(
+                np.stack(of.propensities),
+                thought[..., n] * scale[:, n],
+                np.stack(of.expected)[..., n] * scale[:, n],
+                np.stack(of.direct)[..., n] * scale[:, n],
+            )
+            for of in columns
+        ]
+        before, after = [{estimator: contributions(estimator, drawn, of) for estimator in Estimator} for of in both]
+
+        def intervals(of: dict[Estimator, Floats]) -> dict[Estimator, Interval]:
+            return {estimator: interval(found, who, confidence) for estimator, found in of.items()}
+
+        value[reward] = Value(
+            logged=interval(drawn.rewards.sum(axis=1), who, confidence),
+            in_force=intervals(before),
+            asked=intervals(after),
+            gain=intervals({estimator: after[estimator] - before[estimator] for estimator in Estimator}),
+        )
+    clicks = Drawn(came[..., 0], drawn_with)
+    return Evaluation(
+        slates=len(shoppers),
+        shoppers=len(np.unique(who)),
+        reproduced=float((np.abs(now / drawn_with - 1) < ALIKE).mean()),
+        value=value,
+        in_force=_effective(clicks, now),
+        asked=_effective(clicks, then),
+    )
+
+
+def refusal(found: Evaluation, reward: Measure, margin: float, least: float) -> str | None:
+    """Return why the policy that was asked about should not be put in force, in words; None if nothing speaks against.
+
+    Args:
+        found: what the log says.
+        reward: what must not become worse.
+        margin: by which it may, as a share of what the policies in force bring; in [0, 1].
+        least: effective slates that it takes to say anything.
+    """
+    effective = found.asked.places
+    if effective < least:
+        return (
+            f"the log says too little of it: {found.slates:,} slates count as {effective:,.1f} of its own, expected "
+            f"{least:,.0f}. Let the policy in force explore more, wait for more slates, or turn less at a time"
+        )
+    gain = found.value[reward].gain[Estimator.CASCADE]
+    now = found.value[reward].in_force[Estimator.CASCADE].value
+    if gain.low < -margin * abs(now):
+        return (
+            f"it may be worse: {reward} of a slate change by {gain.value:+.4f}, at worst by {gain.low:+.4f}; the "
+            f"policies in force bring {now:.4f}, of which {margin:.0%} may be lost"
+        )
+    return None
+
+
+def _expectations(slate: LoggedSlate, catalogue: Catalogue) -> Floats:
+    """Return (K, R) what the model expects of each candidate, in units of an average item."""
+    parts = score_candidates(slate.request, slate.candidates, slate.estimates, catalogue, _EXPECTS).parts
+    found = np.empty_like(parts)
+    found[:, _ORDER] = parts  # the parts come in the order of their names
+    return found
+
+
+def _rewards(slate: LoggedSlate, catalogue: Catalogue) -> Floats:
+    numbers = slate.candidates.numbers[slate.picks]
+    worth = catalogue.price[numbers] * catalogue.margin[numbers]
+    return np.column_stack([slate.clicked, slate.bought, slate.bought * worth]).astype(np.float64)
+
+
+def _gather(of: _Columns, slate: LoggedSlate, scored: ScoredCandidates, expects: Floats) -> None:
+    how = scored.scores, scored.content
+    diversity, exploration, bonus = scored.plan.policy.diversity, scored.exploration, scored.bonus
+    chances = draw.conditional(slate.picks, *how, diversity, exploration, bonus, scored.tiring)
+    coins = draw.uniforms(f"evaluate {slate.rec_id}", 2 * SLATE_SIZE)  # not those that drew the slate
+    own = draw.draw(*how, len(slate.picks), diversity, exploration, bonus, coins, scored.tiring)
+    of.propensities.append(_padded(chances[np.arange(len(slate.picks)), slate.picks], 1.0))
+    of.expected.append(_padded(chances @ expects))
+    of.direct.append(_padded(expects[own.picks]))
+
+
+def _padded(values: Floats, with_: float = 0.0) -> Floats:
+    """Return (L, …) for a slate of the full size."""
+    found = np.full((SLATE_SIZE, *values.shape[1:]), with_)
+    found[: len(values)] = values
+    return found
+
+
+def _effective(drawn: Drawn, propensities: Floats) -> Effective:
+    nothing: NDArray[np.float64] = np.zeros((0, 0))
+    asked = Asked(propensities, nothing, nothing, nothing)
+    return Effective(effective_samples(weights(drawn, asked)[:, -1]), effective_samples_by_place(drawn, asked))

@@ -1,0 +1,184 @@
+"""Slates that were shown, as they were drawn and with what became of them, from the folders that `log sink` fills."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import polars as pl
+
+from features.row import FeatureRow
+from onnx_models.artifact import Items
+from streaming.control.catalogue import Catalogue
+from streaming.control.item_estimates import ItemEstimates
+from streaming.policy.check import apply_policy
+from streaming.policy.table import PolicyTable
+from streaming.schemas import Item, LoggedCandidates, Policy
+from streaming.scoring.candidates import Candidates
+from streaming.scoring.considered import UnknownItem, unpack
+from streaming.scoring.slate import SlateRequest
+
+_ROW = msgspec.msgpack.Decoder(FeatureRow)
+_CONSIDERED = msgspec.msgpack.Decoder(LoggedCandidates)
+
+
+class LoggedSlatesError(Exception):
+    """The log cannot be used; the message says what was found and what to do."""
+
+
+class LoggedSlate(NamedTuple):
+    """What was drawn from what, for whom, and what became of each place."""
+
+    rec_id: str
+    shopper_id: str
+    request: SlateRequest
+    candidates: Candidates
+    estimates: ItemEstimates
+    picks: list[int]  # positions among the candidates, place by place
+    propensities: list[float]
+    clicked: list[bool]
+    bought: list[int]  # pieces
+
+
+@dataclass
+class LoggedSlates:
+    """Iterates over the slates in the order in which the shop changed; `catalogue` is as it was at each of them.
+
+    Args:
+        folder: in which decision_log, outcome_log and item_log lie.
+        items: of the artifact whose model made the slates.
+        model_version: of that artifact.
+        from_ms: of the slate's event time; since the epoch.
+        to_ms: of the slate's event time, left out.
+
+    Raises:
+        LoggedSlatesError: there are none, or none of this model.
+    """
+
+    folder: Path
+    items: Items
+    model_version: str
+    from_ms: int
+    to_ms: int
+    catalogue: Catalogue = field(init=False)
+    not_shown: int = field(default=0, init=False)  # of the slates in the range; they say nothing of what was worth what
+    of_another_model: int = field(default=0, init=False)
+    of_unknown_items: int = field(default=0, init=False)  # candidates that the item log does not have
+
+    def __post_init__(self) -> None:
+        self.catalogue = Catalogue(self.items)
+        decisions = _landed(self.folder / "decision_log", "rec_id").sort("items_offset", "created_timestamp")
+        decisions = decisions.unique("rec_id", keep="first", maintain_order=True)
+        in_range = decisions.filter(
+            pl.col("event_timestamp").dt.epoch("ms").is_between(self.from_ms, self.to_ms, closed="left")
+        )
+        outcomes = _landed(self.folder / "outcome_log", "rec_id").sort("revision")
+        newest = outcomes.unique("rec_id", keep="last").select("rec_id", "surface", "items")
+        shown = in_range.join(newest, on="rec_id", maintain_order="left")
+        self._slates = shown.filter(pl.col("model_version") == self.model_version)
+        self.not_shown = len(in_range) - len(shown)
+        self.of_another_model = len(shown) - len(self._slates)
+        if self._slates.is_empty():
+            others = ", ".join(shown["model_version"].unique().sort().to_list())
+            msg = (
+                f"{self.folder}: of {len(in_range):,} slates in the range {len(shown):,} were shown, none of them of "
+                f"the model {self.model_version}{f' (but of {others})' if others else ''}; choose another range, or "
+                "the artifact that made them"
+            )
+            raise LoggedSlatesError(msg)
+
+    def __len__(self) -> int:
+        return len(self._slates)
+
+    def __iter__(self) -> Iterator[LoggedSlate]:
+        items = _landed(self.folder / "item_log", "item_id", "offset", "margin").sort("offset").iter_rows(named=True)
+        change = next(items, None)
+        for slate in self._slates.iter_rows(named=True):
+            while change is not None and change["offset"] <= slate["items_offset"]:
+                self.catalogue.put(change["item_id"], _item(change), change["offset"])
+                change = next(items, None)
+            try:
+                yield self._logged(slate)
+            except UnknownItem:
+                self.of_unknown_items += 1
+
+    def _logged(self, slate: dict[str, Any]) -> LoggedSlate:
+        found, estimates = unpack(_CONSIDERED.decode(slate["considered"]), self.catalogue)
+        ids = [self.catalogue.ids[number] for number in found.numbers.tolist()]
+        position = {item_id: n for n, item_id in enumerate(ids)}
+        places = slate["items"]
+        try:
+            picks = [position[place["item_id"]] for place in places]
+        except KeyError as error:  # a slate of the same id that was made again, from other candidates
+            raise UnknownItem(*error.args) from error
+        return LoggedSlate(
+            rec_id=slate["rec_id"],
+            shopper_id=slate["shopper_id"],
+            request=SlateRequest(_ROW.decode(slate["row"]), slate["sequence"] - 1, slate["surface"]),
+            candidates=found,
+            estimates=estimates,
+            picks=picks,
+            propensities=[place["propensity"] for place in places],
+            clicked=[place["shown"] and place["clicked_after_ms"] is not None for place in places],
+            bought=[place["bought"] if place["shown"] else 0 for place in places],
+        )
+
+
+def policies_in_force(folder: Path) -> PolicyTable:
+    """Return the policies that are in force at the end of the log in `folder`; the default one if none has landed."""
+    table = PolicyTable()
+    files = _files(folder / "policy_log")
+    if not files:
+        return table
+    for row in pl.read_parquet(files, hive_partitioning=False).sort("created_timestamp").iter_rows(named=True):
+        policy = None if row["policy"] is None else msgspec.json.decode(row["policy"], type=Policy)
+        found = apply_policy(table, row["scope"], policy)
+        table = table if isinstance(found, str) else found
+    return table
+
+
+def _landed(folder: Path, *columns: str) -> pl.DataFrame:
+    files = _files(folder)
+    if not files:
+        msg = f"{folder}: no date=…/*.parquet; land the logs there first: rheostat log sink --out {folder.parent}"
+        raise LoggedSlatesError(msg)
+    try:
+        found = pl.read_parquet(files, hive_partitioning=False)
+    except pl.exceptions.PolarsError as error:
+        msg = f"{folder}: its files do not go together ({error}); land into a new folder: rheostat log sink --out …"
+        raise LoggedSlatesError(msg) from error
+    missing = [name for name in columns if name not in found.columns]
+    if missing:
+        msg = (
+            f"{folder}: no column {', '.join(missing)}, found {', '.join(found.columns)}; is it what this version of "
+            "`rheostat log sink` filled? Otherwise land into a new folder"
+        )
+        raise LoggedSlatesError(msg)
+    return found
+
+
+def _files(folder: Path) -> list[Path]:
+    """Return a log's files in the order of their offsets, by partition."""
+
+    def offsets(path: Path) -> tuple[int, ...]:
+        return tuple([int(part) for part in path.stem.split("-")])
+
+    return sorted(folder.glob("date=*/*.parquet"), key=offsets)
+
+
+def _item(change: dict[str, Any]) -> Item | None:
+    if change["category"] is None:  # it is gone
+        return None
+    return Item(
+        item_id=change["item_id"],
+        name=change["name"],
+        category=change["category"],
+        brand=change["brand"],
+        merchant=change["merchant"],
+        price=change["price"],
+        margin=change["margin"],
+        stock=change["stock"],
+        content=tuple(change["content"]) or None,
+        updated_time_ms=change["event_time_ms"],
+    )

@@ -1,0 +1,189 @@
+"""The logs as Parquet, partitioned by date: for training sets, Feast's joins, and the evaluation of policies.
+
+`<folder>/date=<of the row's event time, UTC>/<partition>-<first offset>-<last offset>.parquet`. How far a log has
+landed is in `<folder>/_landed.json`, which is replaced after a batch's files are complete. A file that begins at or
+after that is of a batch that was cut off, and is removed at the next start: each record lands once.
+"""
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import polars as pl
+from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
+
+from streaming.config import Cluster
+from streaming.io.topics import consumer, partitions
+from streaming.offline.tables import Record, decision_log, feature_log, item_log, outcome_log, policy_log
+from streaming.schemas import DeadLetter, Origin, Topic, decode
+
+LANDED = "_landed.json"
+POLL_RECORDS, POLL_S = 500, 0.2
+
+
+class Log(NamedTuple):
+    """A topic that lands, and the folder in which; of the first two Feast's file sources know the names."""
+
+    topic: Topic
+    folder: str
+    to_frame: Callable[[Sequence[Record]], pl.DataFrame]
+
+
+LOGS = (
+    Log(Topic.FEATURE_LOG, "feature_log", feature_log),
+    Log(Topic.ITEMS, "item_log", item_log),
+    Log(Topic.FEATURE_LOG, "decision_log", decision_log),
+    Log(Topic.OUTCOMES, "outcome_log", outcome_log),
+    Log(Topic.POLICIES, "policy_log", policy_log),
+)
+
+
+@dataclass
+class Landed:
+    """What a run of the sink has done."""
+
+    rows: int = 0
+    files: int = 0
+    undecodable: int = 0  # the jobs put them among the dead letters
+
+
+class LogSink:
+    """Lands one log, from where it stopped the last time. One at a time on a folder.
+
+    Args:
+        cluster: of the topics.
+        folder: in which the folders of LOGS lie.
+        log: which one.
+    """
+
+    def __init__(self, cluster: Cluster, folder: Path, log: Log) -> None:
+        self._log, self._folder = log, folder / log.folder
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._next = _landed(self._folder)
+        _remove_cut_off(self._folder, self._next)
+        self._consumer = consumer(cluster)
+        self._partitions = partitions(cluster, log.topic)
+        self._consumer.assign(
+            [TopicPartition(cluster.topic(log.topic), n, self._next.get(n, 0)) for n in self._partitions]
+        )
+        self._ended: set[int] = set()
+        self._batch: dict[int, list[tuple[int, Record | None]]] = {}  # partition -> offsets and what lands of them
+        self._began = time.monotonic()
+        self.landed = Landed()
+
+    @property
+    def is_at_end(self) -> bool:
+        """Whether everything that was there has been read."""
+        return self._ended >= set(self._partitions)
+
+    def step(self, batch_rows: int, batch_s: float) -> None:
+        """Read for a moment, and land the batch if it is `batch_rows` large or `batch_s` old.
+
+        Raises:
+            KafkaException: the broker is not there.
+        """
+        wanted = min(POLL_RECORDS, batch_rows - sum(map(len, self._batch.values())))
+        for record in self._consumer.consume(wanted, POLL_S):
+            partition, error = record.partition() or 0, record.error()
+            if error is None:
+                self._batch.setdefault(partition, []).append((record.offset() or 0, self._decode(record)))
+            elif error.code() == KafkaError._PARTITION_EOF:
+                self._ended.add(partition)
+            else:
+                raise KafkaException(error)
+        is_full = sum(map(len, self._batch.values())) >= batch_rows
+        if is_full or time.monotonic() - self._began >= batch_s:
+            self.flush()
+
+    def flush(self) -> None:
+        """Land what has been read."""
+        for partition, records in self._batch.items():
+            first, last = records[0][0], records[-1][0]
+            rows = [row for _, row in records if row is not None]
+            if rows:
+                frame = self._log.to_frame(rows)
+                dates = frame["event_timestamp"].dt.date()
+                for date in dates.unique().sort():
+                    folder = self._folder / f"date={date.isoformat()}"
+                    folder.mkdir(exist_ok=True)
+                    path = folder / f"{partition}-{first}-{last}.parquet"
+                    unfinished = path.with_suffix(".part")
+                    frame.filter(dates == date).write_parquet(unfinished, compression="zstd")
+                    unfinished.replace(path)
+                    self.landed.files += 1
+            self.landed.rows += len(rows)
+            self._next[partition] = last + 1
+        if self._batch:
+            unfinished = self._folder / f"{LANDED}.part"
+            unfinished.write_text(json.dumps(self._next), encoding="utf-8")
+            unfinished.replace(self._folder / LANDED)
+        self._batch, self._began = {}, time.monotonic()
+
+    def close(self) -> None:
+        self._consumer.close()
+
+    def _decode(self, record: Message) -> Record | None:
+        key = (record.key() or b"").decode(errors="replace")
+        origin = Origin(self._log.topic, record.partition() or 0, record.offset() or 0)
+        message = decode(key, record.value(), origin)
+        if isinstance(message, DeadLetter):
+            self.landed.undecodable += 1
+            return None
+        return Record(key, message, record.timestamp()[1], origin.offset)
+
+
+def land(
+    cluster: Cluster,
+    folder: Path,
+    until_end: bool,
+    batch_rows: int,
+    batch_s: float,
+    progress: Callable[[dict[str, Landed]], None] = lambda landed: None,
+    stop: Callable[[], bool] = lambda: False,
+) -> dict[str, Landed]:
+    """Land the logs below `folder`: what there is, and what comes. Return what was done, by the folder's name.
+
+    Args:
+        cluster: of the topics.
+        folder: in which the folders of LOGS lie.
+        until_end: stop at the topics' present end; otherwise go on until `stop`.
+        batch_rows: rows of a batch, at most.
+        batch_s: for which a batch is gathered, at most.
+        progress: called now and then.
+        stop: asked now and then.
+
+    Raises:
+        TopicError: a log is not on the broker.
+        KafkaException: the broker is not there.
+    """
+    sinks = [LogSink(cluster, folder, log) for log in LOGS]
+    landed = {log.folder: sink.landed for log, sink in zip(LOGS, sinks, strict=True)}
+    try:
+        while not stop() and not (until_end and all(sink.is_at_end for sink in sinks)):
+            for sink in sinks:
+                sink.step(batch_rows, batch_s)
+            progress(landed)
+        for sink in sinks:
+            sink.flush()
+    finally:
+        for sink in sinks:
+            sink.close()
+    progress(landed)
+    return landed
+
+
+def _landed(folder: Path) -> dict[int, int]:
+    path = folder / LANDED
+    if not path.is_file():
+        return {}
+    return {int(partition): int(offset) for partition, offset in json.loads(path.read_text(encoding="utf-8")).items()}
+
+
+def _remove_cut_off(folder: Path, next_offsets: dict[int, int]) -> None:
+    for path in folder.glob("date=*/*"):
+        partition, first, _ = path.stem.split("-")
+        if path.suffix == ".part" or int(first) >= next_offsets.get(int(partition), 0):
+            path.unlink()

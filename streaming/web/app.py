@@ -1,0 +1,193 @@
+"""The console's page and what it asks for. Reads are open to whoever reaches the port, writes need the token."""
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable
+from importlib.resources import files
+from typing import Any
+
+import msgspec
+from confluent_kafka import KafkaException
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import Route
+
+from streaming.control import policies
+from streaming.control.policies import PolicyRefused
+from streaming.io.topics import TopicError
+from streaming.policy.check import ANYONE, refusal
+from streaming.policy.objectives import BUILT_IN
+from streaming.schemas import Policy, SlateItem
+from streaming.scoring.considered import UnknownItem
+from streaming.scoring.explain import session_of
+from streaming.web.follow import Follower, Shown
+
+TAKEN_S, POLL_S = 5.0, 0.02  # for which a written policy is waited for, to come back from the topic
+HISTORY_AT_MOST = 50
+SESSION_AT_MOST = 10
+_PAGE = files("streaming.web").joinpath("page.html")
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+def build(follower: Follower, token: str, author: str, hosts: list[str], is_open: bool) -> Starlette:
+    """Return the application.
+
+    Args:
+        follower: what is known.
+        token: that a write must bring, `Authorization: Bearer …`; a read, too, unless it is open.
+        author: of what is written.
+        hosts: names that a request may ask for: a page elsewhere cannot make a browser ask in another's name.
+        is_open: reads need no token.
+    """
+
+    def guarded(handler: Handler, needs_token: bool) -> Handler:
+        async def answer(request: Request) -> Response:
+            if needs_token and not _has(request, token):
+                return _refused(401, "this needs a token: open the link that `rheostat console` has printed")
+            try:
+                return await handler(request)
+            except (PolicyRefused, msgspec.MsgspecError) as error:
+                return _refused(400, str(error))
+            except UnknownItem as error:
+                return _refused(409, f"the shop no longer has {error}, which was a candidate; wait for the next slate")
+            except (TopicError, KafkaException, TimeoutError) as error:
+                return _refused(503, str(error))
+
+        return answer
+
+    async def page(request: Request) -> Response:
+        return HTMLResponse(_PAGE.read_text(encoding="utf-8"), headers={"Content-Security-Policy": _POLICY})
+
+    async def state(request: Request) -> Response:
+        return _json(_state(follower))
+
+    async def slate(request: Request) -> Response:
+        asked = msgspec.json.decode(await request.body(), type=_AskedSlate)
+        shown = follower.shown(asked.shopper_id)
+        if shown is None:
+            return _refused(404, f"shopper {asked.shopper_id} has no slate since the console was started")
+        policy = None
+        if asked.policy is not None:
+            policy = policies.stamped(_whole(follower, asked.policy), follower.turned.table, author)
+            if why := refusal(policy, follower.turned.table.version, ANYONE):
+                raise PolicyRefused(why)
+        drawn = follower.slate_under(shown, policy)
+        return _json(_slate(follower, shown, drawn.items, drawn.policy_scope))
+
+    async def put(made: Policy) -> Response:
+        await run_in_threadpool(policies.write, made, follower.turned.table, follower.cluster)
+        try:
+            async with asyncio.timeout(TAKEN_S):  # so that the next turn counts from this one
+                while follower.turned.table.version < made.version:
+                    await asyncio.sleep(POLL_S)
+        except TimeoutError as error:
+            msg = f"version {made.version} is in force, but the console has not seen it within {TAKEN_S:g} s"
+            raise TimeoutError(msg) from error
+        return _json({"version": made.version})
+
+    async def turn(request: Request) -> Response:
+        asked = msgspec.json.decode(await request.body(), type=_Turn)
+        return await put(policies.stamped(_whole(follower, asked), follower.turned.table, author))
+
+    async def roll_back(request: Request) -> Response:
+        fields = policies.before(request.path_params["version"], follower.turned)
+        return await put(policies.stamped(fields, follower.turned.table, author))
+
+    reads_need_token = not is_open
+    return Starlette(
+        routes=[
+            Route("/", page),
+            Route("/state", guarded(state, reads_need_token)),
+            Route("/slate", guarded(slate, reads_need_token), methods=["POST"]),
+            Route("/policies", guarded(turn, True), methods=["POST"]),
+            Route("/policies/{version:int}/roll-back", guarded(roll_back, True), methods=["POST"]),
+        ],
+        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=hosts)],
+    )
+
+
+class _Turn(msgspec.Struct, forbid_unknown_fields=True):
+    """What the sliders say; the rest of the scope's policy stays."""
+
+    scope: str
+    weights: dict[str, float]
+    diversity: float
+    satiation: float
+    exploration: dict[str, float]
+
+
+class _AskedSlate(msgspec.Struct, forbid_unknown_fields=True):
+    shopper_id: str
+    policy: _Turn | None = None  # without one, what is in force
+
+
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src data:"
+
+
+def _has(request: Request, token: str) -> bool:
+    said = request.headers.get("authorization", "").removeprefix("Bearer ")
+    return secrets.compare_digest(said.encode(), token.encode())
+
+
+def _whole(follower: Follower, turn: _Turn) -> dict[str, Any]:
+    held = follower.turned.table.policies.get(turn.scope)
+    fields: dict[str, Any] = {} if held is None else msgspec.to_builtins(held)
+    turned: dict[str, Any] = msgspec.to_builtins(turn)
+    return (
+        fields
+        | turned
+        | {
+            "exploration": fields.get("exploration", {}) | turn.exploration,
+            "satiation": fields.get("satiation", {}) | {"weight": turn.satiation},
+        }
+    )
+
+
+def _state(follower: Follower) -> dict[str, Any]:
+    turned = follower.turned
+    in_force = {scope: msgspec.to_builtins(policy_in_force) for scope, policy_in_force in turned.table.policies.items()}
+    return {
+        "version": turned.table.version,
+        "policies": in_force,
+        "objectives": {
+            scope: [*BUILT_IN, *fields["objectives"]] for scope, fields in in_force.items() if not fields["duals"]
+        },
+        "history": msgspec.to_builtins(turned.written[: -HISTORY_AT_MOST - 1 : -1]),
+        "figures": msgspec.to_builtins(follower.figures()),
+        "shoppers": follower.shoppers(),
+        "error": follower.error,
+    }
+
+
+def _slate(follower: Follower, shown: Shown, items: tuple[SlateItem, ...], scope: str) -> dict[str, Any]:
+    def words(item_id: str) -> dict[str, Any]:
+        item = follower.catalogue.item(item_id)
+        if item is None:
+            return {"item_id": item_id, "name": item_id, "category": "", "price": None}
+        return {"item_id": item_id, "name": item.name, "category": item.category, "price": item.price}
+
+    slate = shown.slate
+    return {
+        "rec_id": slate.rec_id,
+        "shopper_id": slate.shopper_id,
+        "surface": slate.surface,
+        "event_time_ms": slate.event_time_ms,
+        "fallback": slate.fallback,
+        "uncertainty": slate.uncertainty,
+        "scope": scope,
+        "session": [words(interaction) for interaction in session_of(shown.features.row)[-SESSION_AT_MOST:]],
+        "shown": [item.item_id for item in slate.slate],  # as it went out
+        "items": [words(item.item_id) | msgspec.to_builtins(item) for item in items],
+    }
+
+
+def _json(figures: Any) -> Response:
+    return Response(msgspec.json.encode(figures), media_type="application/json", headers={"Cache-Control": "no-store"})
+
+
+def _refused(status: int, why: str) -> Response:
+    return Response(msgspec.json.encode({"error": why}), status_code=status, media_type="application/json")
