@@ -164,7 +164,8 @@ def land(
     try:
         while not stop() and not (until_end and all(sink.is_at_end for sink in sinks)):
             for sink in sinks:
-                sink.step(batch_rows, batch_s)
+                if not (until_end and sink.is_at_end):  # at its end it waits, and the others with it
+                    sink.step(batch_rows, batch_s)
             progress(landed)
         for sink in sinks:
             sink.flush()
