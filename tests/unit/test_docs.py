@@ -38,3 +38,17 @@ def test_what_a_page_points_to_is_there(path: Path) -> None:
 def test_every_decision_is_in_the_index() -> None:
     index = (ROOT / "docs/adr/README.md").read_text(encoding="utf-8")
     assert set(LINK.findall(index)) == {path.name for path in (ROOT / "docs/adr").glob("0*.md")}
+
+
+def test_the_tree_is_what_one_finds() -> None:
+    tree = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8").split("```")[1]
+    drawn = set(re.findall(r"([a-z0-9_]+)/", tree))
+    for top in ("streaming", "features", "infra", "tests"):
+        assert top in drawn
+        folders = {
+            path.name for path in (ROOT / top).iterdir() if path.is_dir() and not path.name.startswith((".", "_"))
+        }
+        assert folders - drawn == set(), top
+    nested = ("streaming", "features", "features/sources", "onnx_models", "infra", "tests")
+    there = {path.name for folder in (".", *nested) for path in (ROOT / folder).iterdir() if path.is_dir()}
+    assert drawn - there == set()
