@@ -33,6 +33,10 @@ def on_topics(
     pass  # read by `_with_prefix`, whichever the command is
 
 
+def _at(address: str | Cluster) -> Cluster:
+    return address if isinstance(address, Cluster) else Cluster(address)  # what runs here comes this way, too
+
+
 def _with_prefix(context: typer.Context, cluster: Cluster) -> Cluster:
     topic_prefix = context.find_root().params["topic_prefix"]
     return replace(cluster, topic_prefix=topic_prefix) if topic_prefix else cluster
@@ -53,7 +57,7 @@ OnCluster = Annotated[
         envvar="RHEOSTAT_BOOTSTRAP_SERVERS",
         help="Of the Kafka cluster.",
         metavar="HOST:PORT",
-        parser=Cluster,
+        parser=_at,
         callback=_with_prefix,
         default_factory=_running_cluster,
         show_default="of `rheostat up`",

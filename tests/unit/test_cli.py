@@ -9,7 +9,7 @@ import typer
 from support.records import feature_record, views
 from typer.testing import CliRunner
 
-from streaming.cli import running
+from streaming.cli import options, running
 from streaming.cli.main import app
 from streaming.config import Cluster
 from streaming.offline.tables import feature_frame
@@ -142,3 +142,23 @@ def test_model_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     code, _, err = run("parity", "--bootstrap-servers", "nowhere:1", "--model", str(tmp_path / "none"))
     assert code == 2
     assert "none" in err
+
+
+def test_cluster_is_what_runs_or_what_is_named_with_the_prefix(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[Cluster] = []
+    commands = options.group("")
+    commands.callback()(options.on_topics)
+
+    @commands.command()
+    def take(cluster: options.OnCluster) -> None:
+        given.append(cluster)
+
+    runs = running.Running(
+        pid=1, began=0.0, cluster=Cluster("here:1"), online_store="sqlite", feast_repo="f", model="m", metrics={}
+    )
+    monkeypatch.setattr(options, "running", lambda home: runs)
+    monkeypatch.delenv("RHEOSTAT_BOOTSTRAP_SERVERS", raising=False)
+    for arguments in (["take"], ["--topic-prefix", "p.", "take"], ["take", "--bootstrap-servers", "there:2"]):
+        result = CliRunner().invoke(commands, arguments)
+        assert result.exit_code == 0, result.output
+    assert given == [Cluster("here:1"), Cluster("here:1", "p."), Cluster("there:2")]
