@@ -68,15 +68,16 @@ def rules_model(split: Split) -> Counted[SessionRules, SessionRulesConfig]:
     fitted, validation = split.cut()
     base = SessionRulesConfig()
     config = replace(base, candidate_count=min(base.candidate_count, split.item_count))
-    counts = _rules(fitted, split.item_count, config)
+    counts = rule_counts(fitted, split.item_count, config)
     config, choices = _choose(lambda c: SessionRules(c, *counts), config, RULES_CHOICES, validation)
-    model = SessionRules(config, *_rules(split.train, split.item_count, config))
+    model = SessionRules(config, *rule_counts(split.train, split.item_count, config))
     return Counted(model, SessionRules(config, *counts), config, choices)
 
 
-def _rules(
+def rule_counts(
     sessions: Sessions, item_count: int, config: SessionRulesConfig
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return what `SessionRules` takes: followers (V+1, N), their weights, and popularity (V+1,) in [0, 1]."""
     followers, weights = item_graph(sessions, item_count, config.follower_count)
     popularity = np.bincount(sessions.items, minlength=item_count + 1).astype(np.float32)
     return followers.int(), weights, torch.from_numpy(popularity / max(popularity.max(), 1.0))

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from export.__main__ import _write
+from export.__main__ import write_artifact
 from export.builds import Options, build
 from export.splits import of_log
 from features.interaction import Interaction
@@ -30,7 +30,7 @@ def main(out: Path, names: list[str]) -> None:
     popularity = np.zeros(len(split.ids), dtype=np.float32)
     for name in names:
         built = build(name, split, Options(out / "runs", torch.device("cpu"), seed=0))
-        _write(out / name, name, split, built, popularity)
+        write_artifact(out / name, name, split, built, popularity)
 
 
 if __name__ == "__main__":

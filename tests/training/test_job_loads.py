@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from export import builds
-from export.__main__ import _write
+from export.__main__ import write_artifact
 from export.builds import Built, Options, Shape, build
 from export.counted import Counted, neighbours_model, rules_model
 from export.models import MODELS
@@ -43,7 +43,7 @@ def test_a_counted_model_chooses_is_served_and_ranks(
     made = make(split)
     assert {name for name, _, _ in made.choices} == constants
     shape = Shape(0, made.config.max_length, made.config.candidate_count)
-    _write(tmp_path, "counted-ring", split, Built(made.model, shape, {}), _popular())
+    write_artifact(tmp_path, "counted-ring", split, Built(made.model, shape, {}), _popular())
     assert evaluate(Served(tmp_path), split.test).recall_at_10 > 0.8  # at random: 0.17
     items, scores, vector, *_ = SessionModel(tmp_path).next_items([7, 8])
     with torch.no_grad():
@@ -63,7 +63,7 @@ def test_the_fusion_is_fitted_and_served(split: Split, tmp_path: Path, monkeypat
     split = replace(split, orders=Orders.of(orders))
     built = build("fusion", split, Options(tmp_path / "runs", torch.device("cpu"), seed=0))
     assert built.shape == Shape(16, 10, 60)
-    _write(tmp_path, "fusion-ring", split, built, _popular())
+    write_artifact(tmp_path, "fusion-ring", split, built, _popular())
     assert evaluate(Served(tmp_path), split.test).recall_at_10 > 0.8
     items, _, vector, *_ = SessionModel(tmp_path).next_items([7, 8])
     assert items[0] == 9
@@ -81,7 +81,7 @@ def test_a_ranker_is_served(split: Split, tmp_path: Path) -> None:
     ranker = SessionRanker(SessionRankerConfig(hidden_dim=16, head_count=2, max_length=10))
     table = torch.nn.functional.normalize(torch.randn(61, 16), dim=1)
     served = ServedRanker([ranker], table, torch.zeros(61), 30)
-    _write(tmp_path, "graph-ring", split, Built(served, Shape(16, 10, 30), {}), _popular())
+    write_artifact(tmp_path, "graph-ring", split, Built(served, Shape(16, 10, 30), {}), _popular())
     items, logits, vector, *_ = SessionModel(tmp_path).next_items(list(range(1, 15)))  # longer than it takes
     assert items.shape == logits.shape == (30,)
     assert np.linalg.norm(vector) == pytest.approx(1.0, abs=1e-5)

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import torch
 
-from export.__main__ import _write
+from export.__main__ import write_artifact
 from export.builds import Built, Shape
-from export.counted import _rules
+from export.counted import rule_counts
 from export.fusing import Models
 from export.models import MODELS, joined, new_model
 from export.session_index import session_index
@@ -30,14 +30,14 @@ def main(folder: Path, out: Path) -> None:
         model = new_model(config, split.train, split.item_count, split.content, seed=0)
         rankers[name] = joined([model], config.candidate_count)
         shape = Shape(config.ranker.hidden_dim, config.ranker.max_length, config.candidate_count)
-        _write(out / name, name, split, Built(rankers[name], shape, {}), popularity)
+        write_artifact(out / name, name, split, Built(rankers[name], shape, {}), popularity)
     index = session_index(split.train, split.item_count, SessionNeighboursConfig())
     neighbours = SessionNeighbours(SessionNeighboursConfig(), *index)
-    rules = SessionRules(SessionRulesConfig(), *_rules(split.train, split.item_count, SessionRulesConfig()))
+    rules = SessionRules(SessionRulesConfig(), *rule_counts(split.train, split.item_count, SessionRulesConfig()))
     models = Models(rankers["gnn"], neighbours, rules, split.train, split.orders)
     zeros, ones = torch.zeros(len(FEATURES)), torch.ones(len(FEATURES))
     fused = models.fusion(FusionConfig(), Reranker(FusionConfig().unit_count, weights_of(FusionConfig()), zeros, ones))
-    _write(out / "fusion", "fusion", split, Built(fused, shape, {}), popularity)
+    write_artifact(out / "fusion", "fusion", split, Built(fused, shape, {}), popularity)
 
 
 if __name__ == "__main__":
