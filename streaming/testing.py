@@ -25,7 +25,6 @@ from streaming.schemas import (
     Click,
     Estimates,
     Impression,
-    Item,
     Message,
     Origin,
     Outcome,
@@ -58,19 +57,11 @@ class Memory:
         del self.kept[name]
 
 
-def control_state(model: SessionModel, items: Iterable[ShopItem], policies: Iterable[Policy] = ()) -> ControlState:
-    """Return what is in force where the topics hold `items` and `policies`.
-
-    Raises:
-        ValueError: a policy is refused; the message says why.
-    """
+def control_state(model: SessionModel, items: Iterable[ShopItem]) -> ControlState:
+    """Return what is in force where the topics hold `items` alone."""
     control = ControlState(Catalogue(model.items), model.manifest.model_version)
     for offset, item in enumerate(items):
         control.catalogue.put(item.item_id, to_item(item), offset)
-    for offset, policy in enumerate(policies):
-        letter = control.apply(policy.scope, encode(policy), Origin(Topic.POLICIES, 0, offset))
-        if letter is not None:
-            raise ValueError(letter.error)
     return control
 
 
@@ -105,14 +96,10 @@ class Pipeline:
 
     def put(self, items: Iterable[ShopItem]) -> None:
         """Put items on sale, or change them."""
-        for item in items:
-            self.item(item.item_id, to_item(item))
-
-    def item(self, item_id: str, item: Item | None) -> None:
-        """Take over an item's record; None removes it."""
-        self.control.catalogue.put(item_id, item, self._next(Topic.ITEMS).offset)
-        if item is not None:
-            self._emit(Topic.ITEMS, item_id, item)
+        for shop_item in items:
+            item = to_item(shop_item)
+            self.control.catalogue.put(item.item_id, item, self._next(Topic.ITEMS).offset)
+            self._emit(Topic.ITEMS, item.item_id, item)
 
     def turn(self, policy: Policy) -> None:
         """Put a policy in force.
@@ -131,8 +118,11 @@ class Pipeline:
         shopper_id, believed = message.shopper_id, self.control.estimates
         if self._sample is not None:
             self.control.estimates = self._sample(believed)
-        answer = self._recommender.answer(shopper_id, encode(message), self._next(topic), self._states.get(shopper_id))
-        self.control.estimates = believed
+        try:
+            held = self._states.get(shopper_id)
+            answer = self._recommender.answer(shopper_id, encode(message), self._next(topic), held)
+        finally:
+            self.control.estimates = believed
         if answer.state is not None:
             self._states[shopper_id] = answer.state
         return answer

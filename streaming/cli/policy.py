@@ -210,22 +210,19 @@ def _number(text: str) -> float:
 
 def _print(policies: list[dict[str, Any]], console: Console) -> None:
     table = Table("when", "scope", "version", "author", "weights", "diversity", "exploration")
-    for policy_in_force in policies:
-        sign = "+" if policy_in_force["duals"] else ""
-        weights = ", ".join(
-            f"{name} {value:{sign}g}"
-            for name, value in (policy_in_force["duals"] or policy_in_force["weights"]).items()
-        )
-        exploring = policy_in_force["exploration"]
+    for record in policies:
+        sign = "+" if record["duals"] else ""
+        weights = ", ".join(f"{name} {value:{sign}g}" for name, value in (record["duals"] or record["weights"]).items())
+        exploring = record["exploration"]
         explores = f"budget {exploring['budget']:g}, temperature {exploring['temperature']:g}"
-        turned = NOTHING if policy_in_force["time_ms"] is None else when(policy_in_force["time_ms"])
+        turned = NOTHING if record["time_ms"] is None else when(record["time_ms"])
         row = (
             turned,
-            policy_in_force["scope"],
-            policy_in_force["version"],
-            policy_in_force["author"],
+            record["scope"],
+            record["version"],
+            record["author"],
             weights,
-            policy_in_force["diversity"],
+            record["diversity"],
         )
         table.add_row(*[f"{value}" for value in row], explores if exploring["budget"] else NOTHING)
     console.print(table, markup=False)

@@ -22,9 +22,7 @@ class Loop(msgspec.Struct):
         self, outcomes: Iterable[Outcome], table: PolicyTable, goods_of: FactsOf
     ) -> tuple[Estimates, list[Policy]]:
         """Return what is known after `outcomes`, and the controllers' records that have changed by it."""
-        constrained = {
-            scope: policy_in_force for scope, policy_in_force in table.policies.items() if policy_in_force.constraints
-        }
+        constrained = {scope: record for scope, record in table.policies.items() if record.constraints}
         self.controllers = {scope: self.controllers.get(scope, Controller()) for scope in constrained}
         for outcome in outcomes:
             self.learner.take([outcome], goods_of)

@@ -45,11 +45,7 @@ class PolicyTable:
 
     def __init__(self, policies: dict[str, Policy] | None = None) -> None:
         self.policies = {GLOBAL: DEFAULT_POLICY} | (policies or {})
-        self.version = max(
-            policy_in_force.version
-            for policy_in_force in self.policies.values()
-            if not is_controller(policy_in_force.scope)
-        )
+        self.version = max(record.version for record in self.policies.values() if not is_controller(record.scope))
         self._experiments = [
             (scope.removeprefix(EXPERIMENT), policy.share, scope)
             for scope, policy in sorted(self.policies.items())
@@ -66,8 +62,8 @@ class PolicyTable:
             if scope.startswith("merchant:")
         }
         self._weighings = {
-            scope: self._weighing(policy_in_force)
-            for scope, policy_in_force in self.policies.items()
+            scope: self._weighing(record)
+            for scope, record in self.policies.items()
             if not scope.startswith("merchant:") and not is_controller(scope)
         }
 
@@ -81,7 +77,7 @@ class PolicyTable:
 
     def remove(self, scope: str) -> "PolicyTable":
         """Return the table without the scope's policy; the global one becomes the default."""
-        return PolicyTable({name: policy_in_force for name, policy_in_force in self.policies.items() if name != scope})
+        return PolicyTable({name: record for name, record in self.policies.items() if name != scope})
 
     def highest(self, scope: str) -> int:
         """Return the version that a policy of the scope must exceed."""

@@ -149,7 +149,7 @@ def _whole(follower: Follower, turn: _Turn) -> dict[str, Any]:
 
 def _state(follower: Follower) -> dict[str, Any]:
     turned = follower.turned
-    in_force = {scope: msgspec.to_builtins(policy_in_force) for scope, policy_in_force in turned.table.policies.items()}
+    in_force = {scope: msgspec.to_builtins(record) for scope, record in turned.table.policies.items()}
     return {
         "version": turned.table.version,
         "policies": in_force,

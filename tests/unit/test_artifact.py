@@ -50,7 +50,7 @@ def test_broken_file_is_named_with_the_remedy(folder: Path, name: str) -> None:
 def test_a_device_that_onnxruntime_does_not_take_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     cpu = onnxruntime.InferenceSession(ARTIFACT / artifact.GRAPH, providers=["CPUExecutionProvider"])
     monkeypatch.setattr(onnxruntime, "InferenceSession", lambda *_, **__: cpu)  # what it does where CUDA is missing
-    monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: None, raising=False)
+    monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: None)
     with pytest.raises(DeviceError, match=r"cuda needs CUDAExecutionProvider, onnxruntime took CPU.* or choose cpu$"):
         SessionModel(ARTIFACT, "cuda")
 

@@ -28,7 +28,7 @@ from features.sources.simulator import shop
 from onnx_models.artifact import GRAPH, read_manifest
 from streaming.io.feed import to_message
 from streaming.schemas import Click, Origin, Topic, encode
-from streaming.scoring.model import Device, SessionModel, open_session
+from streaming.scoring.model import Device, DeviceError, SessionModel, open_session
 from streaming.scoring.recommender import Recommender
 from streaming.testing import control_state
 
@@ -49,7 +49,11 @@ def main() -> int:
     parser.add_argument("--items", type=int, nargs="*", default=[1_000_000, 10_000_000], help="of random tables")
     options = parser.parse_args()
     say("machine", **machine())
-    parity(options.device)
+    try:
+        parity(options.device)
+    except DeviceError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
     for folder in sorted(options.models.iterdir()) if options.models else []:
         by_batch(folder, options.device)
     answers(options.device)

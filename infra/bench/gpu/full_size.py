@@ -4,7 +4,7 @@ They rank nothing, and cost what trained ones cost: the item table, the sessions
 the networks are as they begin. In the training environment.
 """
 
-import sys
+import argparse
 from pathlib import Path
 
 import torch
@@ -41,4 +41,8 @@ def main(folder: Path, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    parser = argparse.ArgumentParser(description="Models of a public split's size that nobody has trained.")
+    parser.add_argument("split", type=Path, help="folder with train_sessions.parquet and test_sessions.parquet")
+    parser.add_argument("out", type=Path, help="folder of the artifacts graph, gnn and fusion")
+    options = parser.parse_args()
+    main(options.split, options.out)
