@@ -147,7 +147,9 @@ def _default(value: ast.expr | None) -> str:
     text = ast.unparse(value)
     if text.startswith("msgspec.field(default_factory=lambda: "):
         text = text.removeprefix("msgspec.field(default_factory=lambda: ").removesuffix(")")
-    return f"`{text.replace('None', 'null')}`"
+    for python, json_text in (("None", "null"), ("True", "true"), ("False", "false"), ("'", '"')):
+        text = text.replace(python, json_text)
+    return f"`{text}`"
 
 
 def _comment(line: str) -> str:
