@@ -47,9 +47,11 @@ def build(name: str, split: Split, options: Options) -> Built:
     """Return the model `name`, one of NAMES."""
     counted: dict[str, Callable[[Split], Any]] = {"neighbours": neighbours_model, "rules": rules_model}
     if name in counted:
-        made = counted[name](split)
-        shape = Shape(0, made.config.max_length, made.config.candidate_count)
-        return Built(made.model, shape, {"model": asdict(made.config), "choices": made.choices})
+        counted_model = counted[name](split)
+        shape = Shape(0, counted_model.config.max_length, counted_model.config.candidate_count)
+        return Built(
+            counted_model.model, shape, {"model": asdict(counted_model.config), "choices": counted_model.choices}
+        )
     base, tower_count = TOWERS.get(name, (name, 1))
     config = sized(MODELS[base], split.item_count)
     both = []
@@ -60,9 +62,9 @@ def build(name: str, split: Split, options: Options) -> Built:
     candidate_count = min(config.candidate_count, split.item_count)
     served = joined([trained.model for trained in whole], candidate_count)
     shape = Shape(config.ranker.hidden_dim * tower_count, config.ranker.max_length, candidate_count)
-    told = {"model": asdict(config), "towers": [_course(trained) for trained in whole]}
+    report = {"model": asdict(config), "towers": [_course(trained) for trained in whole]}
     if name != "fusion":
-        return Built(served, shape, told, whole)
+        return Built(served, shape, report, whole)
     neighbours, rules = neighbours_model(split), rules_model(split)
     before = joined([trained.model for trained in fitted], candidate_count)
     fused, how = fuse(
@@ -71,8 +73,8 @@ def build(name: str, split: Split, options: Options) -> Built:
         Models(served, neighbours.model, rules.model, split.train, split.orders),
         options.seed,
     )
-    told |= {"neighbours": asdict(neighbours.config), "rules": asdict(rules.config), "fusion": how}
-    return Built(fused, shape, told, whole)
+    report |= {"neighbours": asdict(neighbours.config), "rules": asdict(rules.config), "fusion": how}
+    return Built(fused, shape, report, whole)
 
 
 def _course(trained: Trained) -> dict[str, Any]:

@@ -37,8 +37,8 @@ def calibration_error(probability: Tensor, outcome: Tensor) -> float:
     Source:
         Naeini, Cooper & Hauskrecht 2015, "Obtaining well calibrated probabilities using Bayesian binning", AAAI.
     """
-    found = reliability(probability, outcome)
-    return float((np.abs(found.predicted - found.observed) * found.size).sum() / found.size.sum())
+    bins = reliability(probability, outcome)
+    return float((np.abs(bins.predicted - bins.observed) * bins.size).sum() / bins.size.sum())
 
 
 def platt(logit: Tensor, outcome: Tensor) -> Tensor:

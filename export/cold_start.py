@@ -258,8 +258,8 @@ def generated(
             # Pretended to be new, in the sessions as among what is ranked: so it is when an item comes.
             items = there[(there > 0) & (torch.rand(there.shape) < config.new_share)]
             real = teacher.table[items]
-            made = generator(teacher.content[items], real)
-            table = teacher.table.index_copy(0, items, made)
+            generated_vectors = generator(teacher.content[items], real)
+            table = teacher.table.index_copy(0, items, generated_vectors)
             ranked = ranker(batch.item_seq, batch.rows, table[batch.item_seq])
             bias = known_bias.index_fill(0, items, float(new_bias))
             logits = functional.linear(ranked.vector / ranker.config.temperature, table, bias)
@@ -269,17 +269,17 @@ def generated(
             new = torch.isin(batch.target, items)
             if not new.any():  # of a small batch: there is nothing to discriminate
                 continue
-            where, asked = torch.searchsorted(items, batch.target[new]), ranked.vector[new].detach()
+            where, query = torch.searchsorted(items, batch.target[new]), ranked.vector[new].detach()
             other = warm[torch.randint(len(warm), where.shape)]
-            of_real = discriminator(asked, real[where])
-            apart = functional.softplus(discriminator(asked, made.detach()[where]) - of_real)
-            above = functional.softplus(discriminator(asked, teacher.table[other]) - of_real)
+            of_real = discriminator(query, real[where])
+            apart = functional.softplus(discriminator(query, generated_vectors.detach()[where]) - of_real)
+            above = functional.softplus(discriminator(query, teacher.table[other]) - of_real)
             discriminates.zero_grad()
             (apart + above).mean().backward()
             discriminates.step()
-            deceived = functional.softplus(of_real.detach() - discriminator(asked, made[where])).mean()
+            deceived = functional.softplus(of_real.detach() - discriminator(query, generated_vectors[where])).mean()
             trust = teacher.count[items] / (teacher.count[items] + 2.0)  # a vector of few interactions says little
-            close = ((made - real).abs().sum(1) * trust).sum() / trust.sum()
+            close = ((generated_vectors - real).abs().sum(1) * trust).sum() / trust.sum()
             generates.zero_grad()
             (config.closeness * close + config.adversarial * deceived + config.ranking * ranking).backward()
             generates.step()
@@ -350,18 +350,18 @@ def compare(
     generator, vectors = generated(teacher, split.train, replace(config, epoch_count=epochs), lambda *_: False)
     ways.append(Way("generator", f"{epochs} epochs", level, lambda _: vectors))
     none = judge(teacher, at_random(teacher, config.seed), NEVER, split.test)
-    told: list[dict[str, Any]] = [{"way": "none: new items are never ranked", "warm": none.warm}]
+    rows: list[dict[str, Any]] = [{"way": "none: new items are never ranked", "warm": none.warm}]
     for way in ways:
-        found = judge(teacher, way.make(teacher), way.level, split.test)
-        told.append(
-            {"way": way.name, "chosen": way.chosen, "level": way.level, "mixed": found.mixed, "cold": found.cold}
-            | {"warm": found.warm}
+        judged = judge(teacher, way.make(teacher), way.level, split.test)
+        rows.append(
+            {"way": way.name, "chosen": way.chosen, "level": way.level, "mixed": judged.mixed, "cold": judged.cold}
+            | {"warm": judged.warm}
         )
     examples = examples_of(teacher, split.test, teacher.table)
-    found = judge_scores(content_neighbours(teacher, examples), examples, teacher.warm)
-    told.append({"way": "content kNN", "mixed": found.mixed, "cold": found.cold, "warm": found.warm})
+    judged = judge_scores(content_neighbours(teacher, examples), examples, teacher.warm)
+    rows.append({"way": "content kNN", "mixed": judged.mixed, "cold": judged.cold, "warm": judged.warm})
     new_items = int((~teacher.warm[1:]).sum())
-    figures = {"cutoff": CUTOFF, "new_targets": found.new_count, "new_items": new_items, "ways": told}
+    figures = {"cutoff": CUTOFF, "new_targets": judged.new_count, "new_items": new_items, "ways": rows}
     return figures, generator, teacher.content
 
 
@@ -388,9 +388,9 @@ def export_generator(generator: Generator, content: Tensor, path: Path) -> None:
         )
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     for N in (1, 2, 7, 64):
-        told = content[1 : N + 1]
-        (found,) = session.run(None, {"content": told.numpy()})
-        difference = float((generator(told) - torch.from_numpy(found)).abs().max())
+        sample = content[1 : N + 1]
+        (vectors,) = session.run(None, {"content": sample.numpy()})
+        difference = float((generator(sample) - torch.from_numpy(vectors)).abs().max())
         if difference > TOLERANCE:
             msg = f"{path}: {N} items: vectors differ by {difference:.2e} (allowed {TOLERANCE})"
             raise ParityError(msg)
@@ -414,19 +414,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except DatasetError as error:
         console.print(f"[red]{error}")
         return 1
-    told, generator, content = compare(split, options.runs, torch.device(options.device), ColdConfig(seed=options.seed))
+    results, generator, content = compare(
+        split, options.runs, torch.device(options.device), ColdConfig(seed=options.seed)
+    )
     options.out.mkdir(parents=True, exist_ok=True)
     export_generator(generator, content, options.out / "generator.onnx")
-    (options.out / "figures.json").write_text(json.dumps(told, indent=1) + "\n")
-    title = f"{split.name}: {told['new_targets']} new targets, {told['new_items']:,} new items; HR@20 / NDCG@20, %"
+    (options.out / "figures.json").write_text(json.dumps(results, indent=1) + "\n")
+    title = f"{split.name}: {results['new_targets']} new targets, {results['new_items']:,} new items; HR@20, NDCG@20, %"
     table = Table("way", "among all", "among new", "known targets", title=title)
-    for way in told["ways"]:
+    for way in results["ways"]:
         figures = [way.get(name) for name in ("mixed", "cold", "warm")]
         table.add_row(way["way"], *("" if f is None else f"{100 * f[0]:.2f} / {100 * f[1]:.2f}" for f in figures))
     console.print(table)
     console.print(f"the generator -> {options.out / 'generator.onnx'}")
     if options.json:
-        sys.stdout.write(json.dumps(told) + "\n")
+        sys.stdout.write(json.dumps(results) + "\n")
     return 0
 
 

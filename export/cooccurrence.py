@@ -57,19 +57,19 @@ def start_vectors(sessions: Sessions, item_count: int, hidden_dim: int, seed: in
         Levy & Goldberg 2014, "Neural word embedding as implicit matrix factorization", section 3, with context
         distribution smoothing (Levy, Goldberg & Dagan 2015, section 3.1).
     """
-    found = pairs(sessions, START_DISTANCE, lambda k: float(np.exp(-(k - 1) / START_DECAY)), item_count)
-    mass = np.bincount(found.source, weights=found.weight, minlength=item_count + 1)
+    edges = pairs(sessions, START_DISTANCE, lambda k: float(np.exp(-(k - 1) / START_DECAY)), item_count)
+    mass = np.bincount(edges.source, weights=edges.weight, minlength=item_count + 1)
     context = mass**CONTEXT_POWER
     context /= max(context.sum(), 1e-12)
-    information = np.log(found.weight / (mass[found.source] * context[found.target]))
+    information = np.log(edges.weight / (mass[edges.source] * context[edges.target]))
     # Symmetric: the smoothing of the context is not.
-    back = np.log(found.weight / (mass[found.target] * context[found.source]))
+    back = np.log(edges.weight / (mass[edges.target] * context[edges.source]))
     information = np.maximum((information + back) / 2, 0.0)
     generator = torch.Generator().manual_seed(seed)
     random = torch.randn(item_count + 1, hidden_dim, generator=generator)
     rank = min(hidden_dim, item_count)
     matrix = torch.sparse_coo_tensor(
-        torch.from_numpy(np.stack([found.source, found.target])),
+        torch.from_numpy(np.stack([edges.source, edges.target])),
         torch.from_numpy(information.astype(np.float32)),
         (item_count + 1, item_count + 1),
         check_invariants=True,
@@ -97,11 +97,11 @@ def _randomised_svd(matrix: Tensor, rank: int, generator: torch.Generator) -> tu
 
 def item_graph(sessions: Sessions, item_count: int, neighbour_count: int) -> tuple[Tensor, Tensor]:
     """Return the strongest neighbours of each item (V+1, N), 0 where there are no more, and weights that sum to 1."""
-    found = pairs(sessions, GRAPH_DISTANCE, lambda k: float(np.exp(-(k - 1) / GRAPH_DECAY)), item_count, BACKWARD)
+    edges = pairs(sessions, GRAPH_DISTANCE, lambda k: float(np.exp(-(k - 1) / GRAPH_DECAY)), item_count, BACKWARD)
     count = np.bincount(sessions.items, minlength=item_count + 1).astype(np.float64)
-    weight = found.weight / (count[found.source] ** SOURCE_POWER * count[found.target] ** TARGET_POWER)
-    order = np.lexsort((found.target, -weight, found.source))
-    source, target, weight = found.source[order], found.target[order], weight[order]
+    weight = edges.weight / (count[edges.source] ** SOURCE_POWER * count[edges.target] ** TARGET_POWER)
+    order = np.lexsort((edges.target, -weight, edges.source))
+    source, target, weight = edges.source[order], edges.target[order], weight[order]
     first = np.searchsorted(source, np.arange(item_count + 1))
     place = np.arange(len(source)) - first[source]
     kept = place < neighbour_count

@@ -88,19 +88,19 @@ def _choose(
 ) -> tuple[C, list[tuple[str, float, float]]]:
     """Return the best configuration, each constant's best value kept before the next is tried, and what each gave."""
     examples = examples_of(validation, EXAMPLE_COUNT)
-    told = []
+    tries = []
     with Progress() as progress:
         task = progress.add_task("choosing", total=sum(map(len, choices.values())))
         for name, values in choices.items():
-            found = []
+            qualities = []
             for value in values:
                 changed: dict[str, Any] = {name: value}
-                found.append(_judge(build(replace(config, **changed)), examples))  # type: ignore[type-var]
-                told.append((name, value, found[-1]))
+                qualities.append(_judge(build(replace(config, **changed)), examples))  # type: ignore[type-var]
+                tries.append((name, value, qualities[-1]))
                 progress.advance(task)
-            best: dict[str, Any] = {name: values[int(np.argmax(found))]}
+            best: dict[str, Any] = {name: values[int(np.argmax(qualities))]}
             config = replace(config, **best)  # type: ignore[type-var]
-    return config, told
+    return config, tries
 
 
 def examples_of(sessions: Sessions, count: int, orders: Orders = NO_ORDERS) -> list[Example]:

@@ -83,24 +83,24 @@ def fuse(split: Split, fitted: Models, whole: Models, seed: int) -> tuple[Fusion
     config = replace(FusionConfig(), candidate_count=min(FusionConfig().candidate_count, split.item_count))
     config = _weigh(fitted.fusion(config), config, examples_of(validation, WEIGHING_COUNT))
     lists = _lists(fitted.fusion(config), examples_of(validation, LIST_COUNT, orders))
-    reranker, told = _fit(lists, config)
+    reranker, report = _fit(lists, config)
     weights = {"neighbours_weight": config.neighbours_weight, "rules_weight": config.rules_weight}
-    return whole.fusion(config, reranker), weights | told
+    return whole.fusion(config, reranker), weights | report
 
 
 @torch.no_grad()  # type: ignore[untyped-decorator, unused-ignore]
 def _weigh(fusion: Fusion, config: FusionConfig, examples: list[Example]) -> FusionConfig:
     """Return the configuration with the weights of the best recall and MRR."""
     grid = list(itertools.product(NEIGHBOURS_WEIGHTS, RULES_WEIGHTS))
-    found: list[list[Tensor]] = [[] for _ in grid]
+    ranks_of: list[list[Tensor]] = [[] for _ in grid]
     with Progress() as progress:
         for item_seq, seq_len, target in progress.track(_batches(fusion, examples), description="weighing"):
             parts = fusion.parts(item_seq, seq_len, _no_new_items(fusion))
             probable, voted, ruled = weighed(parts.logits, parts.voted, parts.ruled)
-            for rank, (of_neighbours, of_rules) in zip(found, grid, strict=True):
+            for rank, (of_neighbours, of_rules) in zip(ranks_of, grid, strict=True):
                 total = probable + of_neighbours * voted + of_rules * ruled
                 rank.append((total >= total.gather(1, target[:, None])).sum(1))
-    judged = [quality(torch.cat(ranks)) for ranks in found]
+    judged = [quality(torch.cat(ranks)) for ranks in ranks_of]
     of_neighbours, of_rules = grid[int(np.argmax([result.recall + result.mrr for result in judged]))]
     return replace(config, neighbours_weight=of_neighbours, rules_weight=of_rules)
 
@@ -111,14 +111,14 @@ def _lists(fusion: Fusion, examples: list[Example]) -> Lists:
     with Progress() as progress:
         task = progress.add_task("listing", total=len(examples))
         for start, (item_seq, seq_len, target) in enumerate(_batches(fusion, examples)):
-            found = fusion.candidates(item_seq, seq_len, _no_new_items(fusion))
-            hit = found.column == target[:, None]
+            candidates = fusion.candidates(item_seq, seq_len, _no_new_items(fusion))
+            hit = candidates.column == target[:, None]
             place = torch.where(hit.any(1), hit.float().argmax(1), hit.shape[1])
             bought = torch.zeros(hit.shape)
             for row, example in enumerate(examples[start * BATCH : (start + 1) * BATCH]):
                 if example.bought:
-                    bought[row] = torch.isin(found.column[row], torch.tensor(list(example.bought))).float()
-            parts.append((found.features, place, bought))
+                    bought[row] = torch.isin(candidates.column[row], torch.tensor(list(example.bought))).float()
+            parts.append((candidates.features, place, bought))
             progress.advance(task, len(target))
     return Lists(*map(torch.cat, zip(*parts, strict=True)))
 
@@ -138,17 +138,17 @@ def _fit(lists: Lists, config: FusionConfig) -> tuple[Reranker, dict[str, Any]]:
         with torch.no_grad():
             clicks[fold == n], purchases[fold == n] = others(lists.features[fold == n])
     before, after = _judge(lists.features @ weights, lists.place), _judge(clicks, lists.place)
-    told: dict[str, Any] = {"weighted": (before.recall, before.mrr), "reranked": (after.recall, after.mrr)}
+    report: dict[str, Any] = {"weighted": (before.recall, before.mrr), "reranked": (after.recall, after.mrr)}
     reranker = _trained(untrained, lists)
-    told["ranked_by"] = "network" if after.recall + after.mrr >= before.recall + before.mrr else "weighted sum"
-    if told["ranked_by"] == "weighted sum":
+    report["ranked_by"] = "network" if after.recall + after.mrr >= before.recall + before.mrr else "weighted sum"
+    if report["ranked_by"] == "weighted sum":
         reranker.forget_clicks(weights)
     if lists.bought.any():
         calibration = platt(purchases, lists.bought)
         reranker.get_buffer("calibration").copy_(calibration)
-        told["calibration"] = calibration.tolist()
-        told["ece"] = calibration_error(torch.sigmoid(purchases * calibration[0] + calibration[1]), lists.bought)
-    return reranker.eval().requires_grad_(False), told
+        report["calibration"] = calibration.tolist()
+        report["ece"] = calibration_error(torch.sigmoid(purchases * calibration[0] + calibration[1]), lists.bought)
+    return reranker.eval().requires_grad_(False), report
 
 
 def _trained(untrained: Reranker, lists: Lists) -> Reranker:

@@ -77,8 +77,8 @@ class Served:
 
     def _run(self, names: list[str], item_seq: NDArray[np.int64]) -> list[Any]:
         seq_len = np.full(len(item_seq), item_seq.shape[1], dtype=np.int64)
-        told = {"item_seq": item_seq, "seq_len": seq_len, "new_items": self._new_items}
-        answer: list[Any] = self._session.run(names, told)
+        feed = {"item_seq": item_seq, "seq_len": seq_len, "new_items": self._new_items}
+        answer: list[Any] = self._session.run(names, feed)
         return answer
 
 
@@ -156,10 +156,10 @@ def ranks(items: NDArray[np.int64], logits: NDArray[np.float32], target: NDArray
 
     A target that is not there, or is the equal of the last candidate (so that others may be, too), is a MISS.
     """
-    found = (items == target[:, None]) & (target > 0)[:, None]
-    logit = np.where(found, logits, -np.inf).max(axis=1)
+    is_target = (items == target[:, None]) & (target > 0)[:, None]
+    logit = np.where(is_target, logits, -np.inf).max(axis=1)
     rank = (logits >= logit[:, None]).sum(axis=1)
-    return np.where(found.any(axis=1) & (logit > logits[:, -1]), rank, MISS)
+    return np.where(is_target.any(axis=1) & (logit > logits[:, -1]), rank, MISS)
 
 
 def _examples(test: Sessions, max_length: int) -> tuple[list[NDArray[np.int64]], NDArray[np.int64]]:

@@ -70,10 +70,10 @@ class Orders:
 
     @cached_property
     def _by_session(self) -> dict[int, list[tuple[int, int]]]:
-        found: dict[int, list[tuple[int, int]]] = {}
+        by_session: dict[int, list[tuple[int, int]]] = {}
         for session, place, item in self:
-            found.setdefault(session, []).append((place, item))
-        return found
+            by_session.setdefault(session, []).append((place, item))
+        return by_session
 
     def __iter__(self) -> Iterator[tuple[int, int, int]]:
         """Yield session, place and item of each."""

@@ -42,8 +42,8 @@ def jdata_views(folder: Path | None) -> tuple[Split, list[Interaction]]:
 
 def of_log(name: str, items: Sequence[ShopItem], log: Iterable[Interaction], test: Iterable[Interaction]) -> Split:
     ids = ["", *(item.item_id for item in items)]
-    told = [(item.category, item.brand, item.merchant) for item in items]
-    content = tuple(_numbers(values) for values in zip(*told, strict=True))
+    levels = [(item.category, item.brand, item.merchant) for item in items]
+    content = tuple(_numbers(values) for values in zip(*levels, strict=True))
     number = {item: n for n, item in enumerate(ids) if n}
     log, test = list(log), list(test)
     return Split(
@@ -86,25 +86,27 @@ def _told(folder: Path, name: str) -> list[list[int]]:
 
 def clicked(log: Iterable[Interaction]) -> list[list[str]]:
     """Return the clicked items of each session, in the order in which the sessions began."""
-    found: dict[str, list[str]] = {}
+    sessions: dict[str, list[str]] = {}
     for interaction in log:
         if interaction.kind is not Kind.PURCHASE:
-            found.setdefault(interaction.session_id, []).append(interaction.item_id)
-    return list(found.values())
+            sessions.setdefault(interaction.session_id, []).append(interaction.item_id)
+    return list(sessions.values())
 
 
 def bought(log: Iterable[Interaction], number: dict[str, int]) -> Orders:
     """Return the orders of the sessions of `clicked`, but for those before any click."""
     session: dict[str, int] = {}
     length: Counter[str] = Counter()
-    found = []
+    orders = []
     for interaction in log:
         if interaction.kind is not Kind.PURCHASE:
             session.setdefault(interaction.session_id, len(session))
             length[interaction.session_id] += 1
         elif interaction.session_id in session and interaction.item_id in number:
-            found.append((session[interaction.session_id], length[interaction.session_id], number[interaction.item_id]))
-    return Orders.of(found)
+            orders.append(
+                (session[interaction.session_id], length[interaction.session_id], number[interaction.item_id])
+            )
+    return Orders.of(orders)
 
 
 def _numbered(sessions: Sequence[Sequence[str]], ids: Sequence[str]) -> Sessions:

@@ -66,15 +66,15 @@ def pieces(sessions: Sessions, max_length: int) -> list[tuple[NDArray[np.int64],
 
     Each is (items, known): the first `known` places were targets of the piece before.
     """
-    found = []
+    windows = []
     step = max(max_length // 2, 1)
     for items in sessions:
         for start in range(0, max(len(items) - 1, 1), step):
             piece = items[start : start + max_length + 1]
             known = 0 if start == 0 else max_length - step
             if len(piece) - 1 > known:
-                found.append((piece, known))
-    return found
+                windows.append((piece, known))
+    return windows
 
 
 class Batches:
@@ -166,7 +166,7 @@ def ranks(model: Model, sessions: Sessions, offsets: Sequence[float] = (0.0,)) -
     bias = model.items.bias.clone()
     bias[0] = NEVER
     batches = Batches(sessions, model.ranker.config.max_length, 1_024)
-    found = []
+    batch_ranks = []
     for numbers in batches.epoch(None):
         batch = batches.make(numbers).to(device)
         ranked = model.ranker(batch.item_seq, batch.rows, table[batch.item_seq])
@@ -178,8 +178,8 @@ def ranks(model: Model, sessions: Sessions, offsets: Sequence[float] = (0.0,)) -
             scores = plain.scatter_add(1, at, ranked.repeat + offset * own)
             of_target = scores.gather(1, batch.target[:, None])
             of_batch.append((scores >= of_target).sum(1))
-        found.append(torch.stack(of_batch))
-    return torch.cat(found, dim=1).cpu()
+        batch_ranks.append(torch.stack(of_batch))
+    return torch.cat(batch_ranks, dim=1).cpu()
 
 
 def quality(rank: Tensor) -> Quality:
@@ -291,8 +291,8 @@ def _fit(
 
 def _judge(model: Model, validation: Sessions, course: Course) -> None:
     """Add the validation of this epoch to its course; the best one is that of the largest sum of recall and MRR."""
-    found = [quality(rank) for rank in ranks(model, validation, REPEAT_OFFSETS)]
-    course.validation.append([(result.recall, result.mrr) for result in found])
+    qualities = [quality(rank) for rank in ranks(model, validation, REPEAT_OFFSETS)]
+    course.validation.append([(result.recall, result.mrr) for result in qualities])
     sums = [[recall + mrr for recall, mrr in epoch] for epoch in course.validation]
     if max(sums[-1]) >= max(map(max, sums)):
         course.best_epoch = course.epoch

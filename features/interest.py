@@ -94,13 +94,13 @@ def strongest(interests: Interests, half_lives_ms: Sequence[int], now_ms: int) -
     if not interests.landmark_ms:
         return (Strongest(),) * len(interests.weights)
     faded = _faded(interests.landmark_ms, half_lives_ms, now_ms)
-    found = []
+    ranges = []
     for of_dimension, cut in zip(interests.weights, interests.cut, strict=True):
         ranked = _ranked(of_dimension, faded)
         weights, keys = zip(*ranked, strict=True) if ranked else ((), ())
         mass = sum([mass * factor for mass, factor in zip(cut, faded, strict=True)]) if any(cut) else 0.0
-        found.append(Strongest(keys, weights, mass))
-    return tuple(found)
+        ranges.append(Strongest(keys, weights, mass))
+    return tuple(ranges)
 
 
 def merge(interests: Interests, other: Interests, half_lives_ms: Sequence[int]) -> Interests:

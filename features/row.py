@@ -99,19 +99,19 @@ def row(shopper_id: str, present: ShopperView, items: Items) -> FeatureRow:
 
 def columns(features: FeatureRow) -> Mapping[str, Value]:
     """Return the row by the names of `features.spec.FEATURES`, without those that the job adds to it."""
-    found: dict[str, Value] = {
+    values: dict[str, Value] = {
         name: getattr(features, name) for name in FeatureRow.__slots__ if name not in ("shopper_id", *_NESTED)
     }
-    found["session_length"] = sum(features.session_counts)
+    values["session_length"] = sum(features.session_counts)
     for kind, count in zip(KINDS, features.session_counts, strict=True):
-        found[f"session_{kind}_count"] = count
+        values[f"session_{kind}_count"] = count
     for window, of_window in zip(WINDOWS, features.window_counts, strict=True):
         for kind, count in zip(KINDS, of_window, strict=True):
-            found[f"{kind}_count_{window.name}"] = count
+            values[f"{kind}_count_{window.name}"] = count
     names = ("short_category", *[f"long_{dimension}" for dimension in DIMENSIONS])
     for name, of_range in zip(names, (features.short_interest, *features.long_interests), strict=True):
-        found |= {f"{name}_keys": of_range.keys, f"{name}_weights": of_range.weights, f"{name}_cut": of_range.cut}
-    return found
+        values |= {f"{name}_keys": of_range.keys, f"{name}_weights": of_range.weights, f"{name}_cut": of_range.cut}
+    return values
 
 
 _NESTED = ("session_counts", "window_counts", "short_interest", "long_interests")

@@ -44,7 +44,7 @@ def neighbours(sessions: Iterable[Sequence[str]], ids: Sequence[str]) -> tuple[N
         ranked.setdefault(a, []).append((-count / sqrt(alone[a] * alone[b]), b))
     numbers = np.zeros((len(ids), NEIGHBOUR_COUNT), dtype=np.int32)
     similarity = np.zeros((len(ids), NEIGHBOUR_COUNT), dtype=np.float32)
-    for a, found in ranked.items():
-        for place, (negative, b) in enumerate(sorted(found)[:NEIGHBOUR_COUNT]):
+    for a, candidates in ranked.items():
+        for place, (negative, b) in enumerate(sorted(candidates)[:NEIGHBOUR_COUNT]):
             numbers[a, place], similarity[a, place] = b, -negative
     return numbers, similarity

@@ -153,7 +153,7 @@ class Fusion(nn.Module):
         last = (item_seq + is_new).gather(1, seq_len[:, None] - 1)  # (B, 1)
         near = (vectors(column) @ vectors(last).transpose(1, 2))[:, :, 0]
         length = torch.log(seq_len.float())[:, None].expand_as(near)
-        told = [
+        features = [
             probable.gather(1, column),
             logits.gather(1, column) - logits.amax(dim=1, keepdim=True),
             log_voted.gather(1, column),
@@ -165,7 +165,7 @@ class Fusion(nn.Module):
             length,
             near,
         ]
-        return Candidates(column, torch.cat([torch.stack(told, dim=2), padded[column]], dim=2), vector)
+        return Candidates(column, torch.cat([torch.stack(features, dim=2), padded[column]], dim=2), vector)
 
     def forward(self, item_seq: Tensor, seq_len: Tensor, new_items: Tensor) -> tuple[Tensor, ...]:
         """Return the K best next items of each session, best first, their scores, and the session's vector.

@@ -83,8 +83,8 @@ class RepeatChannel(nn.Module):
 
         `row` (P, D) asks, `keys` (P, T, repeat_dim) answer, `far` (P, T) says how far t lies back, clipped.
         """
-        asked = (keys @ self.query(row)[:, :, None])[:, :, 0] / math.sqrt(keys.shape[2])
-        return (asked + self.level(row) + self.bias[far]) * newest
+        attention = (keys @ self.query(row)[:, :, None])[:, :, 0] / math.sqrt(keys.shape[2])
+        return (attention + self.level(row) + self.bias[far]) * newest
 
 
 class SessionRanker(nn.Module):
@@ -156,12 +156,12 @@ class ServedRanker(nn.Module):
         joined = table[torch.where(is_new, 0, item_seq)] + new_items[torch.where(is_new, item_seq - V, 0)]
         rows = torch.stack([torch.arange(item_seq.shape[0]), seq_len - 1], dim=1)
         share = len(self.rankers) ** 0.5  # a part of a joined unit vector, times this, is a unit vector
-        asked = [
+        queries = [
             ranker(item_seq, rows, vectors * share)
             for ranker, vectors in zip(self.rankers, joined.chunk(len(self.rankers), dim=2), strict=True)
         ]
-        vector = torch.cat([question.vector for question in asked], dim=1) / share
-        repeat = torch.stack([question.repeat for question in asked]).mean(dim=0)
+        vector = torch.cat([question.vector for question in queries], dim=1) / share
+        repeat = torch.stack([question.repeat for question in queries]).mean(dim=0)
         query = vector / self.temperature
         known = functional.linear(query, table, bias)  # (B, V+1)
         new_bias = torch.where(torch.arange(new_items.shape[0]) > 0, self.new_bias, NEVER)

@@ -119,8 +119,8 @@ class Pipeline:
         if self._sample is not None:
             self.control.estimates = self._sample(believed)
         try:
-            held = self._states.get(shopper_id)
-            answer = self._recommender.answer(shopper_id, encode(message), self._next(topic), held)
+            state = self._states.get(shopper_id)
+            answer = self._recommender.answer(shopper_id, encode(message), self._next(topic), state)
         finally:
             self.control.estimates = believed
         if answer.state is not None:

@@ -170,8 +170,8 @@ def _native(value: Value) -> Native:
     field = value.WhichOneof("val")
     if field is None:
         return None
-    held = getattr(value, field)
-    return list(held.val) if field.endswith("_list_val") else held
+    content = getattr(value, field)
+    return list(content.val) if field.endswith("_list_val") else content
 
 
 def _microseconds(time: datetime) -> int:

@@ -53,8 +53,8 @@ class NewestSqliteOnlineStore(PackedOnlineStore):
         select = f"SELECT content FROM {_table(config, view)} WHERE entity_key = ?"
         with self._lock:
             connection = self._connect(config)
-            found = [connection.execute(select, (key,)).fetchone() for key in keys]
-        return [None if row is None else row[0] for row in found]
+            rows = [connection.execute(select, (key,)).fetchone() for key in keys]
+        return [None if row is None else row[0] for row in rows]
 
     def is_away(self, error: Exception) -> bool:
         return isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF in _PASSING

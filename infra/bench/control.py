@@ -46,11 +46,11 @@ class Run(NamedTuple):
 
 def measure(model: Path, seeds: int, plot: Path | None, console: Console) -> dict[str, Any]:
     """Return the worst violation of any shop, averaged over the last JUDGED_S before and after each shock."""
-    asked = [(model, shock, seed) for shock in SHOCKS for seed in range(seeds)]
+    arguments = [(model, shock, seed) for shock in SHOCKS for seed in range(seeds)]
     with ProcessPoolExecutor(2) as pool, Progress(console=console, transient=True) as progress:
-        task = progress.add_task("shops", total=len(asked))
+        task = progress.add_task("shops", total=len(arguments))
         runs: list[Run] = []
-        for run in pool.map(_run, asked):
+        for run in pool.map(_run, arguments):
             runs.append(run)
             progress.advance(task)
     by_shock = {shock: runs[n * seeds : (n + 1) * seeds] for n, shock in enumerate(SHOCKS)}
@@ -94,8 +94,8 @@ def _violation(run: Run, judged: slice) -> float:
     return max(1.0 - revenue, 1.0 - share / SHARE[0], share / SHARE[1] - 1.0, 0.0)
 
 
-def _run(asked: tuple[Path, str, int]) -> Run:
-    model, shock, seed = asked
+def _run(arguments: tuple[Path, str, int]) -> Run:
+    model, shock, seed = arguments
     loop = ClosedLoop(Shop(100 + seed, SHOP), shared_model(model))
     earned = [_earns(loop, _policy(2, 0.0, 0.0), FREE_S), _earns(loop, _policy(3, RICH, 0.0), RICH_S)]
     target = sum(earned) / 2  # half-way to what a weight can do
@@ -134,8 +134,8 @@ def _policy(version: int, weight: float, floor: float) -> Policy:
         share = {"measure": "exposure", "merchant": MERCHANT, "at_least": SHARE[0], "at_most": SHARE[1]}
         constraints["share"] = share | {"speed": SPEED}
     weights = {"relevance": 1.0, "revenue": weight}
-    made = {"version": version, "author": "bench", "weights": weights, "constraints": constraints}
-    return msgspec.convert(made, Policy)
+    fields = {"version": version, "author": "bench", "weights": weights, "constraints": constraints}
+    return msgspec.convert(fields, Policy)
 
 
 def _plot(by_shock: dict[str, list[Run]], path: Path) -> None:

@@ -71,7 +71,7 @@ def _records(count: int) -> list[FeatureRecord]:
     catalogue = Catalogue(read_items(MODEL, read_manifest(MODEL)))
     for offset, item in enumerate(shop.items()):
         catalogue.put(item.item_id, to_item(item), offset)
-    found, now = [], now_ms()
+    records, now = [], now_ms()
     log = shop.interactions(5, now - 400_000, 20, shop.Parameters(shopper_count=300))
     states = {f"shopper-{n}": shopper.new() for n in range(300)}
     for event in itertools.islice(log, 6_000):
@@ -79,7 +79,7 @@ def _records(count: int) -> list[FeatureRecord]:
     presents = [shopper.present(state) for state in states.values() if state.sequence]
     for n in range(count):
         present = presents[n % len(presents)]
-        found.append(
+        records.append(
             FeatureRecord(
                 rec_id=f"rec-{n}",
                 event_id=f"e-{n}",
@@ -100,7 +100,7 @@ def _records(count: int) -> list[FeatureRecord]:
                 model_version="bench",
             )
         )
-    return found
+    return records
 
 
 def _of_project(repo: Path, project: str) -> None:
@@ -138,13 +138,13 @@ def _compare(
     result["rows_per_s_spread"] = {name: [round(min(speed)), round(max(speed))] for name, speed in speeds.items()}
     fastest = max(np.median(speeds["push"]), np.median(speeds["write_to_online_store"]))
     result["times_feast"] = round(float(np.median(speeds["ours"]) / fastest), 1)
-    asked = [record.row.shopper_id for record in records[:FEAST_ROWS]]
+    shopper_ids = [record.row.shopper_id for record in records[:FEAST_ROWS]]
     names = [f"{View.SESSION}:{feature.name}" for feature in FEATURES[View.SESSION]]
     for side, store in (("ours", our_reader), ("feast", feast)):
         ms = []
         for n in range(READS):
             began = time.perf_counter()
-            store.get_online_features(names, [{"shopper_id": asked[n % len(asked)]}])
+            store.get_online_features(names, [{"shopper_id": shopper_ids[n % len(shopper_ids)]}])
             ms.append((time.perf_counter() - began) * 1000)
         p50, p99 = np.percentile(ms, [50, 99]).tolist()
         result[f"{side}_read_p50_ms"], result[f"{side}_read_p99_ms"] = round(p50, 2), round(p99, 2)

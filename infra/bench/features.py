@@ -54,27 +54,27 @@ def _measure(known: Items, items: list[ShopItem], log: Iterable[Interaction], co
     for offset, item in enumerate(items):
         catalogue.put(item.item_id, to_item(item), offset)
     encoder, decoder = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder(ShopperState)
-    held: dict[str, bytes] = {}
+    state_of: dict[str, bytes] = {}
     counts: dict[str, int] = {}
     row_us, codec_us, state_bytes = [], [], []
     for event in log:
         did = interaction(to_message(event), catalogue)
-        before = held.get(event.shopper_id)
+        before = state_of.get(event.shopper_id)
         a = time.perf_counter()
         state = shopper.new() if before is None else decoder.decode(before)
         b = time.perf_counter()
         state = shopper.update(state, did)
         row(event.shopper_id, shopper.present(state), catalogue)
         c = time.perf_counter()
-        held[event.shopper_id] = encoder.encode(state)
+        state_of[event.shopper_id] = encoder.encode(state)
         d = time.perf_counter()
         row_us.append((c - b) * 1e6)
         codec_us.append((b - a + d - c) * 1e6)
         counts[event.shopper_id] = counts.get(event.shopper_id, 0) + 1
         if counts[event.shopper_id] == STATE_AFTER:
-            state_bytes.append(len(held[event.shopper_id]))
+            state_bytes.append(len(state_of[event.shopper_id]))
     p50, p90, p99 = np.percentile(row_us, [50, 90, 99]).tolist()
-    sizes = state_bytes or [len(state) for state in held.values()]
+    sizes = state_bytes or [len(state) for state in state_of.values()]
     figures: dict[str, Any] = {
         "events": len(row_us),
         "p50_us": round(p50, 1),
@@ -86,5 +86,5 @@ def _measure(known: Items, items: list[ShopItem], log: Iterable[Interaction], co
         "state_after": STATE_AFTER if state_bytes else "all",
     }
     said = "  ".join(f"[bold]{name}[/] {value}" for name, value in figures.items())
-    console.print(f"{len(items):,} items, {len(held):,} shoppers: {said}", highlight=False, soft_wrap=True)
+    console.print(f"{len(items):,} items, {len(state_of):,} shoppers: {said}", highlight=False, soft_wrap=True)
     return figures

@@ -57,17 +57,17 @@ def measure(model: SessionModel, folder: Path, plot: Path | None, console: Conso
     log = [interaction for interaction in log if interaction.kind is not Kind.FAVOURITE]  # as the model is trained
     targets = _targets(log)
     examples = [n for n, interaction in enumerate(log) if interaction.kind is Kind.VIEW]
-    found = {
+    ndcg_of = {
         weight: _ndcg(_slates(model, items, log, weight), targets, examples)
         for weight in track(WEIGHTS, "turning the weight of conversion", console=console, transient=True)
     }
     sessions = np.unique([targets[n].session for n in examples], return_inverse=True)[1]
     table = Table("conversion's weight", "NDCG@20, next view", "over relevance alone", "NDCG@20, orders", "likewise")
     front = []
-    for weight, ndcg in found.items():
+    for weight, ndcg in ndcg_of.items():
         row: dict[str, Any] = {"conversion": weight}
         words = []
-        for name, values, at_first in zip(("view", "order"), ndcg, found[WEIGHTS[0]], strict=True):
+        for name, values, at_first in zip(("view", "order"), ndcg, ndcg_of[WEIGHTS[0]], strict=True):
             is_there = ~np.isnan(values)
             changes = (values - at_first)[is_there]
             low, high = _interval(changes, sessions[is_there])
@@ -97,23 +97,23 @@ def _targets(log: list[Interaction]) -> list[Target]:
     """Return what follows each interaction in its session."""
     viewed: dict[str, str] = {}
     ordered: dict[str, frozenset[str]] = defaultdict(frozenset)
-    found = []
+    targets = []
     for interaction in reversed(log):
-        found.append(
+        targets.append(
             Target(interaction.session_id, viewed.get(interaction.session_id), ordered[interaction.session_id])
         )
         if interaction.kind is Kind.PURCHASE:
             ordered[interaction.session_id] |= {interaction.item_id}
         else:
             viewed[interaction.session_id] = interaction.item_id
-    return found[::-1]
+    return targets[::-1]
 
 
 def _slates(model: SessionModel, items: list[ShopItem], log: list[Interaction], weight: float) -> list[list[str]]:
     """Return what the job answers to each interaction of the log."""
     pipeline = Pipeline(model, items)
-    told = {"version": 2, "author": "bench", "weights": {"relevance": 1.0 - weight, "conversion": weight}}
-    pipeline.turn(msgspec.convert(told, Policy))
+    fields = {"version": 2, "author": "bench", "weights": {"relevance": 1.0 - weight, "conversion": weight}}
+    pipeline.turn(msgspec.convert(fields, Policy))
     slates = [pipeline.answer(to_message(interaction)).slate for interaction in log]
     return [[] if slate is None else [item.item_id for item in slate.items] for slate in slates]
 

@@ -34,8 +34,8 @@ def folder_of(model: str, data: Path, may_train: bool) -> Path:
     if folder.is_dir() and read_manifest(folder).vocabulary_hash == vocabulary_hash(srgnn(data).ids):
         return folder
     if not may_train:
-        found = f"that in {folder} is of another split" if folder.is_dir() else f"there is none in {folder}"
-        msg = f"no model of {data}: {found}; name the folder of an artifact, or train one with --train"
+        reason = f"that in {folder} is of another split" if folder.is_dir() else f"there is none in {folder}"
+        msg = f"no model of {data}: {reason}; name the folder of an artifact, or train one with --train"
         raise TrainingError(msg)
     _run("export", model, "--data", "srgnn", "--data-dir", str(data), "--out", str(folder))
     return folder
@@ -80,5 +80,5 @@ def measure(model: str, data: Path, may_train: bool, console: Console) -> dict[s
         f"MRR@20 {100 * figures.mrr_at_20:.2f} %, {figures.examples:,} examples, "
         f"{figures.ms_batch1:.2f} ms a session at batch 1, {figures.ms_batch32:.2f} ms at batch 32, one thread"
     )
-    told: dict[str, Any] = msgspec.to_builtins(figures)
-    return told
+    report: dict[str, Any] = msgspec.to_builtins(figures)
+    return report

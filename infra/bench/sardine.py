@@ -78,7 +78,7 @@ def measure(env: str, episodes: int, console: Console, first_seed: int = 0) -> d
         **{name: partial(_Shop, policy=fields) for name, fields in POLICIES.items()},
         "short-term oracle": _Oracle,
     }
-    found: dict[str, Clicks] = {}
+    clicks_of: dict[str, Clicks] = {}
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task(env, total=len(ways) * episodes)
         for name, way in ways.items():
@@ -89,18 +89,18 @@ def measure(env: str, episodes: int, console: Console, first_seed: int = 0) -> d
                 clicks.append(_episode(world, agent, seed))
                 progress.advance(task)
             of_all = np.array(clicks)
-            found[name] = Clicks(float(of_all.mean()), float(of_all.std(ddof=1) / len(of_all) ** 0.5))
+            clicks_of[name] = Clicks(float(of_all.mean()), float(of_all.std(ddof=1) / len(of_all) ** 0.5))
     table = Table("way", "clicks an episode", title=f"{env}, {episodes} episodes, seeds from {first_seed}")
-    for name, of_way in found.items():
+    for name, of_way in clicks_of.items():
         table.add_row(name, f"{of_way.mean:.1f} ± {of_way.standard_error:.1f}")
     console.print(table)
-    ours = found[OURS]
+    ours = clicks_of[OURS]
     return {
         "env": env,
         "episodes": episodes,
         "clicks": round(ours.mean, 2),
         "standard_error": round(ours.standard_error, 2),
-        "ways": {name: {"clicks": round(m, 2), "standard_error": round(e, 2)} for name, (m, e) in found.items()},
+        "ways": {name: {"clicks": round(m, 2), "standard_error": round(e, 2)} for name, (m, e) in clicks_of.items()},
     }
 
 
@@ -140,8 +140,8 @@ class _Random:
         self._rng = np.random.default_rng(seed)
 
     def slate(self) -> NDArray[np.int64]:
-        found: NDArray[np.int64] = self._rng.choice(self._count, self._size, replace=False)
-        return found
+        items: NDArray[np.int64] = self._rng.choice(self._count, self._size, replace=False)
+        return items
 
     def see(self, slate: NDArray[np.int64], clicked: NDArray[np.bool_]) -> None:
         pass
@@ -191,10 +191,12 @@ class _Shop:
         since_ms = self._now_ms - features.event_time_ms if self._state.sequence else 0
         request = SlateRequest(features, self._slates, "home", since_ms)
         odds = np.clip(self._taste.odds(self._content), -LOG_ODDS_AT_MOST, LOG_ODDS_AT_MOST)
-        found = Candidates(self._numbers, odds, None, Fallback.NONE, b"", 0)
+        candidates = Candidates(self._numbers, odds, None, Fallback.NONE, b"", 0)
         self._rec_id = f"{self._shopper}-{self._slates}"
         learnt = self._estimates.of(self._numbers)
-        self._shown = draw_slate(request, self._rec_id, found, learnt, self._catalogue, self._table).items[: self._size]
+        self._shown = draw_slate(request, self._rec_id, candidates, learnt, self._catalogue, self._table).items[
+            : self._size
+        ]
         self._slates += 1
         return np.array([self._place[item.item_id] for item in self._shown])
 
@@ -228,11 +230,11 @@ class _Shop:
         shown = Impression(
             rec_id=self._rec_id, shopper_id=self._shopper, items=items, event_time_ms=slate.event_time_ms
         )
-        found = [*self._attribution.slate(self._rec_id, encode(slate)), *self._attribution.feedback(shown)]
+        joined = [*self._attribution.slate(self._rec_id, encode(slate)), *self._attribution.feedback(shown)]
         for place in np.flatnonzero(clicked).tolist():
             click = to_message(self._click(place, self._place[items[place]]), self._rec_id)
-            found += self._attribution.feedback(click)
-        self._outcomes += [outcome for _, outcome in found if outcome is not None]
+            joined += self._attribution.feedback(click)
+        self._outcomes += [outcome for _, outcome in joined if outcome is not None]
 
     def _learn(self) -> None:
         estimates, _ = self._loop.learn(self._outcomes, self._table, self._catalogue.goods)

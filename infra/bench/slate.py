@@ -64,17 +64,17 @@ def measure(model_folder: Path, candidates: int, slates: int, console: Console) 
     present = shopper.present(state)
     request = SlateRequest(row("bench", present, catalogue), INTERACTIONS, "home")
     rng = np.random.default_rng(SEED)
-    found = []
+    candidate_sets = []
     for _ in range(64):  # in turns, so that no cache is warmer than in the job
         numbers = rng.choice(np.flatnonzero(catalogue.available), candidates, replace=False)
         odds = np.sort(rng.normal(-2.0, SPREAD, candidates))[::-1]
-        found.append(Candidates(numbers, odds, None, Fallback.NONE, b"", 0))
+        candidate_sets.append(Candidates(numbers, odds, None, Fallback.NONE, b"", 0))
     tables = {name: PolicyTable({policy.scope: policy for policy in of}) for name, of in POLICIES.items()}
     times_us: dict[str, list[float]] = {name: [] for name in tables}
     for n in range(slates):
         for name, table in tables.items():
             began = time.perf_counter_ns()
-            of_slate = found[n % len(found)]
+            of_slate = candidate_sets[n % len(candidate_sets)]
             draw_slate(request, f"bench-{n}", of_slate, estimates.of(of_slate.numbers), catalogue, table)
             times_us[name].append((time.perf_counter_ns() - began) / 1000)
     shown = Table("policy", "p50 µs", "p99 µs", title=f"A slate of 20 from {candidates} candidates")

@@ -27,8 +27,8 @@ class Taste:
 
     def odds(self, content: Floats) -> Floats:
         """Return (K,) log odds of P(clicked | looked at) of items with the content (K, D)."""
-        found: Floats = content @ self._mean[:-1] + self._mean[-1]
-        return found
+        odds: Floats = content @ self._mean[:-1] + self._mean[-1]
+        return odds
 
     def learn(self, content: Floats, clicked: NDArray[np.bool_]) -> None:
         """Take over what became of a slate: its items' content (S, D), and which of them was clicked (S,)."""

@@ -81,16 +81,16 @@ def measure(model: Path, seeds: int, after_s: int, plot: Path | None, console: C
     """Return what each way brings, and by how much ours brings more."""
     fronts = {f"fixed {n}": Way(mix, learns=False) for n, mix in enumerate(SWEEPS["conversion"] + SWEEPS["revenue"])}
     fronts |= {f"ours {n}": Way(mix, exploration=OURS) for n, mix in enumerate(FRONT)}
-    held = {CONSTRAINED: Way(MIX, exploration=OURS, constraints={"share": HELD})}
-    asked = [(model, name, way, seed, after_s) for name, way in WAYS.items() for seed in range(seeds)]
-    asked += [(model, ORACLE, Way(RELEVANCE, learns=False), seed, after_s) for seed in range(seeds)]
+    constrained = {CONSTRAINED: Way(MIX, exploration=OURS, constraints={"share": HELD})}
+    arguments = [(model, name, way, seed, after_s) for name, way in WAYS.items() for seed in range(seeds)]
+    arguments += [(model, ORACLE, Way(RELEVANCE, learns=False), seed, after_s) for seed in range(seeds)]
     few = range(min(seeds, FRONT_SEEDS))
-    asked += [(model, name, way, seed, after_s) for name, way in (fronts | held).items() for seed in few]
+    arguments += [(model, name, way, seed, after_s) for name, way in (fronts | constrained).items() for seed in few]
     runs: dict[str, list[Run]] = {}
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with ProcessPoolExecutor(2) as pool, Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("shops", total=len(asked))
-        for (_, name, *_), run in zip(asked, pool.map(_run, asked), strict=True):
+        task = progress.add_task("shops", total=len(arguments))
+        for (_, name, *_), run in zip(arguments, pool.map(_run, arguments), strict=True):
             runs.setdefault(name, []).append(run)
             progress.advance(task)
     unit = np.mean([run.before for run in runs[FIXED[0]]], axis=0)
@@ -174,8 +174,8 @@ def _area(points: NDArray[np.float64]) -> float:
     return covered
 
 
-def _run(asked: tuple[Path, str, Way, int, int]) -> Run:
-    folder, name, way, seed, after_s = asked
+def _run(arguments: tuple[Path, str, Way, int, int]) -> Run:
+    folder, name, way, seed, after_s = arguments
     shop = Shop(seed, foresees=True)
     rng = np.random.default_rng(seed)
     sample = partial(_lifts_drawn, rng) if way.draws_lifts else None

@@ -38,10 +38,10 @@ def up(
     Where something runs already it says what, and starts nothing. Example: rheostat up --detach
     """
     console = Console()
-    found = running(home)
-    if found is not None:
-        say(f"already running (process {found.pid}); `rheostat down` stops it", console)
-        _show(found, home, console)
+    running_stack = running(home)
+    if running_stack is not None:
+        say(f"already running (process {running_stack.pid}); `rheostat down` stops it", console)
+        _show(running_stack, home, console)
         return
     if detach:
         _start_detached(online_store, model, home, console)
@@ -85,8 +85,8 @@ def down(home: Home = HOME) -> None:
     Example: rheostat down
     """
     console = Console()
-    found = running(home)
-    process = None if found is None else runs.process(found)
+    stack = running(home)
+    process = None if stack is None else runs.process(stack)
     if process is None:
         say("nothing runs here", console)
         raise typer.Exit(1)
@@ -107,19 +107,19 @@ def status(home: Home = HOME, as_json: AsJson = False) -> None:
     Example: rheostat status --json
     """
     console = Console(stderr=as_json)
-    found = running(home)
-    if found is None:
+    stack = running(home)
+    if stack is None:
         say("nothing runs here; `rheostat up` starts it", console)
         print_json({"running": False}, as_json)
         raise typer.Exit(1)
-    answers = _answers(found)
-    _show(found, home, console)
+    answers = _answers(stack)
+    _show(stack, home, console)
     table = Table("what", "answers", "")
     for name, (is_there, words) in answers.items():
         table.add_row(name, "yes" if is_there else "[red]no", words)
     console.print(table)
     figures = {name: {"answers": is_there, "says": words} for name, (is_there, words) in answers.items()}
-    print_json({"running": True, **msgspec.to_builtins(found), "parts": figures}, as_json)
+    print_json({"running": True, **msgspec.to_builtins(stack), "parts": figures}, as_json)
     raise typer.Exit(0 if all(is_there for is_there, _ in answers.values()) else 1)
 
 
@@ -225,63 +225,63 @@ def _start_detached(online_store: OnlineStoreKind, model: Path, home: Path, cons
         child = subprocess.Popen(command, stdout=sink, stderr=subprocess.STDOUT, start_new_session=True)
     progress = Progress(child, log)
     with console.status("starting Kafka, Feast and three Flink jobs, and warming them up (about a minute) …"):
-        while (found := running(home)) is None or found.pid != child.pid:
+        while (stack := running(home)) is None or stack.pid != child.pid:
             if child.poll() is not None:
                 fail(f"it did not start:\n{log.read_text(encoding='utf-8', errors='replace')}")
             if (why := progress.stuck()) is not None:
                 child.terminate()
                 fail(f"it was waited for until it is ready, and {why}; see {log} and {home}/*.log")
             time.sleep(0.2)
-    _show(found, home, console)
+    _show(stack, home, console)
     say("ready; `rheostat down` stops everything", console)
 
 
-def _show(found: Running, home: Path, console: Console) -> None:
+def _show(stack: Running, home: Path, console: Console) -> None:
     lines = {
-        "bootstrap servers": found.cluster.bootstrap_servers,
-        "online store": found.online_store,
-        "Feast repo": f"{found.feast_repo}  (feast -c {found.feast_repo} ui)",
-        "model": found.model,
-        **{f"metrics {job}": url for job, url in found.metrics.items()},
+        "bootstrap servers": stack.cluster.bootstrap_servers,
+        "online store": stack.online_store,
+        "Feast repo": f"{stack.feast_repo}  (feast -c {stack.feast_repo} ui)",
+        "model": stack.model,
+        **{f"metrics {job}": url for job, url in stack.metrics.items()},
         "logs": f"{home}/*.log",
     }
     for name, value in lines.items():
         say(f"{name:17}  {value}", console)
 
 
-def _answers(found: Running) -> dict[str, tuple[bool, str]]:
+def _answers(stack: Running) -> dict[str, tuple[bool, str]]:
     from streaming.config import FEATURES_GROUP
     from streaming.io.lag import lag
     from streaming.io.scrape import OURS, scrape
     from streaming.io.topics import TopicError, partitions
     from streaming.schemas import Topic
 
-    def asked(ask: Any) -> tuple[bool, str]:
+    def answer_of(ask: Any) -> tuple[bool, str]:
         try:
             return True, ask()
         except (OSError, TopicError) as error:
             return False, str(error)
 
     def broker() -> str:
-        return f"{sum(len(partitions(found.cluster, topic)) for topic in Topic)} partitions"
+        return f"{sum(len(partitions(stack.cluster, topic)) for topic in Topic)} partitions"
 
     def recommend() -> str:
-        now = scrape(found.metrics["recommend"])
+        now = scrape(stack.metrics["recommend"])
         return f"{now.total(f'{OURS}topic_events_total'):,.0f} events, policy {now.largest(f'{OURS}policy_version'):g}"
 
     def features() -> str:
-        now = scrape(found.metrics["features"])
-        behind = lag(found.cluster, FEATURES_GROUP, Topic.FEATURE_LOG)
+        now = scrape(stack.metrics["features"])
+        behind = lag(stack.cluster, FEATURES_GROUP, Topic.FEATURE_LOG)
         return f"{now.total(f'{OURS}rows_written_total'):,.0f} rows written, {behind} behind at its last checkpoint"
 
     def learn() -> str:
-        now = scrape(found.metrics["learn"])
+        now = scrape(stack.metrics["learn"])
         return f"{now.total(f'{OURS}fate_feedback_total'):,.0f} pieces of feedback joined to their slates"
 
     parts = {"broker": broker, "job recommend": recommend, "job features": features, "job learn": learn}
-    found_parts = {"broker": asked(broker)}
-    return found_parts | {
-        name: asked(ask) if found_parts["broker"][0] else (False, "the broker does not answer")
+    of_broker = {"broker": answer_of(broker)}
+    return of_broker | {
+        name: answer_of(ask) if of_broker["broker"][0] else (False, "the broker does not answer")
         for name, ask in parts.items()
         if name != "broker"
     }

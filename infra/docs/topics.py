@@ -163,31 +163,31 @@ def _words(node: ast.ClassDef) -> str:
 
 def _examples() -> dict[Topic, Message | schemas.DeadLetter]:
     """Return a message of each topic, from the simulated shop and the committed model."""
-    found: dict[Topic, Any] = {}
+    examples: dict[Topic, Any] = {}
     pipeline = Pipeline(
-        SessionModel(ARTIFACT), shop.items(), emit=lambda topic, _, message: found.update({topic: message})
+        SessionModel(ARTIFACT), shop.items(), emit=lambda topic, _, message: examples.update({topic: message})
     )
     for did in islice(shop.interactions(7, START_MS, 100), 300):
         message = to_message(did)
-        found[Topic.PURCHASES if isinstance(message, Purchase) else Topic.CLICKS] = message
+        examples[Topic.PURCHASES if isinstance(message, Purchase) else Topic.CLICKS] = message
         records = pipeline.answer(message).records
         slate = recommendation(records)
         for topic, _, raw in records:
             if topic == Topic.FEATURE_LOG:
-                found[Topic.FEATURE_LOG] = msgspec.json.decode(raw, type=FeatureRecord)
+                examples[Topic.FEATURE_LOG] = msgspec.json.decode(raw, type=FeatureRecord)
         pipeline.shown(slate)
         shown = impression(slate, slate.event_time_ms + 1_500)
-        found |= {Topic.RECOMMENDATIONS: slate, Topic.IMPRESSIONS: shown}
+        examples |= {Topic.RECOMMENDATIONS: slate, Topic.IMPRESSIONS: shown}
         pipeline.feedback(shown)
     pipeline.turn(Policy(version=2, author="me", weights={"relevance": 1.0, "revenue": 0.5}, time_ms=START_MS))
     pipeline.learn()
     shopper_id = slate.shopper_id
-    found[Topic.ITEMS] = to_item(shop.items()[0])
-    found[Topic.PROFILE_REQUESTS] = ProfileRequest(shopper_id=shopper_id)
-    found[Topic.PROFILES] = StoredProfile(shopper_id=shopper_id, spec_version=1, profile_state=b"")
+    examples[Topic.ITEMS] = to_item(shop.items()[0])
+    examples[Topic.PROFILE_REQUESTS] = ProfileRequest(shopper_id=shopper_id)
+    examples[Topic.PROFILES] = StoredProfile(shopper_id=shopper_id, spec_version=1, profile_state=b"")
     letter = invalid(Origin("clicks", 0, 12), "Object missing required field `shopper_id`", b'{"event_id": "e1"}')
-    found[Topic.DEAD_LETTERS] = msgspec.structs.replace(letter, time_ms=START_MS)
-    return found
+    examples[Topic.DEAD_LETTERS] = msgspec.structs.replace(letter, time_ms=START_MS)
+    return examples
 
 
 def _example(message: Message | schemas.DeadLetter) -> str:

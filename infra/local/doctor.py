@@ -47,8 +47,8 @@ def examine() -> list[Finding]:
 
 
 def _python() -> Finding:
-    found = ".".join(map(str, sys.version_info[:3]))
-    return Finding("Python 3.11", sys.version_info[:2] == PYTHON, found, "install Python 3.11 and run `make setup`")
+    version = ".".join(map(str, sys.version_info[:3]))
+    return Finding("Python 3.11", sys.version_info[:2] == PYTHON, version, "install Python 3.11 and run `make setup`")
 
 
 def _java() -> Finding:
@@ -71,8 +71,8 @@ def _java() -> Finding:
 
 
 def _program(name: str, remedy: str) -> Finding:
-    found = shutil.which(name)
-    return Finding(name, found is not None, found or "not on PATH", remedy)
+    path = shutil.which(name)
+    return Finding(name, path is not None, path or "not on PATH", remedy)
 
 
 def _module(name: str, remedy: str) -> Finding:
@@ -91,18 +91,18 @@ def _thread_mode() -> Finding:
 def _jars() -> Finding:
     names = ("flink-sql-connector-kafka-*", "rheostat-connector", "kafka_2.13-*", "kafka-tools-*")
     missing = [name for name in names if not list(kafka.JARS.glob(f"{name}.jar"))]
-    found = f"{kafka.JARS}: missing {', '.join(missing)}" if missing else f"{kafka.JARS}"
-    return Finding("jars of Kafka and the jobs", not missing, found, "run `make setup`; it needs Maven")
+    there = f"{kafka.JARS}: missing {', '.join(missing)}" if missing else f"{kafka.JARS}"
+    return Finding("jars of Kafka and the jobs", not missing, there, "run `make setup`; it needs Maven")
 
 
 def _ports() -> Finding:
     try:
         with socket.socket() as one:
             one.bind(("127.0.0.1", 0))
-            found = f"127.0.0.1:{one.getsockname()[1]} could be taken"
+            address = f"127.0.0.1:{one.getsockname()[1]} could be taken"
     except OSError as error:
         return Finding("free ports", False, f"127.0.0.1: {error}", "let processes listen on the loopback interface")
-    return Finding("free ports", True, found, "")
+    return Finding("free ports", True, address, "")
 
 
 def _sqlite() -> Finding:
@@ -114,8 +114,8 @@ def _sqlite() -> Finding:
 def _cassandra() -> Finding:
     has_driver = importlib.util.find_spec("cassandra") is not None
     jars = list(cassandra.JARS.glob("cassandra-all-*.jar"))
-    found = f"driver {'there' if has_driver else 'missing'}, jars {'there' if jars else 'not in'} {cassandra.JARS}"
-    return Finding("online store Cassandra", has_driver and bool(jars), found, "run `make cassandra`", is_needed=False)
+    there = f"driver {'there' if has_driver else 'missing'}, jars {'there' if jars else 'not in'} {cassandra.JARS}"
+    return Finding("online store Cassandra", has_driver and bool(jars), there, "run `make cassandra`", is_needed=False)
 
 
 def _providers() -> Finding:
@@ -125,7 +125,7 @@ def _providers() -> Finding:
 
     providers = onnxruntime.get_available_providers()
     has_gpu = GPU in providers and Path("/dev/nvidiactl").exists()
-    found = (
+    there = (
         f"{', '.join(providers)}; {'a GPU is there' if has_gpu else 'no GPU on this machine: models run on the CPU'}"
     )
-    return Finding("onnxruntime", "CPUExecutionProvider" in providers, found, "run `make setup`")
+    return Finding("onnxruntime", "CPUExecutionProvider" in providers, there, "run `make setup`")

@@ -32,15 +32,18 @@ class Window(NamedTuple):
 
 def by_window(looks: Sequence[Look], count: int, windows: int, merchants_items: Collection[str]) -> list[Window]:
     """Return what `windows` parts of `count` interactions have brought; those without a look are left out."""
-    made = []
+    by_time = []
     for n in range(1, windows + 1):
         first, until = count * (n - 1) // windows, count * n // windows
-        found = [look for look in looks if first <= look.number < until]
-        if found:
-            clicks, best = sum(look.prospect.clicks for look in found), sum(look.prospect.best_clicks for look in found)
-            shown = [item_id in merchants_items for look in found for item_id in look.items]
-            made.append(Window(until, len(found), clicks / best, sum(shown) / len(shown)))
-    return made
+        of_window = [look for look in looks if first <= look.number < until]
+        if of_window:
+            clicks, best = (
+                sum(look.prospect.clicks for look in of_window),
+                sum(look.prospect.best_clicks for look in of_window),
+            )
+            shown = [item_id in merchants_items for look in of_window for item_id in look.items]
+            by_time.append(Window(until, len(of_window), clicks / best, sum(shown) / len(shown)))
+    return by_time
 
 
 def show(windows: Sequence[Window], rate: float, merchant: str, events: dict[int, str], console: Console) -> None:

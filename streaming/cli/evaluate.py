@@ -56,26 +56,26 @@ def evaluate(
     console = Console(stderr=as_json)
     with errors(LoggedSlatesError, OSError):
         in_force = policies_in_force(log)
-    made = policy_file.stamped(policy_file.read(file), in_force, None, str(file))
+    policy = policy_file.stamped(policy_file.read(file), in_force, None, str(file))
     range_ms = to_ms(from_, 0), to_ms(to, FOR_EVER_MS)
-    found = _evaluated(made, in_force, log, model, range_ms, confidence, console)
-    why = evaluation.refusal(found, reward, margin, LEAST_EFFECTIVE)
+    report = _evaluated(policy, in_force, log, model, range_ms, confidence, console)
+    why = evaluation.refusal(report, reward, margin, LEAST_EFFECTIVE)
     say(f"the gate would {f'refuse it: {why}' if why else 'let it pass'}", console)
-    print_json(msgspec.to_builtins(found) | {"refusal": why}, as_json)
+    print_json(msgspec.to_builtins(report) | {"refusal": why}, as_json)
 
 
 def refusal(
-    made: Any, in_force: Any, log: Path, model: Path, reward: Measure, margin: float, console: Console
+    policy: Any, in_force: Any, log: Path, model: Path, reward: Measure, margin: float, console: Console
 ) -> str | None:
-    """Return why the policy `made` should not be put in force as the log has it, and print what it says."""
+    """Return why `policy` should not be put in force as the log has it, and print what the log says."""
     from streaming.offline import evaluation
 
-    found = _evaluated(made, in_force, log, model, (0, FOR_EVER_MS), 0.95, console)
-    return evaluation.refusal(found, reward, margin, LEAST_EFFECTIVE)
+    report = _evaluated(policy, in_force, log, model, (0, FOR_EVER_MS), 0.95, console)
+    return evaluation.refusal(report, reward, margin, LEAST_EFFECTIVE)
 
 
 def _evaluated(
-    made: Any,
+    policy: Any,
     in_force: Any,
     log: Path,
     model: Path,
@@ -88,7 +88,7 @@ def _evaluated(
     from streaming.offline.logged_slates import LoggedSlates, LoggedSlatesError
     from streaming.policy import check
 
-    if why := check.refusal(made, in_force.version, check.ANYONE):
+    if why := check.refusal(policy, in_force.version, check.ANYONE):
         fail(f"the policy is refused: {why}")
     with errors(ArtifactError, LoggedSlatesError, OSError):
         manifest = read_manifest(model)
@@ -96,17 +96,17 @@ def _evaluated(
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         with Progress(*columns, console=console, transient=True) as progress:
             task = progress.add_task("slates", total=len(slates))
-            found = evaluation.evaluate(
-                slates, in_force, in_force.put(made), confidence, lambda done: progress.update(task, completed=done)
+            report = evaluation.evaluate(
+                slates, in_force, in_force.put(policy), confidence, lambda done: progress.update(task, completed=done)
             )
-    _print(found, slates, confidence, console)
-    return found
+    _print(report, slates, confidence, console)
+    return report
 
 
-def _print(found: Any, slates: Any, confidence: float, console: Console) -> None:
-    title = f"Of a slate, with {confidence:.0%} intervals; {found.slates:,} slates of {found.shoppers:,} shoppers"
-    table = Table("", "estimator", *[reward.value for reward in found.value], title=title)
-    values = found.value.values()
+def _print(report: Any, slates: Any, confidence: float, console: Console) -> None:
+    title = f"Of a slate, with {confidence:.0%} intervals; {report.slates:,} slates of {report.shoppers:,} shoppers"
+    table = Table("", "estimator", *[reward.value for reward in report.value], title=title)
+    values = report.value.values()
     table.add_row("logged", "", *[_words(value.logged) for value in values])
     for name, of in (("in force", "in_force"), ("asked", "asked"), ("gain", "gain")):
         for estimator, shown in _NAMES.items():
@@ -114,7 +114,7 @@ def _print(found: Any, slates: Any, confidence: float, console: Console) -> None
             name = ""
         table.add_section()
     console.print(table)
-    for who, effective in (("in force", found.in_force), ("asked", found.asked)):
+    for who, effective in (("in force", report.in_force), ("asked", report.asked)):
         few = min(effective.slates, effective.places) < LEAST_EFFECTIVE
         note = "; what has fewer than 100 behind it says little, whatever its interval" if few else ""
         say(
@@ -123,7 +123,7 @@ def _print(found: Any, slates: Any, confidence: float, console: Console) -> None
             console,
         )
     say(
-        f"{found.reproduced:.1%} of the logged propensities are those of the policies in force; left out: "
+        f"{report.reproduced:.1%} of the logged propensities are those of the policies in force; left out: "
         f"{slates.not_shown:,} slates that were not shown, {slates.of_another_model:,} of another model, "
         f"{slates.of_unknown_items:,} of items that the log does not have",
         console,

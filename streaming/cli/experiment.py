@@ -50,7 +50,7 @@ def experiment(
             margin = margins.get(item_id)
             return 1.0 if margin is None else margin
 
-        found = arms(
+        arms_of = arms(
             _outcomes(cluster),
             name,
             policy.share,
@@ -58,11 +58,11 @@ def experiment(
             round(window_s * 1000),
             margin_of,
         )
-    treated = next(iter(found.values())).treated
+    treated = next(iter(arms_of.values())).treated
     shoppers = {"treated": int(treated.sum()), "control": int((~treated).sum())}
     table = Table("of a slate", "control", "treated", "difference", "", title=f"{EXPERIMENT}{name}")
     figures: dict[str, Any] = {}
-    for reward, of_arms in found.items():
+    for reward, of_arms in arms_of.items():
         compared = compare(of_arms, confidence)
         low, high = compared.difference.low, compared.difference.high
         verdict = "better" if low > 0 else "worse" if high < 0 else STANDS

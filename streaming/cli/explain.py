@@ -66,7 +66,7 @@ def explain(
         if policy.scope == slate.policy_scope and policy.version <= slate.policy_version
     ]
     policy = in_force[-1] if in_force else None
-    found = {
+    explanation = {
         "rec_id": rec_id,
         "shopper_id": slate.shopper_id,
         "place": place,
@@ -85,8 +85,8 @@ def explain(
         "predicted": traced.predicted,
         "clicks": [click._asdict() for click in traced.clicks],
     }
-    _print(found, slate.event_time_ms, console)
-    print_json(found, as_json)
+    _print(explanation, slate.event_time_ms, console)
+    print_json(explanation, as_json)
 
 
 def _find(cluster: Cluster, topic: str, rec_id: str, message: type[Any]) -> Any:
@@ -99,35 +99,40 @@ def _find(cluster: Cluster, topic: str, rec_id: str, message: type[Any]) -> Any:
     with errors(TopicError, KafkaException):
         for _, _, raw in read_topic(cluster, topic):
             if raw is not None and name in raw:
-                found = msgspec.json.decode(raw, type=message)
-                if found.rec_id == rec_id:
-                    return found
+                record = msgspec.json.decode(raw, type=message)
+                if record.rec_id == rec_id:
+                    return record
     return None
 
 
-def _print(found: dict[str, Any], event_time_ms: int, console: Console) -> None:
+def _print(explanation: dict[str, Any], event_time_ms: int, console: Console) -> None:
     say(
-        f"{found['item_id']} stands at place {found['place']} of the slate for {found['shopper_id']} "
-        f"({when(event_time_ms)}): {REASONS[found['reason']]}.",
+        f"{explanation['item_id']} stands at place {explanation['place']} of the slate for {explanation['shopper_id']} "
+        f"({when(event_time_ms)}): {REASONS[explanation['reason']]}.",
         console,
     )
-    policy = found["policy"]
+    policy = explanation["policy"]
     by = "the default policy" if policy is None else f"{policy.author}'s policy of version {policy.version}"
-    explored = f"Places explore with chance {found['exploration_rate']:.1%}; " if found["exploration_rate"] else ""
+    explored = (
+        f"Places explore with chance {explanation['exploration_rate']:.1%}; " if explanation["exploration_rate"] else ""
+    )
     say(
-        f"It was weighed by {by} ({found['policy_scope']}). {explored}this item had the chance "
-        f"{found['propensity']:.3g} of its place, given those before it.",
+        f"It was weighed by {by} ({explanation['policy_scope']}). {explored}this item had the chance "
+        f"{explanation['propensity']:.3g} of its place, given those before it.",
         console,
     )
-    console.print(_bars("The score", [(name, part) for name, part in found["parts"].items()], found["score"]))
+    console.print(
+        _bars("The score", [(name, part) for name, part in explanation["parts"].items()], explanation["score"])
+    )
     clicks = [
-        (f"{click['item_id']} (click {click['place']})", click["change"]) for click in found["clicks"][:CLICKS_SHOWN]
+        (f"{click['item_id']} (click {click['place']})", click["change"])
+        for click in explanation["clicks"][:CLICKS_SHOWN]
     ]
     if clicks:
-        title = f"P(clicked) is {found['predicted']:.1%} with the whole session; without a click it changes by"
+        title = f"P(clicked) is {explanation['predicted']:.1%} with the whole session; without a click it changes by"
         console.print(_bars(title, [(name, -change) for name, change in clicks], None))
-    elif found["fallback"] != "none":
-        say(f"No click mattered: the model was not asked ({found['fallback']}).", console)
+    elif explanation["fallback"] != "none":
+        say(f"No click mattered: the model was not asked ({explanation['fallback']}).", console)
 
 
 def _bars(title: str, rows: list[tuple[str, float]], total: float | None) -> Table:

@@ -189,12 +189,12 @@ def train_set(
     console = Console(stderr=as_json)
     with errors(training_set.TrainingSetError, OSError):
         horizon_ms = round(horizon_s * 1000)
-        made = training_set.build(log_folder, to_ms(from_, 0), to_ms(to, FOR_EVER_MS), horizon_ms, out)
+        summary = training_set.build(log_folder, to_ms(from_, 0), to_ms(to, FOR_EVER_MS), horizon_ms, out)
     _summary(
-        f"{made.rows:,} examples in {out}: {made.next_views:,} with a next view, {made.carts:,} carts, "
-        f"{made.purchases:,} purchases, revenue {made.revenue:,.2f}; left out: {made.censored:,} whose horizon ends "
-        f"after the log, {made.repeated:,} logged twice",
-        made,
+        f"{summary.rows:,} examples in {out}: {summary.next_views:,} with a next view, {summary.carts:,} carts, "
+        f"{summary.purchases:,} purchases, revenue {summary.revenue:,.2f}; "
+        f"left out: {summary.censored:,} whose horizon ends after the log, {summary.repeated:,} logged twice",
+        summary,
         console,
         as_json,
     )
@@ -224,9 +224,9 @@ def parity(
             status.update(f"{what}: {count:,}")
 
         report = check(cluster, model, to_ms(from_, 0), to_ms(to, FOR_EVER_MS), progress)
-    for what, found in (("first difference", report.first_difference), ("first missing", report.first_missing)):
-        if found:
-            say(f"{what}: {found}", console)
+    for what, example in (("first difference", report.first_difference), ("first missing", report.first_missing)):
+        if example:
+            say(f"{what}: {example}", console)
     _summary(
         f"{report.equal:,} rows equal to the bit, {report.different:,} different, {report.missing:,} missing, "
         f"{report.without_history:,} whose history is no longer on the topics; session vectors: "

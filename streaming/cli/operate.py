@@ -39,8 +39,8 @@ def watch(
     Example: rheostat watch --once --json
     """
     console = Console(stderr=as_json)
-    found = running(HOME)
-    of_up = {} if found is None else found.metrics
+    stack = running(HOME)
+    of_up = {} if stack is None else stack.metrics
     urls = [url or of_up.get(job) for job, url in (("recommend", recommend), ("features", features_url))]
     if None in urls:
         fail("no jobs are named and nothing runs here; give --recommend and --features, or start `rheostat up`")
@@ -73,8 +73,8 @@ def features_get(
     from features.spec import FEATURES, View
 
     console = Console(stderr=as_json)
-    found = running(HOME)
-    repo = feast_repo or (None if found is None else Path(found.feast_repo))
+    stack = running(HOME)
+    repo = feast_repo or (None if stack is None else Path(stack.feast_repo))
     if repo is None:
         fail("no Feast repo is named and nothing runs here; give --feast-repo, or start `rheostat up`")
     from streaming.io.online_store import OnlineStore, OnlineStoreError

@@ -43,11 +43,11 @@ def _with_prefix(context: typer.Context, cluster: Cluster) -> Cluster:
 
 
 def _running_cluster() -> Cluster:
-    found = running(HOME)
-    if found is None:
+    stack = running(HOME)
+    if stack is None:
         msg = "no broker is named and nothing runs here; name one, or start everything with `rheostat up`"
         raise typer.BadParameter(msg)
-    return found.cluster
+    return stack.cluster
 
 
 OnCluster = Annotated[

@@ -28,9 +28,9 @@ def policy_get(cluster: OnCluster, as_json: AsJson = False) -> None:
     Example: rheostat policy get --json
     """
     console = Console(stderr=as_json)
-    found = msgspec.to_builtins(list(history(cluster).table.policies.values()))
-    _print(found, console)
-    print_json(found, as_json)
+    policies = msgspec.to_builtins(list(history(cluster).table.policies.values()))
+    _print(policies, console)
+    print_json(policies, as_json)
 
 
 @policy.command("history")
@@ -40,9 +40,9 @@ def policyhistory(cluster: OnCluster, as_json: AsJson = False) -> None:
     Example: rheostat policy history
     """
     console = Console(stderr=as_json)
-    found = msgspec.to_builtins(history(cluster).written)
-    _print(found, console)
-    print_json(found, as_json)
+    policies = msgspec.to_builtins(history(cluster).written)
+    _print(policies, console)
+    print_json(policies, as_json)
 
 
 @policy.command("set")
@@ -82,28 +82,30 @@ def policy_set(
     turned = history(cluster)
     in_force = turned.table.policies
     if file is not None:
-        asked = policy_file.read(file)
+        fields = policy_file.read(file)
     else:
-        held = msgspec.to_builtins(in_force.get(scope, {}))
-        asked = {"scope": scope} | {name: held[name] for name in held.keys() - {"version", "author", "time_ms"}}
+        current = msgspec.to_builtins(in_force.get(scope, {}))
+        fields = {"scope": scope} | {name: current[name] for name in current.keys() - {"version", "author", "time_ms"}}
         exploring = {"budget": budget, "temperature": temperature, "epsilon": epsilon}
         explores = {name: value for name, value in exploring.items() if value is not None}
         options = (("diversity", diversity), ("when", when_), ("share", share))
-        before = msgspec.json.encode(asked)
-        asked["weights"] = asked.get("weights", {}) | {name: _number(text) for name, text in _pairs(weight)}
-        asked["objectives"] = asked.get("objectives", {}) | {
+        before = msgspec.json.encode(fields)
+        fields["weights"] = fields.get("weights", {}) | {name: _number(text) for name, text in _pairs(weight)}
+        fields["objectives"] = fields.get("objectives", {}) | {
             name: {"expression": text, "scale": _scale(text, cluster)} for name, text in _pairs(objective)
         }
-        asked["exploration"] = asked.get("exploration", {}) | explores
+        fields["exploration"] = fields.get("exploration", {}) | explores
         if satiation is not None:
-            asked["satiation"] = asked.get("satiation", {}) | {"weight": satiation}
-        asked |= {name: value for name, value in options if value is not None}
-        if msgspec.json.encode(asked) == before or (not held and not weight):
+            fields["satiation"] = fields.get("satiation", {}) | {"weight": satiation}
+        fields |= {name: value for name, value in options if value is not None}
+        if msgspec.json.encode(fields) == before or (not current and not weight):
             fail("nothing is turned; give a file or, among others, --weight NAME=NUMBER. All: `policy set --help`")
-    made = policy_file.stamped(asked, turned.table, author, str(file or "the policy"))
-    if gate and (why := evaluate.refusal(made, turned.table, log, model, reward, margin, Console(stderr=as_json))):
+    turned_policy = policy_file.stamped(fields, turned.table, author, str(file or "the policy"))
+    if gate and (
+        why := evaluate.refusal(turned_policy, turned.table, log, model, reward, margin, Console(stderr=as_json))
+    ):
         fail(f"the policy is refused at the gate, and what is in force stays: {why}")
-    _write(made, turned, cluster, as_json)
+    _write(turned_policy, turned, cluster, as_json)
 
 
 @policy.command("roll-back")
@@ -121,8 +123,8 @@ def policy_roll_back(
 
     turned = history(cluster)
     with errors(policies.PolicyRefused):
-        asked = policies.before(version, turned)
-    _write(policy_file.stamped(asked, turned.table, author, f"version {version}"), turned, cluster, as_json)
+        fields = policies.before(version, turned)
+    _write(policy_file.stamped(fields, turned.table, author, f"version {version}"), turned, cluster, as_json)
 
 
 @policy.command("remove")
@@ -149,7 +151,7 @@ def policy_remove(
     print_json(removed, as_json)
 
 
-def _write(made: Any, turned: Any, cluster: Cluster, as_json: bool) -> None:
+def _write(policy: Any, turned: Any, cluster: Cluster, as_json: bool) -> None:
     from confluent_kafka import KafkaException
 
     from streaming.control import policies
@@ -157,13 +159,13 @@ def _write(made: Any, turned: Any, cluster: Cluster, as_json: bool) -> None:
 
     try:
         with errors(TimeoutError, TopicError, KafkaException):
-            policies.write(made, turned.table, cluster)
+            policies.write(policy, turned.table, cluster)
     except policies.PolicyRefused as error:
         fail(f"the policy is refused: {error}")
-    held = turned.table.policies.get(made.scope)
-    shown = [made] if held is None else [held, made]
+    replaced = turned.table.policies.get(policy.scope)
+    shown = [policy] if replaced is None else [replaced, policy]
     _print(msgspec.to_builtins(shown), Console(stderr=as_json))
-    print_json(made, as_json)
+    print_json(policy, as_json)
 
 
 def history(cluster: Cluster) -> Any:
@@ -183,14 +185,14 @@ def _scale(expression: str, cluster: Cluster) -> float:
     from streaming.control.policies import read_items
     from streaming.policy.expression import SESSION_FIELDS, Expression, ExpressionError
 
-    found = read_items(cluster)
-    catalogue = Catalogue(unknown_to_any_model([item.item_id for item in found]))
-    for offset, item in enumerate(found):
+    items = read_items(cluster)
+    catalogue = Catalogue(unknown_to_any_model([item.item_id for item in items]))
+    for offset, item in enumerate(items):
         catalogue.put(item.item_id, item, offset)
     with errors(ExpressionError):
-        asked = Expression(expression)
-    columns = {name: getattr(catalogue, name)[1 : len(found) + 1] for name in asked.item_fields}
-    value = asked(columns, dict.fromkeys(SESSION_FIELDS, 1.0))
+        compiled = Expression(expression)
+    columns = {name: getattr(catalogue, name)[1 : len(items) + 1] for name in compiled.item_fields}
+    value = compiled(columns, dict.fromkeys(SESSION_FIELDS, 1.0))
     return float(np.abs(value).mean()) or 1.0 if value.size else 1.0
 
 

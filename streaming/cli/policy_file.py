@@ -11,19 +11,19 @@ from streaming.cli.options import fail
 
 def read(file: Path) -> dict[str, Any]:
     try:
-        asked = yaml.safe_load(file.read_text())
+        fields = yaml.safe_load(file.read_text())
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         fail(f"{file} is not YAML: {error}")
-    if not isinstance(asked, dict):
-        fail(f"{file}: expected the fields of a policy (scope, weights, …), found {asked!r}")
-    return asked
+    if not isinstance(fields, dict):
+        fail(f"{file}: expected the fields of a policy (scope, weights, …), found {fields!r}")
+    return fields
 
 
-def stamped(asked: dict[str, Any], in_force: Any, author: str | None, source: str) -> Any:
+def stamped(fields: dict[str, Any], in_force: Any, author: str | None, source: str) -> Any:
     """Return the policy with the version after those in force, its author (you, without one) and the time.
 
     Args:
-        asked: the fields of a policy.
+        fields: the fields of a policy.
         in_force: the PolicyTable.
         author: who turns it.
         source: where it comes from, for the message where it is wrong.
@@ -32,6 +32,6 @@ def stamped(asked: dict[str, Any], in_force: Any, author: str | None, source: st
     from streaming.control.policies import stamped as stamp
 
     try:
-        return stamp(asked, in_force, author or getpass.getuser())
+        return stamp(fields, in_force, author or getpass.getuser())
     except PolicyRefused as error:
         fail(f"{source}: {error}")

@@ -24,8 +24,8 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
 
 def write(home: Path, **what: object) -> None:
     """Say that this process has `what` running."""
-    found = msgspec.convert({"pid": os.getpid(), "began": psutil.Process().create_time(), **what}, Running)
-    (home / FILE).write_bytes(msgspec.json.encode(found))
+    stack = msgspec.convert({"pid": os.getpid(), "began": psutil.Process().create_time(), **what}, Running)
+    (home / FILE).write_bytes(msgspec.json.encode(stack))
 
 
 def clear(home: Path) -> None:
@@ -35,15 +35,15 @@ def clear(home: Path) -> None:
 def running(home: Path) -> Running | None:
     """Return what runs; None where nothing does, also if it was killed before it could say so."""
     try:
-        found = msgspec.json.decode((home / FILE).read_bytes(), type=Running)
+        stack = msgspec.json.decode((home / FILE).read_bytes(), type=Running)
     except (OSError, msgspec.MsgspecError):
         return None
-    return found if process(found) is not None else None
+    return stack if process(stack) is not None else None
 
 
-def process(found: Running) -> psutil.Process | None:
+def process(stack: Running) -> psutil.Process | None:
     try:
-        alive = psutil.Process(found.pid)
-        return alive if abs(alive.create_time() - found.began) < 1.0 else None
+        alive = psutil.Process(stack.pid)
+        return alive if abs(alive.create_time() - stack.began) < 1.0 else None
     except psutil.NoSuchProcess:
         return None

@@ -39,10 +39,10 @@ def read(cluster: Cluster) -> Turned:
 
 def taken(turned: Turned, scope: str, policy: Policy | None) -> Turned:
     """Return what is in force after the newest record of a scope, None for a tombstone; refused changes none."""
-    found = apply_policy(turned.table, scope, policy)
-    if isinstance(found, str) or found is turned.table:
+    table = apply_policy(turned.table, scope, policy)
+    if isinstance(table, str) or table is turned.table:
         return turned
-    return Turned(turned.written if policy is None else [*turned.written, policy], found)
+    return Turned(turned.written if policy is None else [*turned.written, policy], table)
 
 
 def read_items(cluster: Cluster) -> list[Item]:
@@ -52,18 +52,18 @@ def read_items(cluster: Cluster) -> list[Item]:
         TopicError: there is no such topic.
         KafkaException: the broker is not there.
     """
-    found: dict[str, Item] = {}
+    items: dict[str, Item] = {}
     for origin, raw_key, raw in read_compacted(cluster, [Topic.ITEMS]):
         key = raw_key.decode(errors="replace")
         message = decode(key, raw, origin)
         if isinstance(message, Item):
-            found[key] = message
+            items[key] = message
         elif message is None:
-            found.pop(key, None)
-    return list(found.values())
+            items.pop(key, None)
+    return list(items.values())
 
 
-def stamped(asked: dict[str, Any], in_force: PolicyTable, author: str) -> Policy:
+def stamped(fields: dict[str, Any], in_force: PolicyTable, author: str) -> Policy:
     """Return the policy with the version after those in force, its author and the time.
 
     Raises:
@@ -71,7 +71,7 @@ def stamped(asked: dict[str, Any], in_force: PolicyTable, author: str) -> Policy
     """
     stamp = {"version": in_force.version + 1, "author": author, "time_ms": now_ms()}
     try:
-        return msgspec.convert(asked | stamp, Policy)
+        return msgspec.convert(fields | stamp, Policy)
     except msgspec.ValidationError as error:
         raise PolicyRefused(str(error)) from error
 

@@ -57,10 +57,10 @@ class ControlState:
         if isinstance(message, DeadLetter):
             return message
         policy = message if isinstance(message, Policy) else None
-        found = apply_policy(self.table, key, policy, self.catalogue.merchants)
-        if isinstance(found, str):
-            return invalid(origin, found, raw or b"")
-        self.table = found
+        table = apply_policy(self.table, key, policy, self.catalogue.merchants)
+        if isinstance(table, str):
+            return invalid(origin, table, raw or b"")
+        self.table = table
         return None
 
 

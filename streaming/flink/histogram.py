@@ -13,8 +13,8 @@ class Histogram(Protocol):
 
 def histogram(metrics: MetricGroup, name: str) -> Histogram:
     of_java: Any = metrics
-    made: Histogram = of_java._metrics.histogram(name, java_histogram())
-    return made
+    result: Histogram = of_java._metrics.histogram(name, java_histogram())
+    return result
 
 
 def java_histogram() -> Any:

@@ -146,8 +146,8 @@ class Replay:
         return self._at_most is None or len(self._unanswered) + self._held_count < self._at_most
 
     def _send_or_hold(self, feed: Feed, interaction: Interaction) -> None:
-        held = self._held.get(interaction.shopper_id)
-        if held is not None or not self._may_go(interaction):
+        waiting = self._held.get(interaction.shopper_id)
+        if waiting is not None or not self._may_go(interaction):
             self._held.setdefault(interaction.shopper_id, deque()).append(interaction)
             self._held_count += 1
         else:
@@ -193,9 +193,9 @@ class Replay:
         is_purchase, count = self._under_way.pop(shopper)
         if count > 1:
             self._under_way[shopper] = is_purchase, count - 1
-        held = self._held.get(shopper)
-        while held and self._may_go(held[0]):
-            self._send(feed, held.popleft())
+        waiting = self._held.get(shopper)
+        while waiting and self._may_go(waiting[0]):
+            self._send(feed, waiting.popleft())
             self._held_count -= 1
-        if held is not None and not held:
+        if waiting is not None and not waiting:
             del self._held[shopper]

@@ -42,7 +42,7 @@ def partitions(cluster: Cluster, topic: str) -> list[int]:
     reader = consumer(cluster)
     try:
         there = reader.list_topics(cluster.topic(topic), timeout=METADATA_TIMEOUT_S).topics
-        found = sorted(there[cluster.topic(topic)].partitions)
+        numbers = sorted(there[cluster.topic(topic)].partitions)
     except KafkaException as error:
         msg = (
             f"the broker at {cluster} did not say within {METADATA_TIMEOUT_S:.0f} s whether it has the topic "
@@ -51,10 +51,10 @@ def partitions(cluster: Cluster, topic: str) -> list[int]:
         raise TopicError(msg) from error
     finally:
         reader.close()
-    if not found:
+    if not numbers:
         msg = f"there is no topic `{cluster.topic(topic)}` on {cluster}; is it the right one? Otherwise create it"
         raise TopicError(msg)
-    return found
+    return numbers
 
 
 def read_topic(cluster: Cluster, topic: str) -> Iterator[Record]:

@@ -10,9 +10,9 @@ from streaming.control.catalogue import Catalogue
 from streaming.offline.logged_slates import LoggedSlate, LoggedSlates, LoggedSlatesError
 from streaming.policy import draw
 from streaming.policy.off_policy import (
-    Asked,
-    Drawn,
+    BehaviourLog,
     Estimator,
+    EvaluationPolicy,
     Floats,
     Interval,
     contributions,
@@ -73,11 +73,11 @@ class _Columns:
 def evaluate(
     slates: LoggedSlates,
     in_force: PolicyTable,
-    asked: PolicyTable,
+    with_policy: PolicyTable,
     confidence: float,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Evaluation:
-    """Return what the policies `asked` would have brought, beside those `in_force`.
+    """Return what the policies `with_policy` would have brought, beside those `in_force`.
 
     What the model expects of a place is scaled to what came of it: its own errors, and that lower places are looked at
     less, are then the same for both.
@@ -85,7 +85,7 @@ def evaluate(
     Args:
         slates: the log.
         in_force: the policies now.
-        asked: the same with the policy that is asked about.
+        with_policy: the same with the policy that is asked about.
         confidence: of the intervals, in (0, 1).
         progress: called with the number of slates that are done.
 
@@ -101,7 +101,7 @@ def evaluate(
         rewards.append(_padded(_rewards(slate, slates.catalogue)))
         logged.append(_padded(np.array(slate.propensities), 1.0))
         predicted.append(_padded(expects[slate.picks]))
-        for of, table in zip(columns, (in_force, asked), strict=True):
+        for of, table in zip(columns, (in_force, with_policy), strict=True):
             scored = score_candidates(slate.request, slate.candidates, slate.estimates, slates.catalogue, table)
             _gather(of, slate, scored, expects)
         progress(done)
@@ -116,9 +116,9 @@ def evaluate(
     now, then = [np.stack(of.propensities) for of in columns]
     value = {}
     for n, reward in enumerate(REWARDS):
-        drawn = Drawn(came[..., n], drawn_with)
+        behaviour = BehaviourLog(came[..., n], drawn_with)
         both = [
-            Asked(
+            EvaluationPolicy(
                 np.stack(of.propensities),
                 thought[..., n] * scale[:, n],
                 np.stack(of.expected)[..., n] * scale[:, n],
@@ -126,18 +126,18 @@ def evaluate(
             )
             for of in columns
         ]
-        before, after = [{estimator: contributions(estimator, drawn, of) for estimator in Estimator} for of in both]
+        before, after = [{estimator: contributions(estimator, behaviour, of) for estimator in Estimator} for of in both]
 
         def intervals(of: dict[Estimator, Floats]) -> dict[Estimator, Interval]:
-            return {estimator: interval(found, who, confidence) for estimator, found in of.items()}
+            return {estimator: interval(values, who, confidence) for estimator, values in of.items()}
 
         value[reward] = Value(
-            logged=interval(drawn.rewards.sum(axis=1), who, confidence),
+            logged=interval(behaviour.rewards.sum(axis=1), who, confidence),
             in_force=intervals(before),
             asked=intervals(after),
             gain=intervals({estimator: after[estimator] - before[estimator] for estimator in Estimator}),
         )
-    clicks = Drawn(came[..., 0], drawn_with)
+    clicks = BehaviourLog(came[..., 0], drawn_with)
     return Evaluation(
         slates=len(shoppers),
         shoppers=len(np.unique(who)),
@@ -148,23 +148,23 @@ def evaluate(
     )
 
 
-def refusal(found: Evaluation, reward: Measure, margin: float, least: float) -> str | None:
+def refusal(evaluation: Evaluation, reward: Measure, margin: float, least: float) -> str | None:
     """Return why the policy that was asked about should not be put in force, in words; None if nothing speaks against.
 
     Args:
-        found: what the log says.
+        evaluation: what the log says.
         reward: what must not become worse.
         margin: by which it may, as a share of what the policies in force bring; in [0, 1].
         least: effective slates that it takes to say anything.
     """
-    effective = found.asked.places
+    effective = evaluation.asked.places
     if effective < least:
         return (
-            f"the log says too little of it: {found.slates:,} slates count as {effective:,.1f} of its own, expected "
-            f"{least:,.0f}. Let the policy in force explore more, wait for more slates, or turn less at a time"
+            f"the log says too little of it: {evaluation.slates:,} slates count as {effective:,.1f} of its own, "
+            f"expected {least:,.0f}. Let the policy in force explore more, wait for more slates, or turn less at a time"
         )
-    gain = found.value[reward].gain[Estimator.CASCADE]
-    now = found.value[reward].in_force[Estimator.CASCADE].value
+    gain = evaluation.value[reward].gain[Estimator.CASCADE]
+    now = evaluation.value[reward].in_force[Estimator.CASCADE].value
     if gain.low < -margin * abs(now):
         return (
             f"it may be worse: {reward} of a slate change by {gain.value:+.4f}, at worst by {gain.low:+.4f}; the "
@@ -176,9 +176,9 @@ def refusal(found: Evaluation, reward: Measure, margin: float, least: float) -> 
 def _expectations(slate: LoggedSlate, catalogue: Catalogue) -> Floats:
     """Return (K, R) what the model expects of each candidate, in units of an average item."""
     parts = score_candidates(slate.request, slate.candidates, slate.estimates, catalogue, _EXPECTS).parts
-    found = np.empty_like(parts)
-    found[:, _ORDER] = parts  # the parts come in the order of their names
-    return found
+    expectations = np.empty_like(parts)
+    expectations[:, _ORDER] = parts  # the parts come in the order of their names
+    return expectations
 
 
 def _rewards(slate: LoggedSlate, catalogue: Catalogue) -> Floats:
@@ -200,12 +200,14 @@ def _gather(of: _Columns, slate: LoggedSlate, scored: ScoredCandidates, expects:
 
 def _padded(values: Floats, with_: float = 0.0) -> Floats:
     """Return (L, …) for a slate of the full size."""
-    found = np.full((SLATE_SIZE, *values.shape[1:]), with_)
-    found[: len(values)] = values
-    return found
+    padded = np.full((SLATE_SIZE, *values.shape[1:]), with_)
+    padded[: len(values)] = values
+    return padded
 
 
-def _effective(drawn: Drawn, propensities: Floats) -> Effective:
+def _effective(behaviour: BehaviourLog, propensities: Floats) -> Effective:
     nothing: NDArray[np.float64] = np.zeros((0, 0))
-    asked = Asked(propensities, nothing, nothing, nothing)
-    return Effective(effective_samples(weights(drawn, asked)[:, -1]), effective_samples_by_place(drawn, asked))
+    evaluation = EvaluationPolicy(propensities, nothing, nothing, nothing)
+    return Effective(
+        effective_samples(weights(behaviour, evaluation)[:, -1]), effective_samples_by_place(behaviour, evaluation)
+    )

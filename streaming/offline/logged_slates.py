@@ -104,8 +104,8 @@ class LoggedSlates:
                 self.of_unknown_items += 1
 
     def _logged(self, slate: dict[str, Any]) -> LoggedSlate:
-        found, estimates = unpack(_CONSIDERED.decode(slate["considered"]), self.catalogue)
-        ids = [self.catalogue.ids[number] for number in found.numbers.tolist()]
+        candidates, estimates = unpack(_CONSIDERED.decode(slate["considered"]), self.catalogue)
+        ids = [self.catalogue.ids[number] for number in candidates.numbers.tolist()]
         position = {item_id: n for n, item_id in enumerate(ids)}
         places = slate["items"]
         try:
@@ -116,7 +116,7 @@ class LoggedSlates:
             rec_id=slate["rec_id"],
             shopper_id=slate["shopper_id"],
             request=SlateRequest(_ROW.decode(slate["row"]), slate["sequence"] - 1, slate["surface"]),
-            candidates=found,
+            candidates=candidates,
             estimates=estimates,
             picks=picks,
             propensities=[place["propensity"] for place in places],
@@ -133,8 +133,8 @@ def policies_in_force(folder: Path) -> PolicyTable:
         return table
     for row in pl.read_parquet(files, hive_partitioning=False).sort("created_timestamp").iter_rows(named=True):
         policy = None if row["policy"] is None else msgspec.json.decode(row["policy"], type=Policy)
-        found = apply_policy(table, row["scope"], policy)
-        table = table if isinstance(found, str) else found
+        applied = apply_policy(table, row["scope"], policy)
+        table = table if isinstance(applied, str) else applied
     return table
 
 
@@ -144,18 +144,18 @@ def _landed(folder: Path, *columns: str) -> pl.DataFrame:
         msg = f"{folder}: no date=…/*.parquet; land the logs there first: rheostat log sink --out {folder.parent}"
         raise LoggedSlatesError(msg)
     try:
-        found = pl.read_parquet(files, hive_partitioning=False)
+        frame = pl.read_parquet(files, hive_partitioning=False)
     except pl.exceptions.PolarsError as error:
         msg = f"{folder}: its files do not go together ({error}); land into a new folder: rheostat log sink --out …"
         raise LoggedSlatesError(msg) from error
-    missing = [name for name in columns if name not in found.columns]
+    missing = [name for name in columns if name not in frame.columns]
     if missing:
         msg = (
-            f"{folder}: no column {', '.join(missing)}, found {', '.join(found.columns)}; is it what this version of "
+            f"{folder}: no column {', '.join(missing)}, found {', '.join(frame.columns)}; is it what this version of "
             "`rheostat log sink` filled? Otherwise land into a new folder"
         )
         raise LoggedSlatesError(msg)
-    return found
+    return frame
 
 
 def _files(folder: Path) -> list[Path]:

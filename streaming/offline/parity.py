@@ -145,12 +145,12 @@ def _replay(
     replay.logged.add(record.event_id)
     partition = record.origin.topic, record.origin.partition
     replay.read_to[partition] = max(replay.read_to.get(partition, -1), record.origin.offset)
-    held = replay.states[shopper_id]
+    states = replay.states[shopper_id]
     before = shopper.new() if record.sequence == 1 else None
-    if record.sequence - 1 in held:
-        before = _STATE_DECODER.decode(held[record.sequence - 1])
-    found = raw.get((*partition, record.origin.offset))
-    if before is None or found is None:
+    if record.sequence - 1 in states:
+        before = _STATE_DECODER.decode(states[record.sequence - 1])
+    interaction = raw.get((*partition, record.origin.offset))
+    if before is None or interaction is None:
         report.without_history += 1
         return
     if record.profile != before.adopted:
@@ -159,13 +159,13 @@ def _replay(
             report.without_history += 1
             return
         before, _ = adopt(before, *stored)
-    message = decode(found[0].decode(errors="replace"), found[1], record.origin)
+    message = decode(interaction[0].decode(errors="replace"), interaction[1], record.origin)
     if not isinstance(message, Click | Purchase):
         report.differs(f"{where}: the record at {record.origin} is no interaction: {message}")
         return
     advanced = advance(before, message, catalogue)
-    held[advanced.state.sequence] = _STATE_ENCODER.encode(advanced.state)
-    held.pop(advanced.state.sequence - REPLAY_DEPTH, None)
+    states[advanced.state.sequence] = _STATE_ENCODER.encode(advanced.state)
+    states.pop(advanced.state.sequence - REPLAY_DEPTH, None)
     difference = _difference(record, advanced)
     if difference:
         report.differs(f"{where}: {difference}")

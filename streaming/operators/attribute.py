@@ -66,16 +66,16 @@ class Attribute(KeyedProcessFunction):
         message = _named(key, raw, origin) if topic == Topic.RECOMMENDATIONS else decode(key, raw, origin)
         match message:
             case _Named():
-                found = self._attribution.slate(message.rec_id, raw, message.consent)
+                joined = self._attribution.slate(message.rec_id, raw, message.consent)
             case Impression() | Click() | Purchase():
-                found = self._attribution.feedback(message)
+                joined = self._attribution.feedback(message)
             case DeadLetter() if topic in (Topic.RECOMMENDATIONS, Topic.IMPRESSIONS):
                 self._metrics.dead_letters[message.reason].inc()
                 yield dead_letter_record(message)
                 return
             case _:
                 return
-        for fate, outcome in found:
+        for fate, outcome in joined:
             self._metrics.fates[fate].inc()
             if outcome is not None:
                 yield Topic.OUTCOMES.value, key, encode(outcome)

@@ -35,9 +35,9 @@ class Learn(KeyedProcessFunction):
 
     def open(self, runtime_context: RuntimeContext) -> None:
         assert_thread_mode(runtime_context)
-        held = ValueStateDescriptor("loop", Types.PICKLED_BYTE_ARRAY())
-        held.enable_time_to_live(StateTtlConfig.new_builder(Time.milliseconds(STATE_TTL_MS)).build())
-        self._held = runtime_context.get_state(held)
+        descriptor = ValueStateDescriptor("loop", Types.PICKLED_BYTE_ARRAY())
+        descriptor.enable_time_to_live(StateTtlConfig.new_builder(Time.milliseconds(STATE_TTL_MS)).build())
+        self._held = runtime_context.get_state(descriptor)
         self._control = ControlState(Catalogue(unknown_to_any_model([])), model_version="")
         for origin, key, raw in read_compacted(self._cfg.job.cluster, FOR_CONTROLLERS):
             self._control.apply(key.decode(errors="replace"), raw, origin)
@@ -50,8 +50,8 @@ class Learn(KeyedProcessFunction):
             for offset, key, raw in zip(offsets, keys, values, strict=True):
                 self._control.apply(key, raw, Origin(topic, partition, offset))
             return
-        held = self._held.value()
-        loop = Loop() if held is None else _LOOP.decode(held)
+        stored = self._held.value()
+        loop = Loop() if stored is None else _LOOP.decode(stored)
         estimates, turned = loop.learn(
             [_OUTCOME.decode(raw) for raw in values], self._control.table, self._control.catalogue.goods
         )

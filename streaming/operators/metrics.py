@@ -27,8 +27,8 @@ def group(runtime_context: RuntimeContext) -> MetricGroup:
 
 def gauge(metrics: MetricGroup, name: str) -> Gauge:
     """Return what keeps the last number that it is given: Flink's Python calls that a distribution."""
-    made: Gauge = metrics.distribution(name)
-    return made
+    distribution: Gauge = metrics.distribution(name)
+    return distribution
 
 
 def dead_letters(metrics: MetricGroup) -> dict[Reason, Counter]:

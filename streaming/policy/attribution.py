@@ -109,8 +109,8 @@ class Attribution:
             return
         rec_id = message.rec_id
         if rec_id is None and isinstance(message, Purchase):
-            held = self._kept.get(f"click:{message.item_id}")
-            clicked = None if held is None else _CLICKED.decode(held)
+            stored = self._kept.get(f"click:{message.item_id}")
+            clicked = None if stored is None else _CLICKED.decode(stored)
             if clicked is None or clicked.event_time_ms > message.event_time_ms:
                 yield self._wait(f"wait:click:{message.item_id}", message)
                 return
@@ -118,14 +118,14 @@ class Attribution:
         if rec_id is None:  # a click of no slate
             return
         name = f"slate:{rec_id}"
-        held = self._kept.get(name)
-        if held is None:
+        stored = self._kept.get(name)
+        if stored is None:
             yield self._wait(f"wait:{name}", message)
             return
-        if held == _WITHOUT_CONSENT:
+        if stored == _WITHOUT_CONSENT:
             yield FeedbackStatus.WITHOUT_CONSENT, None
             return
-        known = _known(held)
+        known = _known(stored)
         if known is None:
             yield FeedbackStatus.UNREADABLE, None
             return
@@ -151,8 +151,8 @@ class Attribution:
 
     def _remember(self, which: str, at_most: int, new: str | None = None, gone: str | None = None) -> None:
         """Keep the list of slates `which`, newest last, and forget those that are too many."""
-        held = self._kept.get(which)
-        names = [name for name in (_NAMES.decode(held) if held else []) if name != gone]
+        stored = self._kept.get(which)
+        names = [name for name in (_NAMES.decode(stored) if stored else []) if name != gone]
         if new is not None:
             names.append(new)
         for forgotten in names[:-at_most]:
@@ -160,39 +160,39 @@ class Attribution:
         self._kept.put(which, _ENCODER.encode(names[-at_most:]))
 
     def _wait(self, name: str, message: Feedback) -> tuple[FeedbackStatus, None]:
-        held = self._kept.get(name)
-        waiting = [] if held is None else _WAITING.decode(held)
+        stored = self._kept.get(name)
+        waiting = [] if stored is None else _WAITING.decode(stored)
         last = type(message).__name__, msgspec.Raw(_ENCODER.encode(message))
         self._kept.put(name, _ENCODER.encode([*waiting, last][-WAITING_AT_MOST:]))
         return FeedbackStatus.WAITING, None
 
     def _wake(self, name: str) -> Iterator[tuple[FeedbackStatus, Outcome | None]]:
-        held = self._kept.get(name)
-        if held is not None:
+        stored = self._kept.get(name)
+        if stored is not None:
             self._kept.remove(name)
-            for kind, raw in _WAITING.decode(held):
+            for kind, raw in _WAITING.decode(stored):
                 yield from self.feedback(msgspec.msgpack.decode(raw, type=_FEEDBACK[kind]))
 
 
-def _known(held: bytes) -> Known | None:
+def _known(stored: bytes) -> Known | None:
     """Return what is kept of a slate, which is the record itself until something has become of it."""
-    if not held.startswith(b"{"):
-        return _KNOWN.decode(held)
+    if not stored.startswith(b"{"):
+        return _KNOWN.decode(stored)
     try:
-        made = _RECOMMENDATION.decode(held)
+        slate = _RECOMMENDATION.decode(stored)
     except msgspec.MsgspecError:  # of another version of this project
         return None
-    places = [OutcomeItem(item.item_id, n, item.propensity, item.predicted) for n, item in enumerate(made.slate, 1)]
+    places = [OutcomeItem(item.item_id, n, item.propensity, item.predicted) for n, item in enumerate(slate.slate, 1)]
     return Known(
         Outcome(
-            rec_id=made.rec_id,
-            shopper_id=made.shopper_id,
-            surface=made.surface,
-            event_time_ms=made.event_time_ms,
-            policy_version=made.policy_version,
-            policy_scope=made.policy_scope,
-            model_version=made.model_version,
-            fallback=made.fallback,
+            rec_id=slate.rec_id,
+            shopper_id=slate.shopper_id,
+            surface=slate.surface,
+            event_time_ms=slate.event_time_ms,
+            policy_version=slate.policy_version,
+            policy_scope=slate.policy_scope,
+            model_version=slate.model_version,
+            fallback=slate.fallback,
             items=tuple(places),
         )
     )

@@ -81,14 +81,14 @@ class Controller(msgspec.Struct):
         for measure in PRIOR_EVENTS:
             self._correct(measure, expected[measure], came[measure], now_ms)
         for name, constraint in constraints.items():
-            held = self.held[name]
-            held.forget(1000.0 * constraint.over_s, now_ms)
+            state = self.held[name]
+            state.forget(1000.0 * constraint.over_s, now_ms)
             if constraint.measure is Measure.EXPOSURE:
-                held.of += len(shown)
-                held.amount += sum(good.merchant == constraint.merchant for good in goods)
+                state.of += len(shown)
+                state.amount += sum(good.merchant == constraint.merchant for good in goods)
             else:
-                held.of += is_first
-                held.amount += expected[constraint.measure]
+                state.of += is_first
+                state.amount += expected[constraint.measure]
 
     def turn(self, constraints: dict[str, Constraint], now_ms: int) -> dict[str, float]:
         """Move the duals by the time that has passed, and return what is added for each constraint."""
@@ -96,28 +96,28 @@ class Controller(msgspec.Struct):
         self.turned_ms = max(self.turned_ms, now_ms)
         duals = {}
         for name, constraint in constraints.items():
-            held, measured = self.held.get(name), self.measured(name, constraint)
-            if held is None or measured is None:
+            state, measured = self.held.get(name), self.measured(name, constraint)
+            if state is None or measured is None:
                 continue
             step, aim = constraint.speed / 60.0 * passed_s, 0.0
             if constraint.at_least is not None:
                 violation = _violation(constraint.at_least - measured, constraint.at_least)
-                held.low = _ascend(held.low, violation, step)
-                aim += max(held.low + DAMPING * violation, 0.0)
+                state.low = _ascend(state.low, violation, step)
+                aim += max(state.low + DAMPING * violation, 0.0)
             if constraint.at_most is not None:
                 violation = _violation(measured - constraint.at_most, constraint.at_most)
-                held.high = _ascend(held.high, violation, step)
-                aim -= max(held.high + DAMPING * violation, 0.0)
-            held.added += min(max(aim - held.added, -step), step)
-            duals[name] = round(held.added, DIGITS)
+                state.high = _ascend(state.high, violation, step)
+                aim -= max(state.high + DAMPING * violation, 0.0)
+            state.added += min(max(aim - state.added, -step), step)
+            duals[name] = round(state.added, DIGITS)
         return duals
 
     def measured(self, name: str, constraint: Constraint) -> float | None:
         """Return what the slates of late have of the measure; None before any."""
-        held = self.held.get(name)
-        if held is None or not held.of > 0:
+        state = self.held.get(name)
+        if state is None or not state.of > 0:
             return None
-        measured = held.amount / held.of
+        measured = state.amount / state.of
         return measured if constraint.measure is Measure.EXPOSURE else measured * self.correction(constraint.measure)
 
     def correction(self, measure: Measure) -> float:
@@ -126,14 +126,14 @@ class Controller(msgspec.Struct):
         That of revenue is the purchases': what an item earns is known, and a few dear ones would hide how many came.
         """
         counted = Measure.PURCHASES if measure is Measure.REVENUE else measure
-        found, prior = self.corrections.get(counted, Correction()), PRIOR_EVENTS[counted]
-        return (prior + found.came) / (prior + found.expected)
+        correction, prior = self.corrections.get(counted, Correction()), PRIOR_EVENTS[counted]
+        return (prior + correction.came) / (prior + correction.expected)
 
     def _correct(self, measure: Measure, expected: float, came: float, now_ms: int) -> None:
-        found = self.corrections.setdefault(measure, Correction(time_ms=now_ms))
-        fading = 2.0 ** (-max(now_ms - found.time_ms, 0) / CORRECTION_HALF_LIFE_MS)
-        found.expected, found.came = found.expected * fading + expected, found.came * fading + came
-        found.time_ms = max(found.time_ms, now_ms)
+        correction = self.corrections.setdefault(measure, Correction(time_ms=now_ms))
+        fading = 2.0 ** (-max(now_ms - correction.time_ms, 0) / CORRECTION_HALF_LIFE_MS)
+        correction.expected, correction.came = correction.expected * fading + expected, correction.came * fading + came
+        correction.time_ms = max(correction.time_ms, now_ms)
 
 
 def _add(expected: dict[Measure, float], clicks: float, purchases: float, goods: ItemFacts) -> None:

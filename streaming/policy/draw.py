@@ -135,23 +135,23 @@ def conditional(
     tiring: SatiationPenalty | None = None,
 ) -> Floats:
     """Return (S, K) how likely `draw` makes each candidate the pick of a slot, given that `picks` (S,) precede it."""
-    found = np.zeros((len(picks), len(scores)))
+    chances = np.zeros((len(picks), len(scores)))
 
     def follow(before: list[int], greedy: int, top: float, wished: Floats | None) -> int:
         slot = len(before)
         if wished is None:
-            found[slot, greedy] = 1.0
+            chances[slot, greedy] = 1.0
         else:
             weights = _softmax_weights(wished, top, exploration.temperature)
             even = np.ones(len(wished))
             even[before] = 0.0
             epsilon = exploration.epsilon
-            found[slot] = exploration.rate * ((1 - epsilon) * weights / weights.sum() + epsilon * even / even.sum())
-            found[slot, greedy] += 1 - exploration.rate
+            chances[slot] = exploration.rate * ((1 - epsilon) * weights / weights.sum() + epsilon * even / even.sum())
+            chances[slot, greedy] += 1 - exploration.rate
         return picks[slot]
 
     _slots(scores, content, len(picks), diversity, exploration, bonus, tiring, follow)
-    return found
+    return chances
 
 
 def _slots(
@@ -227,8 +227,8 @@ def _softmax_weights(wished: Floats, top: Floats | float, temperature: float) ->
         return np.asarray(np.arange(wished.shape[-1]) == wished.argmax(axis=-1)[..., None], dtype=np.float64)
     exponents = wished - top
     exponents *= 1.0 / temperature
-    made: Floats = np.exp(exponents, out=exponents)
-    return made
+    weights: Floats = np.exp(exponents, out=exponents)
+    return weights
 
 
 def _weighted(weights: Floats, coin: float) -> int:

@@ -147,9 +147,9 @@ class OutcomeEstimator(msgspec.Struct):
         scale = 1.0 / self._weight(self.newest_ms)
         buy_rate = self._buy_rate(scale)
         of_level, of_brand = self._level(goods.level, scale, buy_rate), self._brand_lift(goods.brand, scale)
-        found = _estimate(self.items.get(item.item_id, Counts()), of_level, of_brand, scale, buy_rate)
-        clicks = self.looked[min(item.place, PLACES) - 1] * self.chance(item.predicted) * found.lift
-        return clicks, clicks * buy_rate * found.buy_lift
+        estimate = _estimate(self.items.get(item.item_id, Counts()), of_level, of_brand, scale, buy_rate)
+        clicks = self.looked[min(item.place, PLACES) - 1] * self.chance(item.predicted) * estimate.lift
+        return clicks, clicks * buy_rate * estimate.buy_lift
 
     def _level(self, level: int, scale: float, buy_rate: float) -> LevelEstimate:
         counts = self.levels[level]
@@ -222,19 +222,19 @@ class OutcomeEstimator(msgspec.Struct):
         self.items, self.brands = (
             {
                 name: of_item
-                for name, of_item in found.items()
+                for name, of_item in counts_of.items()
                 if scale * (of_item.expected + of_item.clicks + of_item.buys) >= FORGOTTEN_BELOW
             }
-            for found in (self.items, self.brands)
+            for counts_of in (self.items, self.brands)
         )
 
     def _fit_places(self, scale: float) -> None:
         """Estimate looked(k) as clicks over what was expected of place k if it were looked at, beside its prior."""
-        found = [
+        rates = [
             (PRIOR_PLACE_CLICKS * prior + scale * clicks) / (PRIOR_PLACE_CLICKS + scale * expected)
             for prior, clicks, expected in zip(PRIOR_LOOKED, self.place_clicks, self.place_expected, strict=True)
         ]
-        self.looked = [min(max(rate / found[0], LOOKED_AT_LEAST), 1.0) for rate in found]
+        self.looked = [min(max(rate / rates[0], LOOKED_AT_LEAST), 1.0) for rate in rates]
 
     def _fit_predictions(self, scale: float) -> None:
         """Fit intercept and slope by Newton's method on the bins, with a normal prior around 0 and 1."""

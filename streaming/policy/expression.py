@@ -133,8 +133,8 @@ class Expression:
     def __call__(self, item: Fields, session: Fields) -> NDArray[np.float64]:
         """Return the value, () or (K,), finite: where there is none, as of 1 / 0, it is 0."""
         with np.errstate(all="ignore"):
-            made = eval(self._code, _GLOBALS, {"item": item, "session": session})  # checked above, node by node
-        value = np.asarray(made, dtype=np.float64)
+            result = eval(self._code, _GLOBALS, {"item": item, "session": session})  # checked above, node by node
+        value = np.asarray(result, dtype=np.float64)
         is_finite = np.isfinite(value)
         return value if is_finite.all() else np.where(is_finite, value, 0.0)
 

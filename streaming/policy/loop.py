@@ -30,7 +30,9 @@ class Loop(msgspec.Struct):
             if policy is not None:
                 self.controllers[policy.scope].take(outcome, policy.constraints, self.learner, goods_of)
         estimates = self.learner.estimates(goods_of)
-        return estimates, [made for policy in constrained.values() if (made := self._turn(policy, table)) is not None]
+        return estimates, [
+            record for policy in constrained.values() if (record := self._turn(policy, table)) is not None
+        ]
 
     def _turn(self, policy: Policy, table: PolicyTable) -> Policy | None:
         controller, scope = self.controllers[policy.scope], f"{CONTROLLER}{policy.scope}"

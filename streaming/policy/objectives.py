@@ -50,16 +50,16 @@ class Calibration:
 
 def sigmoid(values: Floats) -> Floats:
     """Return 1 / (1 + exp(-values)); below -700 as of -700, beyond which a double has no exponential."""
-    made: Floats = np.negative(values)
-    np.minimum(made, 700.0, out=made)
-    np.exp(made, out=made)
-    made += 1.0
-    return np.divide(1.0, made, out=made)
+    chances: Floats = np.negative(values)
+    np.minimum(chances, 700.0, out=chances)
+    np.exp(chances, out=chances)
+    chances += 1.0
+    return np.divide(1.0, chances, out=chances)
 
 
 def logit(chances: Floats) -> Floats:
-    made: Floats = np.log(chances / (1.0 - chances))
-    return made
+    logits: Floats = np.log(chances / (1.0 - chances))
+    return logits
 
 
 def intercept_of(logits: NDArray[np.float32], click_rate: float) -> float:

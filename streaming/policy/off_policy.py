@@ -42,14 +42,14 @@ class Estimator(StrEnum):
     CASCADE = "cascade"
 
 
-class Drawn(NamedTuple):
+class BehaviourLog(NamedTuple):
     """N slates of up to L places; a place that a slate does not have brings 0 with propensity 1."""
 
     rewards: Floats  # (N, L)
     propensities: Floats  # (N, L) as logged, > 0
 
 
-class Asked(NamedTuple):
+class EvaluationPolicy(NamedTuple):
     """What the policy that is asked about makes of those slates."""
 
     propensities: Floats  # (N, L) of the logged picks, given those before them
@@ -64,38 +64,38 @@ class Interval(NamedTuple):
     high: float
 
 
-def weights(drawn: Drawn, asked: Asked) -> Floats:
+def weights(behaviour: BehaviourLog, evaluation: EvaluationPolicy) -> Floats:
     """Return (N, L) the weight of each slate up to each place."""
-    ratios: Floats = asked.propensities / drawn.propensities
+    ratios: Floats = evaluation.propensities / behaviour.propensities
     return ratios.cumprod(axis=1)
 
 
-def contributions(estimator: Estimator, drawn: Drawn, asked: Asked) -> Floats:
+def contributions(estimator: Estimator, behaviour: BehaviourLog, evaluation: EvaluationPolicy) -> Floats:
     """Return (N,) what each slate adds to the estimate, which is their mean.
 
     Those of SNIPS are linearised: their mean is the estimate, their spread is its spread.
     """
-    found: Floats
-    up_to = weights(drawn, asked)
+    contribution: Floats
+    up_to = weights(behaviour, evaluation)
     whole = up_to[:, -1]
-    reward = drawn.rewards.sum(axis=1)
+    reward = behaviour.rewards.sum(axis=1)
     match estimator:
         case Estimator.IPS:
-            found = whole * reward
+            contribution = whole * reward
         case Estimator.SNIPS:
             mean = whole.mean()
             if mean == 0:  # no logged slate is one that the policy draws
                 return np.full(len(whole), np.nan)
             value = (whole * reward).mean() / mean
-            found = value + whole * (reward - value) / mean
+            contribution = value + whole * (reward - value) / mean
         case Estimator.DR:
-            found = asked.direct.sum(axis=1) + whole * (reward - asked.predicted.sum(axis=1))
+            contribution = evaluation.direct.sum(axis=1) + whole * (reward - evaluation.predicted.sum(axis=1))
         case Estimator.CASCADE:
             before = np.column_stack([np.ones(len(up_to)), up_to[:, :-1]])
-            rest = asked.direct[:, ::-1].cumsum(axis=1)[:, ::-1] - asked.direct
-            at_place = up_to * (drawn.rewards - asked.predicted - rest) + before * (asked.expected + rest)
-            found = at_place.sum(axis=1)
-    return found
+            rest = evaluation.direct[:, ::-1].cumsum(axis=1)[:, ::-1] - evaluation.direct
+            at_place = up_to * (behaviour.rewards - evaluation.predicted - rest) + before * (evaluation.expected + rest)
+            contribution = at_place.sum(axis=1)
+    return contribution
 
 
 def effective_samples(weight: Floats) -> float:
@@ -104,11 +104,11 @@ def effective_samples(weight: Floats) -> float:
     return float(weight.sum()) ** 2 / squares if squares else 0.0
 
 
-def effective_samples_by_place(drawn: Drawn, asked: Asked) -> float:
+def effective_samples_by_place(behaviour: BehaviourLog, evaluation: EvaluationPolicy) -> float:
     """Return the mean over the places, each as often as it is rewarded, of the effective samples up to there."""
-    up_to = weights(drawn, asked)
+    up_to = weights(behaviour, evaluation)
     of_place = np.array([effective_samples(up_to[:, place]) for place in range(up_to.shape[1])])
-    rewarded = drawn.rewards.sum(axis=0)
+    rewarded = behaviour.rewards.sum(axis=0)
     return float(of_place @ rewarded / rewarded.sum()) if rewarded.sum() else float(of_place.mean())
 
 

@@ -101,8 +101,8 @@ class PolicyTable:
         for condition, scope in self._segments:
             if condition({}, session) > 0:
                 return self._weighings[scope]
-        found = self._weighings.get(f"surface:{surface}")
-        return self._weighings[GLOBAL] if found is None else found
+        plan = self._weighings.get(f"surface:{surface}")
+        return self._weighings[GLOBAL] if plan is None else plan
 
     def _weighing(self, policy: Policy) -> ScoringPlan:
         duals = self._duals(policy)
@@ -132,8 +132,8 @@ class PolicyTable:
     def _duals(self, policy: Policy) -> dict[str, float]:
         """Return what is added for the constraints that the policy still has."""
         controller = self.policies.get(f"{CONTROLLER}{policy.scope}")
-        found = {} if controller is None else controller.duals
-        return {name: found[name] for name in policy.constraints if found.get(name)}
+        duals = {} if controller is None else controller.duals
+        return {name: duals[name] for name in policy.constraints if duals.get(name)}
 
 
 def is_controller(scope: str) -> bool:

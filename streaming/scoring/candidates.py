@@ -64,9 +64,9 @@ def retrieve(shopper: ShopperView, taste: Sequence[float], model: SessionModel, 
         is_known = clicked_items(shopper.session)
         fallback = Fallback.UNKNOWN_TO_MODEL if is_known else Fallback.EMPTY_SESSION
         return Candidates(numbers, odds, None, fallback, b"", 0)
-    asked = time.perf_counter_ns()
+    model_began = time.perf_counter_ns()
     answer = model.next_items(session)
-    model_ns = time.perf_counter_ns() - asked
+    model_ns = time.perf_counter_ns() - model_began
     allowed = catalogue.available[answer.items]
     if bought:
         allowed &= [number not in bought for number in answer.items.tolist()]
@@ -113,5 +113,5 @@ def _stand_in(at_most: float, numbers: NDArray[np.int64], catalogue: Catalogue) 
 
 
 def _popular(without: set[int], catalogue: Catalogue, count: int) -> NDArray[np.int64]:
-    found = islice((number for number in catalogue.popular if number not in without), count)
-    return np.array(list(found), dtype=np.int64)
+    numbers = islice((number for number in catalogue.popular if number not in without), count)
+    return np.array(list(numbers), dtype=np.int64)

@@ -25,17 +25,17 @@ class UnknownItem(Exception):
     """A candidate is an item of which nothing is known here; the argument is its id."""
 
 
-def pack(found: Candidates, estimates: ItemEstimates, catalogue: Catalogue) -> LoggedCandidates:
+def pack(candidates: Candidates, estimates: ItemEstimates, catalogue: Catalogue) -> LoggedCandidates:
     """Return candidates, and what was learnt of them, as they are logged."""
-    table = np.empty(len(found.numbers), CANDIDATE)
-    table["number"], table["odds"] = found.numbers, found.odds
-    table["bought"] = np.nan if found.bought is None else found.bought
+    table = np.empty(len(candidates.numbers), CANDIDATE)
+    table["number"], table["odds"] = candidates.numbers, candidates.odds
+    table["bought"] = np.nan if candidates.bought is None else candidates.bought
     table["lift"], table["spread"], table["buy_lift"] = estimates.lift, estimates.lift_std, estimates.buy_lift
-    new = found.numbers[found.numbers >= catalogue.first_new].tolist()
+    new = candidates.numbers[candidates.numbers >= catalogue.first_new].tolist()
     return LoggedCandidates(
         candidates=table.tobytes(),
         new_items=tuple([catalogue.ids[number] for number in new]),
-        fallback=found.fallback,
+        fallback=candidates.fallback,
         estimates_version=estimates.version,
         intercept=estimates.calibration.intercept,
         slope=estimates.calibration.slope,

@@ -71,7 +71,7 @@ class Recommender:
         self._control = control
         self._surface = surface
 
-    def answer(self, key: str, raw: bytes | None, origin: Origin, held: bytes | None) -> Answer:
+    def answer(self, key: str, raw: bytes | None, origin: Origin, stored: bytes | None) -> Answer:
         """Return what a record of one of the topics SHOPPERS leads to; never raises for bad data.
 
         An interaction leads to a slate and, unless it has come before, a feature row and a new state; the first one of
@@ -82,7 +82,7 @@ class Recommender:
         if isinstance(message, DeadLetter):
             return Answer([dead_letter_record(message)], letter=message.reason)
         if isinstance(message, StoredProfile):
-            return _answer_profile(message, raw or b"", origin, held)
+            return _answer_profile(message, raw or b"", origin, stored)
         assert isinstance(message, Click | Purchase), origin  # the topics hold nothing else
         ahead_ms = message.event_time_ms - now_ms()
         if ahead_ms > AHEAD_AT_MOST_MS:
@@ -93,7 +93,7 @@ class Recommender:
         if not message.consent:
             slate = self._slate(message, _NOBODY, row("", _NOBODY, self._control.catalogue), 0)
             return Answer([(to_slates, key, self._recommendation(message, origin, slate, late=False))], slate=slate)
-        state = shopper.new() if held is None else _STATE_DECODER.decode(held)
+        state = shopper.new() if stored is None else _STATE_DECODER.decode(stored)
         advanced = advance(state, message, self._control.catalogue)
         slates_before = max(advanced.state.sequence - 1, 0)
         slate = self._slate(message, advanced.present, advanced.row, slates_before)
@@ -101,7 +101,7 @@ class Recommender:
         if advanced.is_repeat:
             return Answer(records, slate=slate, is_repeat=True)
         records.append((to_log, key, self._features(message, origin, slate, advanced)))
-        if held is None and origin.topic != Topic.PROBES:
+        if stored is None and origin.topic != Topic.PROBES:
             records.append((Topic.PROFILE_REQUESTS.value, key, encode(ProfileRequest(shopper_id=key))))
         return Answer(records, _ENCODER.encode(advanced.state), advanced.late, slate=slate)
 
@@ -161,7 +161,7 @@ class Recommender:
 
     def warm_up(self) -> None:
         """Answer made-up clicks of every session length, so that the first shopper does not pay for first times."""
-        held: bytes | None = None
+        state: bytes | None = None
         items = islice(cycle(self._model.items.ids[1:]), WARM_UP_COUNT)
         for n, item in enumerate(items):
             click = Click(
@@ -172,7 +172,7 @@ class Recommender:
                 event_time_ms=(n + 1) * 2_000,
                 kind=ClickKind.VIEW,
             )
-            held = self.answer("warm-up", encode(click), Origin(Topic.CLICKS, 0, n), held).state
+            state = self.answer("warm-up", encode(click), Origin(Topic.CLICKS, 0, n), state).state
 
 
 def adopt(state: ShopperState, message: StoredProfile, origin: Origin) -> tuple[ShopperState, str | None]:
@@ -191,10 +191,10 @@ def adopt(state: ShopperState, message: StoredProfile, origin: Origin) -> tuple[
     return shopper.adopt(state, brought, str(origin)), error
 
 
-def _answer_profile(message: StoredProfile, raw: bytes, origin: Origin, held: bytes | None) -> Answer:
-    if held is None:  # forgotten meanwhile; the next interaction asks again
+def _answer_profile(message: StoredProfile, raw: bytes, origin: Origin, stored: bytes | None) -> Answer:
+    if stored is None:  # forgotten meanwhile; the next interaction asks again
         return Answer([])
-    state, error = adopt(_STATE_DECODER.decode(held), message, origin)
+    state, error = adopt(_STATE_DECODER.decode(stored), message, origin)
     if error is None:
         return Answer([], _ENCODER.encode(state))
     letter = dead_letter_record(invalid(origin, error, raw))

@@ -66,32 +66,32 @@ def build(follower: Follower, token: str, author: str, hosts: list[str], is_open
         return _json(_state(follower))
 
     async def slate(request: Request) -> Response:
-        asked = msgspec.json.decode(await request.body(), type=_AskedSlate)
-        shown = follower.shown(asked.shopper_id)
+        body = msgspec.json.decode(await request.body(), type=_AskedSlate)
+        shown = follower.shown(body.shopper_id)
         if shown is None:
-            return _refused(404, f"shopper {asked.shopper_id} has no slate since the console was started")
+            return _refused(404, f"shopper {body.shopper_id} has no slate since the console was started")
         policy = None
-        if asked.policy is not None:
-            policy = policies.stamped(_whole(follower, asked.policy), follower.turned.table, author)
+        if body.policy is not None:
+            policy = policies.stamped(_whole(follower, body.policy), follower.turned.table, author)
             if why := refusal(policy, follower.turned.table.version, ANYONE):
                 raise PolicyRefused(why)
         drawn = follower.slate_under(shown, policy)
         return _json(_slate(follower, shown, drawn.items, drawn.policy_scope))
 
-    async def put(made: Policy) -> Response:
-        await run_in_threadpool(policies.write, made, follower.turned.table, follower.cluster)
+    async def put(policy: Policy) -> Response:
+        await run_in_threadpool(policies.write, policy, follower.turned.table, follower.cluster)
         try:
             async with asyncio.timeout(TAKEN_S):  # so that the next turn counts from this one
-                while follower.turned.table.version < made.version:
+                while follower.turned.table.version < policy.version:
                     await asyncio.sleep(POLL_S)
         except TimeoutError as error:
-            msg = f"version {made.version} is in force, but the console has not seen it within {TAKEN_S:g} s"
+            msg = f"version {policy.version} is in force, but the console has not seen it within {TAKEN_S:g} s"
             raise TimeoutError(msg) from error
-        return _json({"version": made.version})
+        return _json({"version": policy.version})
 
     async def turn(request: Request) -> Response:
-        asked = msgspec.json.decode(await request.body(), type=_Turn)
-        return await put(policies.stamped(_whole(follower, asked), follower.turned.table, author))
+        body = msgspec.json.decode(await request.body(), type=_Turn)
+        return await put(policies.stamped(_whole(follower, body), follower.turned.table, author))
 
     async def roll_back(request: Request) -> Response:
         fields = policies.before(request.path_params["version"], follower.turned)
@@ -134,8 +134,8 @@ def _has(request: Request, token: str) -> bool:
 
 
 def _whole(follower: Follower, turn: _Turn) -> dict[str, Any]:
-    held = follower.turned.table.policies.get(turn.scope)
-    fields: dict[str, Any] = {} if held is None else msgspec.to_builtins(held)
+    current = follower.turned.table.policies.get(turn.scope)
+    fields: dict[str, Any] = {} if current is None else msgspec.to_builtins(current)
     turned: dict[str, Any] = msgspec.to_builtins(turn)
     return (
         fields

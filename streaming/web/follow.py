@@ -125,8 +125,8 @@ class Follower:
         features = shown.features
         request = SlateRequest(features.row, max(features.sequence - 1, 0), shown.slate.surface)
         assert features.considered is not None, "others are not kept"
-        found, estimates = unpack(features.considered, self.catalogue)
-        return draw_slate(request, shown.slate.rec_id, found, estimates, self.catalogue, table)
+        candidates, estimates = unpack(features.considered, self.catalogue)
+        return draw_slate(request, shown.slate.rec_id, candidates, estimates, self.catalogue, table)
 
     def figures(self) -> Figures:
         now = int(time.time())

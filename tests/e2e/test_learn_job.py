@@ -43,7 +43,7 @@ SHOPPERS = 7
 
 def feedback(first: int, count: int) -> list[msgspec.Struct]:
     """Return slates of some shoppers and what became of them: a click on every second, a purchase on every fourth."""
-    made: list[msgspec.Struct] = []
+    messages: list[msgspec.Struct] = []
     for n in range(first, first + count):
         at, rec_id = START_MS + n, f"r{n}"
         of_one: list[msgspec.Struct] = [
@@ -54,8 +54,8 @@ def feedback(first: int, count: int) -> list[msgspec.Struct]:
             of_one += [click(f"c{n}", "b", at + 2, rec_id=rec_id)] * (1 + n % 3)  # now and then it comes again
         if n % 4 == 0:
             of_one.append(purchase(f"p{n}", "b", at + 3, price=2.0, rec_id=rec_id))
-        made += [msgspec.structs.replace(message, shopper_id=f"s{n % SHOPPERS}") for message in of_one]
-    return made
+        messages += [msgspec.structs.replace(message, shopper_id=f"s{n % SHOPPERS}") for message in of_one]
+    return messages
 
 
 def send(feed: Feed, messages: list[msgspec.Struct]) -> None:

@@ -2,7 +2,6 @@
 
 import random
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -18,10 +17,10 @@ from features.interaction import Interaction
 from features.sources.datasets import jdata
 from features.sources.simulator import shop
 from features.spec import DAY_MS
-from infra.local.kafka import Broker
-from infra.local.stack import Stack, local_stack
+from infra.local.stack import Stack
 from infra.local.subscriber import Subscriber
 from onnx_models.artifact import read_items, read_manifest
+from streaming.control import policies
 from streaming.io.feed import to_item
 from streaming.io.online_store import OnlineStore
 from streaming.io.topics import read_topic
@@ -49,10 +48,10 @@ ROOT = Path(__file__).parents[2]
 ARTIFACT = ROOT / "onnx_models" / "artifacts" / "generator"
 DEADLINE_S = 120.0
 GENERATOR_COUNT, JDATA_COUNT = 2_000, 3_000
-RETURNING = "shopper-7"  # of the generator
+RETURNING = "parity-shopper-7"  # of the generator
 START_MS = now_ms() - 3_600_000
 TURNED = Policy(
-    version=2,
+    version=0,
     author="test",
     weights={"relevance": 1.0, "revenue": 0.5, "conversion": 0.5},
     diversity=0.1,
@@ -64,7 +63,8 @@ TURNED = Policy(
 def traffic() -> list[Interaction]:
     """Both logs, and of the generator's each interaction up to ten seconds after its time."""
     rng = random.Random(3)
-    log = list(islice(shop.interactions(seed=21, start_ms=START_MS, events_per_second=20), GENERATOR_COUNT))
+    of_shop = islice(shop.interactions(seed=21, start_ms=START_MS, events_per_second=20), GENERATOR_COUNT)
+    log = [replace(did, shopper_id=f"parity-{did.shopper_id}") for did in of_shop]
     delayed = sorted(
         (interaction.event_time_ms + rng.choice([0, 0, 0, 2_000, 10_000]), n) for n, interaction in enumerate(log)
     )
@@ -73,15 +73,15 @@ def traffic() -> list[Interaction]:
 
 
 @pytest.fixture(scope="module")
-def stack(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    items = [*shop.items(), *(jdata.open_log(JDATA).items() if HAS_DATA else [])]
-    with local_stack(tmp_path_factory.mktemp("parity"), ARTIFACT, items, warm=False, broker=broker) as running:
-        yield running
+def turned(stack: Stack) -> Policy:
+    policy = msgspec.structs.replace(TURNED, version=policies.read(stack.cluster).table.version + 1)
+    stack.feed.policy(policy)
+    return policy
 
 
 @pytest.fixture(scope="module")
-def logged(stack: Stack, traffic: list[Interaction]) -> dict[str, FeatureRecord]:
-    """The log after `traffic`, by event id: the catalogue changes in it, and a shopper has a profile in Feast."""
+def logged(stack: Stack, traffic: list[Interaction], turned: Policy) -> dict[str, FeatureRecord]:
+    """The whole log after `traffic`, by event id: the catalogue changes in it, and a shopper has a profile in Feast."""
     old = [replace(view, event_id=f"old-{n}") for n, view in enumerate(views(RETURNING, *range(1, 4)))]
     store = OnlineStore(stack.feast_repo, 1.0)
     store.write([feature_record([replace(interaction, event_time_ms=START_MS - 40 * DAY_MS) for interaction in old])])
@@ -95,7 +95,6 @@ def logged(stack: Stack, traffic: list[Interaction]) -> dict[str, FeatureRecord]
         while (profile := profiles.poll(0.2)) is None or profile.shopper_id != RETURNING:
             stack.assert_running()
             assert time.monotonic() < deadline, "no profile came"
-    stack.feed.policy(TURNED)
     future = replace(traffic[0], event_id="future", event_time_ms=now_ms() + DAY_MS)  # has a dead letter and no row
     stack.feed.interaction(future)
     for n, interaction in enumerate(traffic):
@@ -105,26 +104,26 @@ def logged(stack: Stack, traffic: list[Interaction]) -> dict[str, FeatureRecord]
                 stack.feed.raw(Topic.ITEMS, item.item_id, encode(changed))
         stack.feed.interaction(interaction)
     stack.feed.flush()
-    found: dict[str, FeatureRecord] = {}
+    missing = {"returning", *(interaction.event_id for interaction in traffic)}
     deadline = time.monotonic() + DEADLINE_S
-    wanted = {"returning", *(item.event_id for item in traffic)}
     with Subscriber(stack.cluster, Topic.FEATURE_LOG, FeatureRecord) as log:
-        while not wanted <= found.keys():
-            record = log.poll(0.2)
-            if record is not None:
-                found[record.event_id] = record
+        while missing:
+            if record := log.poll(0.2):
+                missing.discard(record.event_id)
             stack.assert_running()
-            assert time.monotonic() < deadline, f"{len(found)} rows of {len(traffic)}"
-    return found
+            assert time.monotonic() < deadline, f"{len(missing)} rows of {len(traffic)} did not come"
+    raw_records = [raw for _, _, raw in read_topic(stack.cluster, Topic.FEATURE_LOG)]
+    records = [msgspec.json.decode(raw or b"", type=FeatureRecord) for raw in raw_records]
+    return {record.event_id: record for record in records}
 
 
 def test_what_a_slate_was_drawn_from_draws_it_again(
-    stack: Stack, logged: dict[str, FeatureRecord], tmp_path: Path
+    stack: Stack, logged: dict[str, FeatureRecord], turned: Policy, tmp_path: Path
 ) -> None:
     shown = 0
     for _, _, raw in read_topic(stack.cluster, Topic.RECOMMENDATIONS):
         slate = msgspec.json.decode(raw or b"", type=Recommendation)
-        if slate.policy_version == TURNED.version:
+        if slate.policy_version == turned.version:
             attribution = Attribution(Memory())
             list(feed(attribution, slate))
             seen = Impression(
@@ -140,13 +139,13 @@ def test_what_a_slate_was_drawn_from_draws_it_again(
     stack.feed.flush()
     land(stack.cluster, tmp_path, until_end=True, batch_rows=1_000, batch_s=60.0)
     manifest = read_manifest(ARTIFACT)
-    slates = LoggedSlates(tmp_path, read_items(ARTIFACT, manifest), manifest.model_version, 0, 1 << 62)
+    slates = LoggedSlates(tmp_path, read_items(ARTIFACT, manifest), manifest.model_version, 0, START_MS + 1_800_000)
     in_force = policies_in_force(tmp_path)
-    assert in_force.policies["global"] == TURNED
-    found = evaluate(slates, in_force, in_force, 0.95)
-    assert found.slates == shown > 0.9 * GENERATOR_COUNT
+    assert in_force.policies["global"] == turned
+    evaluation = evaluate(slates, in_force, in_force, 0.95)
+    assert evaluation.slates == shown > 0.9 * GENERATOR_COUNT
     assert slates.of_unknown_items == 0
-    assert found.reproduced > 0.999  # an item may change between a row and its slate
+    assert evaluation.reproduced > 0.999  # an item may change between a row and its slate
 
 
 def parity(stack: Stack, **bounds: int) -> Report:
@@ -164,7 +163,7 @@ def test_every_row_is_equal_to_the_bit(stack: Stack, logged: dict[str, FeatureRe
 @needs_data
 def test_both_logs_were_in_it(logged: dict[str, FeatureRecord]) -> None:
     assert sum(event_id.startswith("jdata-") for event_id in logged) == JDATA_COUNT
-    assert sum(event_id.startswith("shop-") for event_id in logged) == GENERATOR_COUNT
+    assert sum(event_id.startswith("shop-21-") for event_id in logged) == GENERATOR_COUNT
 
 
 def test_the_traffic_had_in_it_what_makes_it_hard(logged: dict[str, FeatureRecord]) -> None:

@@ -19,13 +19,14 @@ from infra.local.kafka import Broker
 from infra.local.stack import Job, local_job
 from infra.local.subscriber import Subscriber
 from streaming.config import NEWEST, Cluster, newest_checkpoint
-from streaming.io.feed import Feed
+from streaming.io.feed import Feed, to_item
 from streaming.schemas import FeatureRecord, Recommendation, Topic
 from streaming.scoring.recommender import rec_id
 
 TESTS = Path(__file__).parents[1]
 ARTIFACT = TESTS.parent / "onnx_models" / "artifacts" / "generator"
 DEADLINE_S = 90.0
+ITEMS = [to_item(item) for item in shop.items()]
 START_MS = 1_700_000_000_000
 CHECKPOINT_INTERVAL_MS = 4_000
 
@@ -57,11 +58,11 @@ class Runs:
         return {slate.event_id for slate in self.slates}
 
     def newest_rows(self) -> dict[str, FeatureRow]:
-        found: dict[str, FeatureRow] = {}
+        rows: dict[str, FeatureRow] = {}
         with Subscriber(self.cluster, Topic.FEATURE_LOG, FeatureRecord) as log:
             while (record := log.poll(2.0)) is not None:
-                found[record.row.shopper_id] = record.row
-        return found
+                rows[record.row.shopper_id] = record.row
+        return rows
 
 
 @pytest.fixture
@@ -106,7 +107,7 @@ def test_killed_job_goes_on_from_its_checkpoint_and_answers_every_event_as_if_no
     }
     times_answered = Counter(slate.rec_id for slate in runs.slates)
     assert max(times_answered.values()) == 2, "nothing was replayed, so the test has shown nothing"
-    assert runs.newest_rows() == newest_rows(interactions)  # to the bit, in whatever order the topics were read
+    assert runs.newest_rows() == newest_rows(interactions, ITEMS)  # to the bit, in whatever order the topics were read
 
 
 def test_stopped_job_goes_on_from_its_savepoint_with_another_plan_and_parallelism(
@@ -130,4 +131,4 @@ def test_stopped_job_goes_on_from_its_savepoint_with_another_plan_and_parallelis
     assert {slate.rec_id for slate in runs.slates} == {
         rec_id(interaction.event_id, "home") for interaction in interactions
     }
-    assert runs.newest_rows() == newest_rows(interactions)  # to the bit, in whatever order the topics were read
+    assert runs.newest_rows() == newest_rows(interactions, ITEMS)  # to the bit, in whatever order the topics were read

@@ -29,18 +29,18 @@ START_MS = now_ms() // DAY_MS * DAY_MS - DAY_MS - 5_000  # a few seconds before 
 def records(cluster: Cluster) -> list[FeatureRecord]:
     """The rows of some interactions on both sides of midnight, on the log with a bad record among them."""
     history: dict[str, list[Interaction]] = {}
-    found = []
+    records = []
     with Feed(cluster) as feed:
         feed.items(shop.items())
         feed.raw(Topic.ITEMS, shop.items()[0].item_id, None)
         for n, interaction in enumerate(islice(shop.interactions(3, START_MS, 20), 200)):
             history.setdefault(interaction.shopper_id, []).append(interaction)
-            found.append(feature_record(history[interaction.shopper_id], START_MS * 1000 + n, n))
-        for n, record in enumerate(found):
+            records.append(feature_record(history[interaction.shopper_id], START_MS * 1000 + n, n))
+        for n, record in enumerate(records):
             feed.raw(Topic.FEATURE_LOG, record.row.shopper_id, encode(record))
             if n == 100:
                 feed.raw(Topic.FEATURE_LOG, "bad", b"{")
-    return found
+    return records
 
 
 def land_all(cluster: Cluster, folder: Path, batch_rows: int = 50) -> int:
@@ -97,16 +97,16 @@ def test_feast_joins_the_row_that_was_known_at_a_time_and_materializes_the_newes
         by_shopper.setdefault(record.row.shopper_id, []).append(record)
     shopper, rows = max(by_shopper.items(), key=lambda pair: len(pair[1]))
     assert len(rows) > 1
-    asked = [
+    questions = [
         (row.row.event_time_ms + shift, row if shift >= 0 else before)
         for before, row in zip([None, *rows], rows, strict=False)
         for shift in (-1, 0, 1)
     ]
-    times = [datetime.fromtimestamp(time_ms / 1000, UTC) for time_ms, _ in asked]
-    entities = pd.DataFrame({"shopper_id": shopper, "event_timestamp": times, "asked": range(len(asked))})
+    times = [datetime.fromtimestamp(time_ms / 1000, UTC) for time_ms, _ in questions]
+    entities = pd.DataFrame({"shopper_id": shopper, "event_timestamp": times, "asked": range(len(questions))})
     names = [f"{View.SESSION}:session_length", f"{View.SESSION}:recent_items", f"{View.PROFILE}:evidence_count"]
     got = store.get_historical_features(entities, names).to_df().set_index("asked")
-    for n, (_, expected) in enumerate(asked):
+    for n, (_, expected) in enumerate(questions):
         assert (expected is not None) == (n in got.index)  # Feast leaves out what it has no row for
         if expected is not None:
             assert got.loc[n, "evidence_count"] == expected.row.evidence_count

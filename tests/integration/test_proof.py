@@ -45,9 +45,9 @@ def test_a_policy_that_may_be_worse_is_refused_and_what_is_in_force_stays(cluste
     loop.land(tmp_path / "log")
     with Feed(cluster) as feed:
         feed.policy(in_force)
-    asked = tmp_path / "policy.yaml"
-    asked.write_text(yaml.safe_dump({"exploration": EXPLORING | {"epsilon": 0.95}}))
-    command = ["policy", "set", str(asked), "--gate", "--log", str(tmp_path / "log"), "--model", str(ARTIFACT)]
+    file = tmp_path / "policy.yaml"
+    file.write_text(yaml.safe_dump({"exploration": EXPLORING | {"epsilon": 0.95}}))
+    command = ["policy", "set", str(file), "--gate", "--log", str(tmp_path / "log"), "--model", str(ARTIFACT)]
     code, _, said = run(*command)
     assert code == 2
     assert "refused at the gate, and what is in force stays: it may be worse: clicks of a slate change by" in said
@@ -75,7 +75,7 @@ def test_an_experiment_is_begun_and_told_better_from_what_came_of_its_slates(clu
             # Every fifth shopper clicks, of those with the experiment's policy every second one.
             clicks = n % (2 if is_treated("bolder", shopper, 0.4) else 5) == 0
             item = OutcomeItem(sold[0].item_id, 1, 1.0, 0.2, shown=True, clicked_after_ms=10 if clicks else None)
-            made = Outcome(
+            outcome = Outcome(
                 rec_id=rec_id,
                 shopper_id=shopper,
                 surface="home",
@@ -86,7 +86,7 @@ def test_an_experiment_is_begun_and_told_better_from_what_came_of_its_slates(clu
                 fallback=Fallback.NONE,
                 items=(item,),
             )
-            feed.raw(Topic.OUTCOMES, shopper, encode(made))
+            feed.raw(Topic.OUTCOMES, shopper, encode(outcome))
     code, out, said = run("experiment", "bolder", "--window-s", "1", "--json")
     assert code == 0, said
     figures = json.loads(out.splitlines()[-1])

@@ -77,14 +77,14 @@ def test_batch_of_outcomes_leads_to_one_record_of_estimates_and_is_remembered(
     attribute: KeyedHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     outcome(attribute, Topic.RECOMMENDATIONS, recommendation("r", ["a", "b"], START_MS))
-    found = [
+    records = [
         outcome(attribute, Topic.IMPRESSIONS, impression("r", ["a", "b"], START_MS + 1)),
         outcome(attribute, Topic.CLICKS, click("e", "b", START_MS + 2, rec_id="r")),
     ]
     monkeypatch.setattr(operator, "read_compacted", lambda *_: iter(()))  # the real one reads a broker
     learn = KeyedHarness(Learn(LearnConfig(JobConfig("nowhere:1", (), Path("nowhere"), "group"))))
     learn.key = Topic.OUTCOMES.value
-    for version, record in enumerate(found, start=1):
+    for version, record in enumerate(records, start=1):
         assert record is not None
         batch = Row(Topic.OUTCOMES.value, 0, [0], ["s"], [encode(record)])
         ((topic, key, raw),) = list(learn._function.process_element(batch, None))
@@ -92,8 +92,8 @@ def test_batch_of_outcomes_leads_to_one_record_of_estimates_and_is_remembered(
         assert (topic, key, estimates.version) == (Topic.ESTIMATES, "outcomes", version)
     assert estimates.items["b"].lift > 1
     assert estimates.items["b"].lift > estimates.items["a"].lift
-    (held,) = learn.state.values()
-    assert msgspec.msgpack.decode(held, type=Loop).learner.clicks == 1.0
+    (stored,) = learn.state.values()
+    assert msgspec.msgpack.decode(stored, type=Loop).learner.clicks == 1.0
     assert learn.gauges["estimates_version"] == 2
 
 
@@ -103,8 +103,8 @@ def test_controller_turns_the_policy_that_came_by_the_topic_and_is_written_to_it
     monkeypatch.setattr(operator, "read_compacted", lambda *_: iter(()))
     learn = KeyedHarness(Learn(LearnConfig(JobConfig("nowhere:1", (), Path("nowhere"), "group"))))
     item = Item(item_id="a", name="a", category="c", merchant="m", price=2.0, margin=0.5)
-    held = Constraint(measure=Measure.EXPOSURE, merchant="m", at_least=0.9, speed=60.0)
-    policy = Policy(version=2, author="test", constraints={"share of m": held})
+    constraint = Constraint(measure=Measure.EXPOSURE, merchant="m", at_least=0.9, speed=60.0)
+    policy = Policy(version=2, author="test", constraints={"share of m": constraint})
 
     def batch(topic: Topic, key: str, *raw: bytes) -> list[Outgoing]:
         learn.key = topic.value
@@ -119,8 +119,8 @@ def test_controller_turns_the_policy_that_came_by_the_topic_and_is_written_to_it
         shown = outcome(attribute, Topic.IMPRESSIONS, impression(f"r{n}", ["b"], at))
         assert shown is not None
         turned += [raw for topic, _, raw in batch(Topic.OUTCOMES, "s", encode(shown)) if topic == Topic.POLICIES]
-    made = [msgspec.json.decode(raw, type=Policy) for raw in turned]
-    assert [(policy.scope, policy.version, policy.author) for policy in made] == [
+    policies = [msgspec.json.decode(raw, type=Policy) for raw in turned]
+    assert [(policy.scope, policy.version, policy.author) for policy in policies] == [
         ("controller:global", n, "learn") for n in (1, 2, 3)
     ]
-    assert [policy.duals for policy in made] == [{"share of m": 0.0}, {"share of m": 1.0}, {"share of m": 2.0}]
+    assert [policy.duals for policy in policies] == [{"share of m": 0.0}, {"share of m": 1.0}, {"share of m": 2.0}]

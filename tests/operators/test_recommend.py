@@ -97,11 +97,11 @@ def test_click_leads_to_a_slate_and_the_feature_row_it_was_made_from(harness: Ke
 
 def test_repeat_is_answered_with_the_same_id_and_changes_nothing(harness: KeyedHarness) -> None:
     first = send(harness, view(0))
-    held = dict(harness.state)
+    state = dict(harness.state)
     again = send(harness, view(0))
     assert again.keys() == {Topic.RECOMMENDATIONS}
     assert again[Topic.RECOMMENDATIONS].rec_id == first[Topic.RECOMMENDATIONS].rec_id  # type: ignore[attr-defined]
-    assert harness.state == held
+    assert harness.state == state
 
 
 def test_shoppers_are_kept_apart_and_forgotten_after_the_ttl(harness: KeyedHarness) -> None:
@@ -124,13 +124,13 @@ def test_bad_record_leads_to_a_dead_letter_and_nothing_else(harness: KeyedHarnes
 
 def test_without_consent_nothing_is_kept_and_nothing_known_is_used(harness: KeyedHarness) -> None:
     send(harness, view(0))
-    held = dict(harness.state)
+    state = dict(harness.state)
     silent = msgspec.structs.replace(to_message(view(1)), consent=False)
     answer = by_topic(harness.record(Topic.CLICKS, "s", encode(silent)))
     assert answer.keys() == {Topic.RECOMMENDATIONS}
     assert answer[Topic.RECOMMENDATIONS].fallback is Fallback.EMPTY_SESSION  # type: ignore[attr-defined]
     assert not answer[Topic.RECOMMENDATIONS].consent  # type: ignore[attr-defined]
-    assert harness.state == held
+    assert harness.state == state
 
 
 def test_probe_is_answered_on_topics_of_its_own(harness: KeyedHarness) -> None:

@@ -68,7 +68,7 @@ def naive_columns(history: Sequence[Interaction]) -> dict[str, Any]:
     ]
     recent = ordered[-RECENT_COUNT:]
     purchases = [interaction for interaction in ordered if interaction.kind is Kind.PURCHASE]
-    found: dict[str, Any] = {
+    values: dict[str, Any] = {
         "event_time_ms": now,
         "session_id": session[-1].session_id,
         "session_length": len(session),
@@ -89,23 +89,23 @@ def naive_columns(history: Sequence[Interaction]) -> dict[str, Any]:
         "late_count": 0,
     }
     for kind in KINDS:
-        found[f"session_{kind}_count"] = sum(interaction.kind is kind for interaction in session)
+        values[f"session_{kind}_count"] = sum(interaction.kind is kind for interaction in session)
         for window in WINDOWS:
             begin = (now - window.span_ms) // window.tile_ms * window.tile_ms
-            found[f"{kind}_count_{window.name}"] = sum(
+            values[f"{kind}_count_{window.name}"] = sum(
                 interaction.kind is kind and interaction.event_time_ms >= begin for interaction in ordered
             )
-    found.update(_price(ordered))
-    found.update(_similar(recent, now))
+    values.update(_price(ordered))
+    values.update(_similar(recent, now))
     short = _interest(ordered, "category", SHORT_HALF_LIFE_MS, now)
-    found["short_category"] = short
+    values["short_category"] = short
     for dimension in DIMENSIONS:
-        found[f"long_{dimension}"] = _interest(ordered, dimension, LONG_HALF_LIFE_MS, now)
-    long = found["long_category"]
-    found["interest_entropy"] = _entropy(_shares(long)) if sum(long.values()) else None
+        values[f"long_{dimension}"] = _interest(ordered, dimension, LONG_HALF_LIFE_MS, now)
+    long = values["long_category"]
+    values["interest_entropy"] = _entropy(_shares(long)) if sum(long.values()) else None
     has_both = sum(short.values()) and sum(long.values())
-    found["interest_drift"] = _divergence(_shares(short), _shares(long)) if has_both else None
-    return found
+    values["interest_drift"] = _divergence(_shares(short), _shares(long)) if has_both else None
+    return values
 
 
 def _interest(ordered: list[Interaction], dimension: str, half_life_ms: dict[Kind, int], now: int) -> dict[str, float]:

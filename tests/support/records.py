@@ -90,7 +90,7 @@ def recommendation(rec_id: str, items: Sequence[str], event_time_ms: int, predic
 
 def estimates(**learnt: object) -> Estimates:
     """Return what is learnt, where nothing is but `learnt`."""
-    made = Estimates(
+    prior = Estimates(
         version=1,
         time_ms=1,
         model_version="model-1",
@@ -103,7 +103,7 @@ def estimates(**learnt: object) -> Estimates:
         levels=(LevelEstimate(1.0, 1.0),) * LEVELS,
         items={},
     )
-    return msgspec.structs.replace(made, **learnt)
+    return msgspec.structs.replace(prior, **learnt)
 
 
 def impression(rec_id: str, items: Sequence[str], event_time_ms: int) -> Impression:

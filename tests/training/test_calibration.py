@@ -20,7 +20,7 @@ def test_platt_finds_what_the_logits_were_bent_by() -> None:
 def test_the_error_is_the_mean_distance_of_bins_by_their_size() -> None:
     probability = torch.tensor([0.1] * 10 + [0.9] * 10).repeat(10)
     outcome = torch.tensor(([1.0] + [0.0] * 9) * 20)
-    found = reliability(probability, outcome)
-    np.testing.assert_allclose(found.predicted[[0, -1]], [0.1, 0.9], atol=1e-6)
-    np.testing.assert_allclose(found.observed, 0.1, atol=0.051)
+    bins = reliability(probability, outcome)
+    np.testing.assert_allclose(bins.predicted[[0, -1]], [0.1, 0.9], atol=1e-6)
+    np.testing.assert_allclose(bins.observed, 0.1, atol=0.051)
     assert calibration_error(probability, outcome) == pytest.approx(0.4, abs=0.01)

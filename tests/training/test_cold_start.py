@@ -85,9 +85,9 @@ def test_new_targets_are_judged_among_all_and_among_new_items() -> None:
 def test_where_content_tells_everything_relatives_and_the_generator_find_new_items(
     split: Split, tmp_path: Path
 ) -> None:
-    told, generator, content = compare(split, tmp_path, torch.device("cpu"), ColdConfig(epoch_count=3))
-    cold = {way["way"]: way["cold"][1] for way in told["ways"] if "cold" in way}
-    assert told["new_items"] == NEW // 2
+    figures, generator, content = compare(split, tmp_path, torch.device("cpu"), ColdConfig(epoch_count=3))
+    cold = {way["way"]: way["cold"][1] for way in figures["ways"] if "cold" in way}
+    assert figures["new_items"] == NEW // 2
     for way in ("mean of content neighbours", "ridge regression", "generator", "content kNN"):
         assert cold[way] > 1.3 * cold["random"], cold
     export_generator(generator, content, tmp_path / "generator.onnx")

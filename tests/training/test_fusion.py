@@ -58,12 +58,12 @@ def test_without_a_reranker_items_are_ranked_by_the_weighted_sum_of_log_shares()
 def test_features_of_a_candidate() -> None:
     ranker, neighbours, rules, popularity = parts()
     new_items = unit(3, D)
-    found = Fusion(CONFIG, ranker, neighbours, rules, popularity).candidates(ITEM_SEQ, SEQ_LEN, new_items)
-    assert found.features.shape == (2, 7, len(FEATURES))
-    of = {name: found.features[:, :, n] for n, name in enumerate(FEATURES)}
+    candidates = Fusion(CONFIG, ranker, neighbours, rules, popularity).candidates(ITEM_SEQ, SEQ_LEN, new_items)
+    assert candidates.features.shape == (2, 7, len(FEATURES))
+    of = {name: candidates.features[:, :, n] for n, name in enumerate(FEATURES)}
     rows = torch.cat([ranker.get_buffer("table"), new_items])
     for row, (session, last) in enumerate([({3: 1, 1: 2, 14: 0}, 14), ({5: 1, 2: 0}, 2)]):  # column: places back
-        for place, column in enumerate(found.column[row].tolist()):
+        for place, column in enumerate(candidates.column[row].tolist()):
             back = session.get(column)
             decayed = 0.0 if back is None else float(torch.exp(torch.tensor(-back / 3.0)))
             assert of["in the session"][row, place] == (back is not None)
@@ -78,10 +78,10 @@ def test_features_of_a_candidate() -> None:
 def test_an_untrained_reranker_is_the_weighted_sum() -> None:
     ranker, neighbours, rules, popularity = parts()
     fusion = Fusion(CONFIG, ranker, neighbours, rules, popularity)
-    found = fusion.candidates(ITEM_SEQ, SEQ_LEN, unit(3, D))
-    told = found.features.reshape(-1, len(FEATURES))
-    scores, _ = Reranker(4, weights_of(CONFIG), told.mean(0), told.std(0) + 1)(found.features)
-    apart = scores - found.features @ weights_of(CONFIG)  # the same for all, as the mean is taken off
+    candidates = fusion.candidates(ITEM_SEQ, SEQ_LEN, unit(3, D))
+    features = candidates.features.reshape(-1, len(FEATURES))
+    scores, _ = Reranker(4, weights_of(CONFIG), features.mean(0), features.std(0) + 1)(candidates.features)
+    apart = scores - candidates.features @ weights_of(CONFIG)  # the same for all, as the mean is taken off
     torch.testing.assert_close(apart, apart[:1, :1].expand_as(apart), atol=1e-4, rtol=1e-4)
 
 

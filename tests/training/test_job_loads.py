@@ -26,8 +26,8 @@ from streaming.scoring.model import SessionModel
 def split() -> Split:
     """A shop of 60 items in a ring, where the next item is the next number."""
     rng = np.random.default_rng(0)
-    told = [((rng.integers(60) + np.arange(rng.integers(3, 9))) % 60 + 1).tolist() for _ in range(400)]
-    return Split("ring", ["", *map(str, range(1, 61))], Sessions.of(told[:350]), Sessions.of(told[350:]))
+    sessions = [((rng.integers(60) + np.arange(rng.integers(3, 9))) % 60 + 1).tolist() for _ in range(400)]
+    return Split("ring", ["", *map(str, range(1, 61))], Sessions.of(sessions[:350]), Sessions.of(sessions[350:]))
 
 
 @pytest.mark.parametrize(
@@ -40,14 +40,14 @@ def split() -> Split:
 def test_a_counted_model_chooses_is_served_and_ranks(
     make: Callable[[Split], Counted[Any, Any]], constants: set[str], split: Split, tmp_path: Path
 ) -> None:
-    made = make(split)
-    assert {name for name, _, _ in made.choices} == constants
-    shape = Shape(0, made.config.max_length, made.config.candidate_count)
-    write_artifact(tmp_path, "counted-ring", split, Built(made.model, shape, {}), _popular())
+    counted_model = make(split)
+    assert {name for name, _, _ in counted_model.choices} == constants
+    shape = Shape(0, counted_model.config.max_length, counted_model.config.candidate_count)
+    write_artifact(tmp_path, "counted-ring", split, Built(counted_model.model, shape, {}), _popular())
     assert evaluate(Served(tmp_path), split.test).recall_at_10 > 0.8  # at random: 0.17
     items, scores, vector, *_ = SessionModel(tmp_path).next_items([7, 8])
     with torch.no_grad():
-        _, expected, _ = made.model(torch.tensor([[7, 8]]), torch.tensor([2]), torch.zeros(1, 0))
+        _, expected, _ = counted_model.model(torch.tensor([[7, 8]]), torch.tensor([2]), torch.zeros(1, 0))
     np.testing.assert_allclose(scores, expected[0].numpy(), rtol=1e-4)
     assert 9 in items[:5]
     assert vector.shape == (0,)

@@ -16,9 +16,9 @@ from obp.policy import BernoulliTS
 from sklearn.linear_model import LogisticRegression
 
 from streaming.policy.off_policy import (
-    Asked,
-    Drawn,
+    BehaviourLog,
     Estimator,
+    EvaluationPolicy,
     Floats,
     contributions,
     effective_samples,
@@ -41,8 +41,8 @@ class Feedback(NamedTuple):
 def read(policy: str) -> dict[str, Any]:
     table = pl.read_csv(Path(obp.__file__).parent / "dataset" / "obd" / policy / "all" / "all.csv")
     columns = {"action": "item_id", "position": "position", "reward": "click", "pscore": "propensity_score"}
-    found = {name: table[column].to_numpy() for name, column in columns.items()}
-    return found | {"position": found["position"] - 1}
+    arrays = {name: table[column].to_numpy() for name, column in columns.items()}
+    return arrays | {"position": arrays["position"] - 1}
 
 
 @pytest.fixture(scope="module")
@@ -58,19 +58,19 @@ def feedback() -> Feedback:
     return Feedback(logged, np.broadcast_to(chances, shape), model, clicks.mean(), clicks.std() / np.sqrt(len(clicks)))
 
 
-def ours(feedback: Feedback) -> tuple[Drawn, Asked]:
+def ours(feedback: Feedback) -> tuple[BehaviourLog, EvaluationPolicy]:
     of, place = feedback.logged, feedback.logged["position"]
     rows = np.arange(len(place))
     at_place = feedback.chances[rows, :, place]
     expected = (at_place * feedback.model[rows, :, place]).sum(axis=1)[:, None]
-    drawn = Drawn(of["reward"][:, None].astype(float), of["pscore"][:, None])
-    asked = Asked(
+    behaviour = BehaviourLog(of["reward"][:, None].astype(float), of["pscore"][:, None])
+    evaluation = EvaluationPolicy(
         propensities=at_place[rows, of["action"]][:, None],
         predicted=feedback.model[rows, of["action"], place][:, None],
         expected=expected,
         direct=expected,
     )
-    return drawn, asked
+    return behaviour, evaluation
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def ours(feedback: Feedback) -> tuple[Drawn, Asked]:
     ],
 )
 def test_estimates_on_real_slates_agree(feedback: Feedback, estimator: Estimator, theirs: Any) -> None:
-    asked = {} if "Doubly" not in type(theirs).__name__ else {"estimated_rewards_by_reg_model": feedback.model}
+    arguments = {} if "Doubly" not in type(theirs).__name__ else {"estimated_rewards_by_reg_model": feedback.model}
     of = feedback.logged
     value = theirs.estimate_policy_value(
         reward=of["reward"],
@@ -91,20 +91,20 @@ def test_estimates_on_real_slates_agree(feedback: Feedback, estimator: Estimator
         pscore=of["pscore"],
         position=of["position"],
         action_dist=feedback.chances,
-        **asked,
+        **arguments,
     )
     assert contributions(estimator, *ours(feedback)).mean() == pytest.approx(value, rel=1e-9)
 
 
 @pytest.mark.parametrize("estimator", list(Estimator))
 def test_estimates_are_close_to_what_the_policy_brought_on_line(feedback: Feedback, estimator: Estimator) -> None:
-    drawn, asked = ours(feedback)
-    rows = np.arange(len(drawn.rewards))
-    found = interval(contributions(estimator, drawn, asked), rows, 0.95)
-    assert effective_samples(weights(drawn, asked)[:, -1]) > 1_000
-    assert found.low < feedback.on_policy < found.high
-    error = np.hypot((found.high - found.low) / 2 / 1.96, feedback.on_policy_error)
-    assert abs(found.value - feedback.on_policy) < 1.96 * error
+    behaviour, evaluation = ours(feedback)
+    rows = np.arange(len(behaviour.rewards))
+    estimate = interval(contributions(estimator, behaviour, evaluation), rows, 0.95)
+    assert effective_samples(weights(behaviour, evaluation)[:, -1]) > 1_000
+    assert estimate.low < feedback.on_policy < estimate.high
+    error = np.hypot((estimate.high - estimate.low) / 2 / 1.96, feedback.on_policy_error)
+    assert abs(estimate.value - feedback.on_policy) < 1.96 * error
 
 
 def test_the_cascade_without_a_model_is_the_reward_interaction_estimator() -> None:
@@ -128,6 +128,6 @@ def test_the_cascade_without_a_model_is_the_reward_interaction_estimator() -> No
         pscore=np.repeat(logged.prod(axis=1), places),
         evaluation_policy_pscore=np.repeat(other.prod(axis=1), places),
     )
-    drawn, asked = Drawn(rewards, logged), Asked(other, nothing, nothing, nothing)
-    assert contributions(Estimator.CASCADE, drawn, asked).mean() == pytest.approx(cascade)
-    assert contributions(Estimator.IPS, drawn, asked).mean() == pytest.approx(whole)
+    behaviour, evaluation = BehaviourLog(rewards, logged), EvaluationPolicy(other, nothing, nothing, nothing)
+    assert contributions(Estimator.CASCADE, behaviour, evaluation).mean() == pytest.approx(cascade)
+    assert contributions(Estimator.IPS, behaviour, evaluation).mean() == pytest.approx(whole)

@@ -32,18 +32,18 @@ def test_orders_go_with_their_sessions() -> None:
 
 def test_pairs_are_those_of_all_sessions_by_their_definition() -> None:
     rng = np.random.default_rng(0)
-    told = [rng.integers(1, 6, size=rng.integers(1, 8)).tolist() for _ in range(40)]
+    sessions = [rng.integers(1, 6, size=rng.integers(1, 8)).tolist() for _ in range(40)]
     expected: dict[tuple[int, int], float] = {}
-    for s, items in enumerate(told):
-        recency = np.exp(-0.7 * (1 - (s + 1) / len(told)))
+    for s, items in enumerate(sessions):
+        recency = np.exp(-0.7 * (1 - (s + 1) / len(sessions)))
         for i, a in enumerate(items):
             for j in range(i + 1, min(i + 4, len(items))):
                 if a != items[j]:
                     weight = recency / (j - i)
                     expected[a, items[j]] = expected.get((a, items[j]), 0) + weight
                     expected[items[j], a] = expected.get((items[j], a), 0) + weight * BACKWARD
-    found = pairs(Sessions.of(told), 3, lambda k: 1 / k, 5, BACKWARD)
-    got = dict(zip(zip(found.source.tolist(), found.target.tolist(), strict=True), found.weight.tolist(), strict=True))
+    edges = pairs(Sessions.of(sessions), 3, lambda k: 1 / k, 5, BACKWARD)
+    got = dict(zip(zip(edges.source.tolist(), edges.target.tolist(), strict=True), edges.weight.tolist(), strict=True))
     assert got == pytest.approx(expected)
 
 

@@ -28,11 +28,11 @@ CPU = torch.device("cpu")
 def split() -> Split:
     """A shop of 40 items in a ring, where the next item is the next number, mostly."""
     rng = np.random.default_rng(0)
-    told = []
+    sessions = []
     for _ in range(300):
         steps = rng.choice([1, 1, 1, 2, 0], size=rng.integers(2, 12))
-        told.append(((rng.integers(40) + np.cumsum(steps)) % 40 + 1).tolist())
-    return Split("ring", ["", *map(str, range(1, 41))], Sessions.of(told[:250]), Sessions.of(told[250:]))
+        sessions.append(((rng.integers(40) + np.cumsum(steps)) % 40 + 1).tolist())
+    return Split("ring", ["", *map(str, range(1, 41))], Sessions.of(sessions[:250]), Sessions.of(sessions[250:]))
 
 
 @pytest.fixture(scope="module")
@@ -93,9 +93,9 @@ def test_the_served_artifact_gives_the_figures_of_the_torch_model(
     served = ServedRanker([trained.model.ranker], table, trained.model.items.bias.detach(), 30).eval()
     export(served, split.item_count, 16, 8, tmp_path)
     golden = artifact.Golden([], [], [], [])
-    told = artifact.vocabulary_hash(split.ids)
+    vocabulary = artifact.vocabulary_hash(split.ids)
     artifact.write_manifest(
-        tmp_path, artifact.Manifest("ring", "ring-1", 2, told, 40, 16, 8, 30, 18, "ring", {}, golden)
+        tmp_path, artifact.Manifest("ring", "ring-1", 2, vocabulary, 40, 16, 8, 30, 18, "ring", {}, golden)
     )
     short = Sessions.of([session[:8].tolist() for session in split.test])
     expected = quality(ranks(trained.model, short)[0])

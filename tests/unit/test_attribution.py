@@ -28,12 +28,12 @@ def run(messages: list[Message]) -> tuple[dict[str, Outcome], list[FeedbackStatu
     """Return the newest outcome by slate, and what became of everything."""
     attribution, outcomes, fates = Attribution(Memory()), dict[str, Outcome](), list[FeedbackStatus]()
     for message in messages:
-        found = (
+        joined = (
             attribution.slate(message.rec_id, encode(message))
             if isinstance(message, Recommendation)
             else attribution.feedback(message)
         )
-        for fate, outcome in found:
+        for fate, outcome in joined:
             fates.append(fate)
             if outcome is not None:
                 before = outcomes.get(outcome.rec_id)
@@ -183,15 +183,15 @@ def test_traffic_in_any_order_gives_what_the_naive_join_gives(random, slates: in
     random.shuffle(messages)
     outcomes, _ = run(messages)
     assert outcomes.keys() == {slate.rec_id for slate in recommendations}
-    for made in recommendations:
-        mine = [message for message in feedback if message.rec_id == made.rec_id]
-        for found in outcomes[made.rec_id].items:
-            clicks = [message for message in mine if isinstance(message, Click) and message.item_id == found.item_id]
-            buys = [message for message in mine if isinstance(message, Purchase) and message.item_id == found.item_id]
-            was_shown = any(isinstance(message, Impression) and found.item_id in message.items for message in mine)
-            assert found.shown == (was_shown or bool(clicks) or bool(buys))
-            assert (found.clicked_after_ms is not None) == bool(clicks)
-            assert found.value == 1.5 * len(buys)
+    for recommended in recommendations:
+        mine = [message for message in feedback if message.rec_id == recommended.rec_id]
+        for result in outcomes[recommended.rec_id].items:
+            clicks = [message for message in mine if isinstance(message, Click) and message.item_id == result.item_id]
+            buys = [message for message in mine if isinstance(message, Purchase) and message.item_id == result.item_id]
+            was_shown = any(isinstance(message, Impression) and result.item_id in message.items for message in mine)
+            assert result.shown == (was_shown or bool(clicks) or bool(buys))
+            assert (result.clicked_after_ms is not None) == bool(clicks)
+            assert result.value == 1.5 * len(buys)
 
 
 def test_slate_that_this_version_cannot_read_is_said_and_harms_nothing() -> None:

@@ -15,10 +15,10 @@ MERCHANT = "merchant-7"
 
 
 def loop(**policy: object) -> ClosedLoop:
-    made = ClosedLoop(Shop(11), shared_model(ARTIFACT))
+    closed_loop = ClosedLoop(Shop(11), shared_model(ARTIFACT))
     if policy:
-        made.pipeline.turn(msgspec.convert({"version": 2, "author": "test"} | policy, Policy))
-    return made
+        closed_loop.pipeline.turn(msgspec.convert({"version": 2, "author": "test"} | policy, Policy))
+    return closed_loop
 
 
 def test_same_seed_is_the_same_world_and_slates_are_clicked() -> None:
@@ -31,24 +31,24 @@ def test_same_seed_is_the_same_world_and_slates_are_clicked() -> None:
 
 
 def test_what_is_learnt_reaches_the_next_slates() -> None:
-    made = loop()
-    made.run(8)
-    control = made.pipeline.control
+    closed_loop = loop()
+    closed_loop.run(8)
+    control = closed_loop.pipeline.control
     assert control.estimates.calibration.click_rate != 0.1
     assert (control.estimates.lift[control.catalogue.available] != 1.0).sum() > 200
 
 
 def test_exposure_is_raised_and_let_go_when_the_constraint_is_taken_away() -> None:
-    held = {"measure": "exposure", "merchant": MERCHANT, "at_least": 0.06, "speed": 10.0}
-    made = loop(constraints={"share": held})
-    made.run(25)
-    recent = made.run(5)
+    constraint = {"measure": "exposure", "merchant": MERCHANT, "at_least": 0.06, "speed": 10.0}
+    closed_loop = loop(constraints={"share": constraint})
+    closed_loop.run(25)
+    recent = closed_loop.run(5)
     share = sum(second.exposure[MERCHANT] for second in recent) / sum(second.places for second in recent)
     assert 0.045 < share < 0.09  # its natural one is a sixtieth
     assert recent[-1].duals["share"] > 0
-    made.pipeline.turn(Policy(version=3, author="test"))
-    made.run(10)  # the slates that were made before are looked at
-    freed = made.run(5)
+    closed_loop.pipeline.turn(Policy(version=3, author="test"))
+    closed_loop.run(10)  # the slates that were made before are looked at
+    freed = closed_loop.run(5)
     assert sum(second.exposure[MERCHANT] for second in freed) / sum(second.places for second in freed) < 0.05
 
 
@@ -58,11 +58,11 @@ def test_refused_policy_is_said() -> None:
 
 
 def test_new_items_of_the_shop_are_shown() -> None:
-    made = loop(exploration={"budget": 0.3, "optimism": 3.0})
-    made.run(20)
+    closed_loop = loop(exploration={"budget": 0.3, "optimism": 3.0})
+    closed_loop.run(20)
     known = len(shared_model(ARTIFACT).items.ids)
-    new = made.pipeline.control.catalogue.new
+    new = closed_loop.pipeline.control.catalogue.new
     assert len(new) == 5  # one every 400 interactions
     assert new.min() >= known
-    shown = {item for item, counts in made.pipeline._learning.learner.items.items() if counts.expected > 0}
-    assert shown & {made.pipeline.control.catalogue.ids[number] for number in new.tolist()}
+    shown = {item for item, counts in closed_loop.pipeline._learning.learner.items.items() if counts.expected > 0}
+    assert shown & {closed_loop.pipeline.control.catalogue.ids[number] for number in new.tolist()}

@@ -26,7 +26,7 @@ class Plant:
         self.offset = 0.0  # what a shock moves
 
     def second(self, dual: float) -> list[Outcome]:
-        made: list[Outcome] = []
+        outcomes: list[Outcome] = []
         for n in range(PER_SECOND):
             at = self.now_ms + n * 1000 // PER_SECOND
             share = 1 / (1 + np.exp(-(dual - 1.0 + self.offset)))
@@ -39,9 +39,9 @@ class Plant:
                 if self.rng.random() < 0.3:
                     feedback.append(purchase(f"p{at}", items[0], at + 2, price=9.0, rec_id=f"r{at}"))
             for message in feedback:
-                made += [out for _, out in attribution.feedback(message) if out is not None]  # type: ignore[arg-type]
+                outcomes += [out for _, out in attribution.feedback(message) if out is not None]  # type: ignore[arg-type]
         self.now_ms += 1000
-        return made
+        return outcomes
 
 
 def run(

@@ -20,9 +20,9 @@ def hide_program(name: str) -> Callable[[pytest.MonkeyPatch, Path], None]:
     def hide(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
         """Leave a PATH that has everything but `name`."""
         for program in {"java", "javac", "mvn", "make"} - {name}:
-            found = shutil.which(program)
-            assert found
-            (folder / program).symlink_to(found)
+            path = shutil.which(program)
+            assert path
+            (folder / program).symlink_to(path)
         monkeypatch.setenv("PATH", str(folder))
         monkeypatch.delenv("JAVA_HOME", raising=False)
 

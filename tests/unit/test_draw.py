@@ -50,7 +50,7 @@ def test_frequencies_of_many_draws_are_the_propensities(
 ) -> None:
     scores, content, bonus = candidates(3, 5)
     random = np.random.default_rng(1).random((DRAWS, 6))
-    found = Counter(
+    count_of = Counter(
         tuple(draw(scores, content, 3, diversity, exploration, bonus, coins, tiring).picks) for coins in random
     )
     total = 0.0
@@ -59,7 +59,7 @@ def test_frequencies_of_many_draws_are_the_propensities(
         chance = float(by_slot[np.arange(3), list(slate)].prod())
         total += chance
         # Five standard deviations of a binomial share: one slate of all these tests in 30,000 would miss it.
-        assert found[slate] / DRAWS == pytest.approx(chance, abs=5 * np.sqrt(chance * (1 - chance) / DRAWS) + 1e-12)
+        assert count_of[slate] / DRAWS == pytest.approx(chance, abs=5 * np.sqrt(chance * (1 - chance) / DRAWS) + 1e-12)
     assert total == pytest.approx(1.0)
 
 
@@ -68,12 +68,12 @@ def test_emitted_propensities_are_those_of_the_picks_and_the_allowance_holds(
     seed: int, count: int, size: int, diversity: float, exploration: Exploration
 ) -> None:
     scores, content, bonus = candidates(seed, count)
-    made = draw(scores, content, size, diversity, exploration, bonus, uniforms(f"{seed}", 2 * size))
-    assert len(set(made.picks)) == len(made.picks) == min(size, count)
-    by_slot = conditional(made.picks, scores, content, diversity, exploration, bonus)
-    assert made.propensities == pytest.approx(by_slot[np.arange(len(made.picks)), made.picks])
-    assert all(0 < propensity <= 1 + 1e-12 for propensity in made.propensities)
-    assert sum(made.explored) <= exploration.allowance
+    slate = draw(scores, content, size, diversity, exploration, bonus, uniforms(f"{seed}", 2 * size))
+    assert len(set(slate.picks)) == len(slate.picks) == min(size, count)
+    by_slot = conditional(slate.picks, scores, content, diversity, exploration, bonus)
+    assert slate.propensities == pytest.approx(by_slot[np.arange(len(slate.picks)), slate.picks])
+    assert all(0 < propensity <= 1 + 1e-12 for propensity in slate.propensities)
+    assert sum(slate.explored) <= exploration.allowance
 
 
 def test_without_exploration_a_slate_is_the_best_by_the_score_then_by_what_it_adds() -> None:
@@ -98,9 +98,9 @@ def test_bonus_brings_what_is_not_known_well_forward_only_where_the_slate_explor
 def test_steep_scores_and_a_low_temperature_stay_finite() -> None:
     scores = np.array([400.0, 0.0, -400.0, -400.0])
     how = Exploration(rate=1.0, temperature=0.01, allowance=4)
-    made = draw(scores, np.zeros((4, 1)), 4, 0.0, how, np.array([0.0, 5.0, 0.0, 0.0]), uniforms("b", 8))
-    assert all(np.isfinite(made.propensities))
-    assert made.picks[:2] == [0, 1]
+    slate = draw(scores, np.zeros((4, 1)), 4, 0.0, how, np.array([0.0, 5.0, 0.0, 0.0]), uniforms("b", 8))
+    assert all(np.isfinite(slate.propensities))
+    assert slate.picks[:2] == [0, 1]
 
 
 def test_seed_gives_the_same_numbers_everywhere() -> None:
@@ -126,9 +126,9 @@ def test_a_group_is_left_once_its_clicks_are_to_be_had() -> None:
     scores = np.array([1.0, 0.9, 0.8, 0.7, 0.2])
     group, none = np.array([0, 0, 0, 1, 1]), np.zeros(5)
     tiring = SatiationPenalty(group, none, np.full(5, 0.25))
-    made = draw(scores, np.zeros((5, 1)), 4, 0.0, Exploration(), None, uniforms("a", 8), tiring)
+    slate = draw(scores, np.zeros((5, 1)), 4, 0.0, Exploration(), None, uniforms("a", 8), tiring)
     # 0.9 - 0.25 < 0.7, then 0.9 - 0.25 > 0.2 - 0.25 / log2(3), and so on.
-    assert made.picks == [0, 3, 1, 2]
-    assert made.propensities == [1.0] * 4
+    assert slate.picks == [0, 3, 1, 2]
+    assert slate.propensities == [1.0] * 4
     tired = tiring._replace(lost=np.array([0.5, 0.5, 0.5, 0.0, 0.0]))
     assert draw(scores, np.zeros((5, 1)), 2, 0.0, Exploration(), None, uniforms("a", 4), tired).picks == [3, 0]

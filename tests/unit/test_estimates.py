@@ -40,7 +40,7 @@ class World:
 
     def outcomes(self, count: int, start_ms: int = START_MS) -> list[Outcome]:
         predicted = np.linspace(0.05, 0.6, len(ITEMS))
-        made: list[Outcome] = []
+        outcomes: list[Outcome] = []
         for n in range(count):
             at = start_ms + n * 1000
             shown = self.rng.choice(len(ITEMS), PLACES, replace=False)
@@ -63,8 +63,8 @@ class World:
                     if self.rng.random() < self.buys:
                         feedback.append(purchase(f"p{at}-{k}", ITEMS[k], at + 2, price=1.0, rec_id=slate.rec_id))
             for message in feedback:
-                made += [out for _, out in attribution.feedback(message) if out is not None]  # type: ignore[arg-type]
-        return made
+                outcomes += [out for _, out in attribution.feedback(message) if out is not None]  # type: ignore[arg-type]
+        return outcomes
 
 
 def goods_of(item_id: str) -> ItemFacts:
@@ -75,39 +75,39 @@ def learn(outcomes: list[Outcome], every: int = 500) -> tuple[OutcomeEstimator, 
     learner = OutcomeEstimator()
     for n in range(0, len(outcomes), every):
         learner.take(outcomes[n : n + every], goods_of)
-        found = learner.estimates(goods_of)
-    return learner, found
+        estimates = learner.estimates(goods_of)
+    return learner, estimates
 
 
 def test_learner_finds_the_worlds_places_predictions_and_buy_rate() -> None:
     world = World(np.random.default_rng(5), np.ones(len(ITEMS)))
-    _, found = learn(world.outcomes(12_000))
+    _, estimates = learn(world.outcomes(12_000))
     truth = np.arange(1, PLACES + 1) ** -world.look
-    np.testing.assert_allclose(found.looked[:PLACES], truth, atol=0.08)
+    np.testing.assert_allclose(estimates.looked[:PLACES], truth, atol=0.08)
     for predicted in (0.1, 0.3, 0.5):
         expected = 1 / (1 + np.exp(-world.intercept - world.slope * np.log(predicted / (1 - predicted))))
-        got = 1 / (1 + np.exp(-found.intercept - found.slope * np.log(predicted / (1 - predicted))))
+        got = 1 / (1 + np.exp(-estimates.intercept - estimates.slope * np.log(predicted / (1 - predicted))))
         assert got == pytest.approx(expected, rel=0.12)
-    assert np.mean([item.lift for item in found.items.values()]) == pytest.approx(1.0, abs=0.1)
-    assert found.buy_rate == pytest.approx(world.buys, abs=0.03)
+    assert np.mean([item.lift for item in estimates.items.values()]) == pytest.approx(1.0, abs=0.1)
+    assert estimates.buy_rate == pytest.approx(world.buys, abs=0.03)
 
 
 def test_learner_finds_the_items_that_the_model_is_wrong_about() -> None:
     lift = np.ones(len(ITEMS))
     lift[3], lift[20] = 2.5, 0.3
-    _, found = learn(World(np.random.default_rng(5), lift).outcomes(12_000))
-    ranked = sorted(ITEMS, key=lambda item: found.items[item].lift)
+    _, estimates = learn(World(np.random.default_rng(5), lift).outcomes(12_000))
+    ranked = sorted(ITEMS, key=lambda item: estimates.items[item].lift)
     assert (ranked[0], ranked[-1]) == ("i20", "i3")
-    assert found.items["i3"].lift > 1.8
-    assert found.items["i20"].lift < 0.5
+    assert estimates.items["i3"].lift > 1.8
+    assert estimates.items["i20"].lift < 0.5
 
 
 def test_without_outcomes_everything_is_as_the_model_has_it() -> None:
     learner = OutcomeEstimator(model_version="model-1")
-    found = learner.estimates(goods_of)
-    assert (found.intercept, found.slope, found.items) == (0.0, 1.0, {})
-    assert found.click_rate == pytest.approx(0.1)
-    np.testing.assert_allclose(found.looked, PRIOR_LOOKED)
+    estimates = learner.estimates(goods_of)
+    assert (estimates.intercept, estimates.slope, estimates.items) == (0.0, 1.0, {})
+    assert estimates.click_rate == pytest.approx(0.1)
+    np.testing.assert_allclose(estimates.looked, PRIOR_LOOKED)
     assert learner.chance(0.37) == pytest.approx(0.37)
 
 
@@ -152,9 +152,9 @@ def test_item_without_outcomes_is_as_others_of_its_price_level_are() -> None:
         learner.take([outcome], priced)
         if learner.shown % 500 == 0:
             learner.estimates(priced)
-    found = learner.estimates(priced)
-    assert found.levels[9].lift < 0.6 * found.levels[4].lift
-    assert (found.levels[0].lift, found.levels[0].buy_lift) == (1.0, 1.0)
+    estimates = learner.estimates(priced)
+    assert estimates.levels[9].lift < 0.6 * estimates.levels[4].lift
+    assert (estimates.levels[0].lift, estimates.levels[0].buy_lift) == (1.0, 1.0)
     unseen = learner.estimates(priced).levels
     learner.items.clear()
     item = _shown("r", START_MS)[0].items[0]
@@ -177,13 +177,13 @@ def test_brand_and_price_level_share_what_is_learnt_between_them() -> None:
         learner.take([outcome], goods)
         if learner.shown % 500 == 0:
             learner.estimates(goods)
-    found = learner.estimates(goods)
-    assert found.brands["a"] / found.brands["b"] == pytest.approx(1.6 / 0.8, rel=0.15)
-    assert found.levels[9].lift / found.levels[4].lift == pytest.approx(0.5, rel=0.15)
+    estimates = learner.estimates(goods)
+    assert estimates.brands["a"] / estimates.brands["b"] == pytest.approx(1.6 / 0.8, rel=0.15)
+    assert estimates.levels[9].lift / estimates.levels[4].lift == pytest.approx(0.5, rel=0.15)
     learner.items.clear()
     item = _shown("r", START_MS)[0].items[0]
     clicks = [learner.expects(item, ItemFacts(level=4, brand=brand))[0] for brand in ("a", "b", "", "unheard of")]
-    assert clicks[0] / clicks[1] == pytest.approx(found.brands["a"] / found.brands["b"], rel=1e-3)
+    assert clicks[0] / clicks[1] == pytest.approx(estimates.brands["a"] / estimates.brands["b"], rel=1e-3)
     assert clicks[2] == clicks[3]
 
 

@@ -44,7 +44,7 @@ def slates(log: Path) -> LoggedSlates:
     return LoggedSlates(log, model.items, model.manifest.model_version, 0, FOR_EVER_MS)
 
 
-def asked(log: Path, **policy: object) -> Evaluation:
+def evaluated(log: Path, **policy: object) -> Evaluation:
     return evaluate(slates(log), policies_in_force(log), table(**policy), 0.95)
 
 
@@ -60,38 +60,40 @@ def on_line(**policy: object) -> float:
 
 def test_the_logging_policy_is_found_again_exactly(log: Path) -> None:
     assert policies_in_force(log).policies["global"].exploration.budget == EXPLORING["budget"]
-    found = asked(log)
-    assert found.slates > 1_000
-    assert found.reproduced == 1.0
-    for value in found.value.values():
+    evaluation = evaluated(log)
+    assert evaluation.slates > 1_000
+    assert evaluation.reproduced == 1.0
+    for value in evaluation.value.values():
         assert value.logged.value > 0
         for estimator in (Estimator.IPS, Estimator.SNIPS):
             assert value.asked[estimator].value == pytest.approx(value.logged.value, rel=1e-6)
         assert value.asked[Estimator.CASCADE].value == pytest.approx(value.logged.value, rel=0.02)
         assert {interval.value for interval in value.gain.values()} == {0.0}
-    assert found.asked.slates == pytest.approx(found.slates)
-    assert refusal(found, Measure.CLICKS, 0.0, 100.0) is None
+    assert evaluation.asked.slates == pytest.approx(evaluation.slates)
+    assert refusal(evaluation, Measure.CLICKS, 0.0, 100.0) is None
 
 
 def test_what_a_policy_would_have_brought_is_what_it_brings(log: Path) -> None:
     less = EXPLORING | {"budget": 0.15}
     # One day of the shop against two others, four times: at 95 % one of these misses every few changes of the learner.
-    found = evaluate(slates(log), policies_in_force(log), table(exploration=less), 0.999)
-    assert found.asked.places > 500
+    evaluation = evaluate(slates(log), policies_in_force(log), table(exploration=less), 0.999)
+    assert evaluation.asked.places > 500
     brings = on_line(exploration=less)
     for estimator in Estimator:
-        interval = found.value[Measure.CLICKS].asked[estimator]
+        interval = evaluation.value[Measure.CLICKS].asked[estimator]
         assert interval.low < brings < interval.high
-    whole, by_place = [found.value[Measure.CLICKS].gain[estimator] for estimator in (Estimator.IPS, Estimator.CASCADE)]
+    whole, by_place = [
+        evaluation.value[Measure.CLICKS].gain[estimator] for estimator in (Estimator.IPS, Estimator.CASCADE)
+    ]
     assert by_place.high - by_place.low < 0.6 * (whole.high - whole.low)
 
 
 def test_the_gate_refuses_what_may_be_worse_and_what_the_log_says_too_little_of(log: Path) -> None:
-    worse = asked(log, exploration=EXPLORING | {"epsilon": 0.95, "budget": 0.5})
+    worse = evaluated(log, exploration=EXPLORING | {"epsilon": 0.95, "budget": 0.5})
     assert worse.value[Measure.CLICKS].gain[Estimator.CASCADE].high < 0
     assert "it may be worse: clicks of a slate change by -0.0" in (refusal(worse, Measure.CLICKS, 0.0, 100.0) or "")
     assert refusal(worse, Measure.CLICKS, 0.9, 100.0) is None
-    other = asked(log, weights={"popularity": 1.0})
+    other = evaluated(log, weights={"popularity": 1.0})
     assert other.asked.places < 50
     assert "the log says too little of it" in (refusal(other, Measure.CLICKS, 1.0, 100.0) or "")
 
@@ -118,10 +120,10 @@ def test_slates_whose_items_the_log_does_not_have_are_left_out_and_counted(log: 
     items = pl.read_parquet(path)
     (tmp_path / "item_log" / path.parent.name).mkdir(parents=True)
     items.filter(pl.col("item_id").is_in(known)).write_parquet(tmp_path / "item_log" / path.parent.name / path.name)
-    found = slates(tmp_path)
-    count = sum(1 for _ in found)
-    assert 0 < found.of_unknown_items < len(found)
-    assert count + found.of_unknown_items == len(found)
+    logged = slates(tmp_path)
+    count = sum(1 for _ in logged)
+    assert 0 < logged.of_unknown_items < len(logged)
+    assert count + logged.of_unknown_items == len(logged)
 
 
 def test_the_command_says_the_estimates_and_what_the_gate_would(log: Path, tmp_path: Path) -> None:
@@ -151,7 +153,7 @@ def test_a_log_whose_items_were_landed_too_late_or_by_another_version_is_said(lo
     items = pl.read_parquet(path)
     items.drop("offset").write_parquet(folder / "0-0-0.parquet")
     with pytest.raises(LoggedSlatesError, match=r"no column offset, found .*land into a new folder"):
-        asked(tmp_path)
+        evaluated(tmp_path)
     items.write_parquet(folder / "0-1-1.parquet")
     with pytest.raises(LoggedSlatesError, match="its files do not go together"):
-        asked(tmp_path)
+        evaluated(tmp_path)

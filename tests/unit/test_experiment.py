@@ -37,15 +37,15 @@ def test_nothing_is_found_where_there_is_nothing_however_often_one_looks() -> No
     looks = range(2 * AT_LEAST + 100, 4_001, 100)
     for _ in range(runs):
         arms = simulated(rng, 4_000, 0.0)
-        found = [compare(Arms(*[arm[:count] for arm in arms]), 0.9).difference for count in looks]
-        wrong += any(not interval.low < 0 < interval.high for interval in found)
+        differences = [compare(Arms(*[arm[:count] for arm in arms]), 0.9).difference for count in looks]
+        wrong += any(not interval.low < 0 < interval.high for interval in differences)
         # An interval for one look, a normal one of the same width, is wrong sooner or later.
         halves = [
             (interval.high - interval.low) / 2 / boundary(count, 0.1)
-            for interval, count in zip(found, looks, strict=True)
+            for interval, count in zip(differences, looks, strict=True)
         ]
         fixed = [1.645 * half / np.sqrt(count) for half, count in zip(halves, looks, strict=True)]
-        naive += any(abs(interval.value) > half for interval, half in zip(found, fixed, strict=True))
+        naive += any(abs(interval.value) > half for interval, half in zip(differences, fixed, strict=True))
     assert wrong / runs <= 0.1
     assert naive / runs > 0.25
 
@@ -53,15 +53,15 @@ def test_nothing_is_found_where_there_is_nothing_however_often_one_looks() -> No
 def test_a_difference_is_found_and_covered() -> None:
     rng = np.random.default_rng(3)
     truth = compare(simulated(rng, 400_000, 0.3), 0.9).difference.value
-    found = [compare(simulated(rng, 4_000, 0.3), 0.9).difference for _ in range(100)]
-    assert sum(interval.low < truth < interval.high for interval in found) >= 95
-    assert sum(interval.low > 0 for interval in found) >= 90
+    differences = [compare(simulated(rng, 4_000, 0.3), 0.9).difference for _ in range(100)]
+    assert sum(interval.low < truth < interval.high for interval in differences) >= 95
+    assert sum(interval.low > 0 for interval in differences) >= 90
 
 
 def test_before_there_are_enough_shoppers_nothing_is_said() -> None:
     arms = simulated(np.random.default_rng(4), AT_LEAST, 5.0)
-    found = compare(arms, 0.95)
-    assert (found.difference.low, found.difference.high) == (-np.inf, np.inf)
+    comparison = compare(arms, 0.95)
+    assert (comparison.difference.low, comparison.difference.high) == (-np.inf, np.inf)
     nobody = compare(Arms(np.ones(2), np.ones(2), np.array([False, False])), 0.95)
     assert nobody.control == 1.0
     assert np.isnan(nobody.treated)
@@ -101,10 +101,10 @@ def test_shoppers_count_once_their_window_has_ended_with_the_newest_revision_of_
         outcome("r4", "s1", 3_001, clicked),  # after its window
         outcome("r5", "s3", 3_500, clicked),  # whose window has not ended
     ]
-    found = arms(log, "x", 0.5, from_ms=1_000, window_ms=1_000, margin_of={"a": 0.5}.__getitem__)
-    assert found[Measure.CLICKS].slates.tolist() == [1.0, 2.0]  # s2, s1
-    assert found[Measure.CLICKS].rewards.tolist() == [1.0, 1.0]
-    assert found[Measure.PURCHASES].rewards.tolist() == [0.0, 2.0]
-    assert found[Measure.REVENUE].rewards.tolist() == [0.0, 15.0]
-    assert found[Measure.CLICKS].treated.tolist() == [is_treated("x", shopper_id, 0.5) for shopper_id in ("s2", "s1")]
+    arms_of = arms(log, "x", 0.5, from_ms=1_000, window_ms=1_000, margin_of={"a": 0.5}.__getitem__)
+    assert arms_of[Measure.CLICKS].slates.tolist() == [1.0, 2.0]  # s2, s1
+    assert arms_of[Measure.CLICKS].rewards.tolist() == [1.0, 1.0]
+    assert arms_of[Measure.PURCHASES].rewards.tolist() == [0.0, 2.0]
+    assert arms_of[Measure.REVENUE].rewards.tolist() == [0.0, 15.0]
+    assert arms_of[Measure.CLICKS].treated.tolist() == [is_treated("x", shopper_id, 0.5) for shopper_id in ("s2", "s1")]
     assert arms([], "x", 0.5, 0, 1_000, {}.__getitem__)[Measure.CLICKS].slates.tolist() == []

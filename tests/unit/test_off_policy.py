@@ -8,9 +8,9 @@ import pytest
 from streaming.policy import draw
 from streaming.policy.draw import Exploration
 from streaming.policy.off_policy import (
-    Asked,
-    Drawn,
+    BehaviourLog,
     Estimator,
+    EvaluationPolicy,
     Floats,
     contributions,
     effective_samples,
@@ -42,22 +42,22 @@ def reward(picks: tuple[int, ...]) -> Floats:
     return EXAMINATION_PROB * CLICKED[list(picks)] * np.where(alike, 0.5, 1.0)
 
 
-def everything(model: Floats) -> tuple[Floats, Drawn, Asked, float]:
+def everything(model: Floats) -> tuple[Floats, BehaviourLog, EvaluationPolicy, float]:
     """Return the chance of each slate under the logging policy, all slates, and the value of the other one."""
     logged = [conditional(picks, SCORES) for picks in SLATES]
-    asked = [conditional(picks, TURNED) for picks in SLATES]
+    evaluation = [conditional(picks, TURNED) for picks in SLATES]
     chance = np.array([of_picks(*pair).prod() for pair in zip(SLATES, logged, strict=True)])
-    other = np.array([of_picks(*pair).prod() for pair in zip(SLATES, asked, strict=True)])
+    other = np.array([of_picks(*pair).prod() for pair in zip(SLATES, evaluation, strict=True)])
     rewards = np.array([reward(picks) for picks in SLATES])
     predicted = np.array([EXAMINATION_PROB * model[list(picks)] for picks in SLATES])
-    drawn = Drawn(rewards, np.array([of_picks(*pair) for pair in zip(SLATES, logged, strict=True)]))
-    of_policy = Asked(
-        propensities=np.array([of_picks(*pair) for pair in zip(SLATES, asked, strict=True)]),
+    behaviour = BehaviourLog(rewards, np.array([of_picks(*pair) for pair in zip(SLATES, logged, strict=True)]))
+    of_policy = EvaluationPolicy(
+        propensities=np.array([of_picks(*pair) for pair in zip(SLATES, evaluation, strict=True)]),
         predicted=predicted,
-        expected=np.array([table @ model * EXAMINATION_PROB for table in asked]),
+        expected=np.array([table @ model * EXAMINATION_PROB for table in evaluation]),
         direct=np.tile(other @ predicted, (len(SLATES), 1)),
     )
-    return chance, drawn, of_policy, float(other @ rewards.sum(axis=1))
+    return chance, behaviour, of_policy, float(other @ rewards.sum(axis=1))
 
 
 def test_slates_of_both_policies_are_all_enumerated() -> None:
@@ -72,39 +72,46 @@ def test_slates_of_both_policies_are_all_enumerated() -> None:
 @pytest.mark.parametrize("estimator", [Estimator.IPS, Estimator.DR, Estimator.CASCADE])
 @pytest.mark.parametrize("model", [CLICKED, np.zeros(4), np.array([0.9, 0.0, 0.7, 0.3])])
 def test_an_estimate_is_right_on_average_whatever_the_model_expects(estimator: Estimator, model: Floats) -> None:
-    chance, drawn, asked, value = everything(model)
-    assert chance @ contributions(estimator, drawn, asked) == pytest.approx(value)
+    chance, behaviour, evaluation, value = everything(model)
+    assert chance @ contributions(estimator, behaviour, evaluation) == pytest.approx(value)
 
 
 def test_a_model_and_the_cascade_make_it_vary_less() -> None:
-    chance, drawn, asked, value = everything(CLICKED)
+    chance, behaviour, evaluation, value = everything(CLICKED)
     ignorant = everything(np.zeros(4))[2]
-    up_to, noise = weights(drawn, asked), drawn.rewards * (1 - drawn.rewards)  # a click comes or does not
+    up_to, noise = (
+        weights(behaviour, evaluation),
+        behaviour.rewards * (1 - behaviour.rewards),
+    )  # a click comes or does not
 
-    def variance(estimator: Estimator, asked: Asked) -> float:
+    def variance(estimator: Estimator, evaluation: EvaluationPolicy) -> float:
         weight = up_to if estimator is Estimator.CASCADE else up_to[:, -1:]
-        by_slate = np.square(contributions(estimator, drawn, asked) - value)
+        by_slate = np.square(contributions(estimator, behaviour, evaluation) - value)
         return float(chance @ (by_slate + (np.square(weight) * noise).sum(axis=1)))
 
-    assert variance(Estimator.CASCADE, asked) < variance(Estimator.DR, asked) < variance(Estimator.IPS, asked)
-    assert variance(Estimator.CASCADE, asked) < variance(Estimator.CASCADE, ignorant)
+    assert (
+        variance(Estimator.CASCADE, evaluation)
+        < variance(Estimator.DR, evaluation)
+        < variance(Estimator.IPS, evaluation)
+    )
+    assert variance(Estimator.CASCADE, evaluation) < variance(Estimator.CASCADE, ignorant)
 
 
 def test_the_self_normalised_one_is_a_mean_of_rewards() -> None:
     rng = np.random.default_rng(0)
-    drawn = Drawn(np.full((50, 2), 0.5), rng.uniform(0.1, 1, (50, 2)))
-    asked = Asked(rng.uniform(0.1, 1, (50, 2)), np.zeros((50, 2)), np.zeros((50, 2)), np.zeros((50, 2)))
-    assert contributions(Estimator.SNIPS, drawn, asked) == pytest.approx(np.ones(50))
-    nothing = asked._replace(propensities=np.zeros((50, 2)))
-    assert np.isnan(contributions(Estimator.SNIPS, drawn, nothing)).all()
+    behaviour = BehaviourLog(np.full((50, 2), 0.5), rng.uniform(0.1, 1, (50, 2)))
+    evaluation = EvaluationPolicy(rng.uniform(0.1, 1, (50, 2)), np.zeros((50, 2)), np.zeros((50, 2)), np.zeros((50, 2)))
+    assert contributions(Estimator.SNIPS, behaviour, evaluation) == pytest.approx(np.ones(50))
+    nothing = evaluation._replace(propensities=np.zeros((50, 2)))
+    assert np.isnan(contributions(Estimator.SNIPS, behaviour, nothing)).all()
 
 
 def test_a_policy_that_draws_as_was_logged_has_the_mean_reward_and_the_whole_sample() -> None:
-    _, drawn, asked, _ = everything(CLICKED)
-    same = asked._replace(propensities=drawn.propensities)
+    _, behaviour, evaluation, _ = everything(CLICKED)
+    same = evaluation._replace(propensities=behaviour.propensities)
     for estimator in (Estimator.IPS, Estimator.SNIPS):
-        assert contributions(estimator, drawn, same).mean() == pytest.approx(drawn.rewards.sum(axis=1).mean())
-    assert effective_samples_by_place(drawn, same) == pytest.approx(len(SLATES))
+        assert contributions(estimator, behaviour, same).mean() == pytest.approx(behaviour.rewards.sum(axis=1).mean())
+    assert effective_samples_by_place(behaviour, same) == pytest.approx(len(SLATES))
 
 
 def test_effective_samples_fall_with_uneven_weights() -> None:
@@ -119,9 +126,9 @@ def test_intervals_cover_the_mean_as_often_as_they_say_with_slates_of_one_shoppe
     covered = naive = 0
     for _ in range(400):
         values = rng.normal(3.0, 1.0, 200)[shoppers] + rng.normal(0, 0.5, 1000)
-        found = interval(values, shoppers, 0.9)
+        estimate = interval(values, shoppers, 0.9)
         alone = interval(values, np.arange(1000), 0.9)
-        covered += found.low <= 3.0 <= found.high
+        covered += estimate.low <= 3.0 <= estimate.high
         naive += alone.low <= 3.0 <= alone.high
     assert 0.86 < covered / 400 < 0.94
     assert naive / 400 < 0.75  # what treating them as independent would do

@@ -65,9 +65,9 @@ def test_a_model_of_another_split_of_the_same_name_is_not_taken(
     monkeypatch.setattr(bench, "MODELS", tmp_path / "models")
     for place, item in (("a", 1), ("b", 2)):
         (tmp_path / place / "split").mkdir(parents=True)
-        told = pl.DataFrame({"session_idx": [1, 1], "pos": [0, 1], "item_id": [item, 3]})
-        told.write_parquet(tmp_path / place / "split" / TRAIN)
-        told.write_parquet(tmp_path / place / "split" / TEST)
+        frame = pl.DataFrame({"session_idx": [1, 1], "pos": [0, 1], "item_id": [item, 3]})
+        frame.write_parquet(tmp_path / place / "split" / TRAIN)
+        frame.write_parquet(tmp_path / place / "split" / TEST)
     folder = tmp_path / "models" / "graph-split"
     folder.mkdir(parents=True)
     manifest = msgspec.structs.replace(read_manifest(ARTIFACT), vocabulary_hash=vocabulary_hash(["", "1", "3"]))

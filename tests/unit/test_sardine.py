@@ -21,8 +21,8 @@ def test_a_taste_is_learnt_from_slates_that_are_looked_at_from_the_top() -> None
         looked = rng.random(10) < EXAMINATION_PROB[:10]
         taste.learn(content, looked & (rng.random(10) < sigmoid(content @ likes - 1.0)))
     content = rng.normal(size=(500, 3))
-    found = np.corrcoef(taste.odds(content), content @ likes)[0, 1]
-    assert found > 0.98
+    correlation = np.corrcoef(taste.odds(content), content @ likes)[0, 1]
+    assert correlation > 0.98
     before = taste.odds(content)
     taste.learn(content[:10], np.zeros(10, dtype=bool))  # perhaps nobody looked
     assert np.abs(taste.odds(content) - before).max() < 0.2

@@ -29,9 +29,9 @@ def test_neighbours_are_those_whose_sessions_overlap_most(sessions: list[list[st
             if b != a and mine & holding[IDS[b]]
         }
         expected = sorted(cosine, key=lambda b: (-cosine[b], b))[:NEIGHBOUR_COUNT]
-        found = [(b, s) for b, s in zip(numbers[a].tolist(), similarity[a].tolist(), strict=True) if b]
-        assert [b for b, _ in found] == expected
-        assert all(abs(s - cosine[b]) < 1e-6 for b, s in found)
+        neighbours_of = [(b, s) for b, s in zip(numbers[a].tolist(), similarity[a].tolist(), strict=True) if b]
+        assert [b for b, _ in neighbours_of] == expected
+        assert all(abs(s - cosine[b]) < 1e-6 for b, s in neighbours_of)
 
 
 def test_similar_items_of_the_committed_artifact_are_mostly_of_one_category() -> None:

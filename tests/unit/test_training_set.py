@@ -24,15 +24,15 @@ HORIZON_MS = 30_000
 def log() -> list[FeatureRecord]:
     """Rows of a shop of few shoppers, some of whose interactions fall on one moment or come late."""
     history: dict[str, list[Interaction]] = {}
-    found = []
+    records = []
     for n, interaction in enumerate(
         islice(shop.interactions(3, START_MS, 2, shop.Parameters(shopper_count=12, visitor_count=12)), 400)
     ):
         shift = -700 if n % 17 == 0 else 0
         moved = replace(interaction, event_time_ms=(interaction.event_time_ms + shift) // 1_500 * 1_500)
         history.setdefault(interaction.shopper_id, []).append(moved)
-        found.append(feature_record(history[interaction.shopper_id], START_MS * 1000 + n, n))
-    return found
+        records.append(feature_record(history[interaction.shopper_id], START_MS * 1000 + n, n))
+    return records
 
 
 def land(log: list[FeatureRecord], folder: Path) -> Path:

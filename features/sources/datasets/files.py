@@ -22,12 +22,12 @@ def find(path: Path | None, dataset: str, *names: str) -> Path:
     """
     if path is not None and path.is_file():
         return path
-    found = maybe(path, *names)
-    if found is None:
+    file = maybe(path, *names)
+    if file is None:
         where = "no folder is named" if path is None else f"{path}: {_content(path)}"
         msg = f"{where}; expected {' or '.join(names)} of the log `{dataset}`: name the folder that holds it"
         raise DatasetError(msg)
-    return found
+    return file
 
 
 def maybe(path: Path | None, *names: str) -> Path | None:
@@ -42,11 +42,11 @@ def parquet(path: Path, columns: Sequence[str]) -> pl.LazyFrame:
     """Return the file's `columns`; raises DatasetError where it has not all of them."""
     try:
         frame = pl.scan_parquet(path)
-        found = frame.collect_schema().names()
+        names = frame.collect_schema().names()
     except (pl.exceptions.PolarsError, OSError) as error:
         msg = f"{path} is not a Parquet file: {error}; download it anew"
         raise DatasetError(msg) from error
-    _check(found, columns, path)
+    _check(names, columns, path)
     return frame
 
 
@@ -59,10 +59,10 @@ def csv(path: Path, columns: Sequence[str], separator: str = ",") -> pl.LazyFram
 
 def headless_csv(path: Path, columns: Sequence[str]) -> pl.LazyFrame:
     """Return a CSV without a header whose rows are `columns`, as text."""
-    found = _first_line(path).split(",")
-    if len(found) != len(columns):
+    cells = _first_line(path).split(",")
+    if len(cells) != len(columns):
         msg = (
-            f"{path}: its first row has {len(found)} columns ({', '.join(found)[:200]}), expected {len(columns)} "
+            f"{path}: its first row has {len(cells)} columns ({', '.join(cells)[:200]}), expected {len(columns)} "
             f"without a header: {', '.join(columns)}"
         )
         raise DatasetError(msg)
@@ -72,11 +72,11 @@ def headless_csv(path: Path, columns: Sequence[str]) -> pl.LazyFrame:
 def json_lines(path: Path, schema: dict[str, pl.DataType]) -> pl.LazyFrame:
     """Return a file of one JSON object a line; raises DatasetError where the first has not all fields of `schema`."""
     try:
-        found = pl.read_ndjson(_first_line(path).encode()).columns
+        names = pl.read_ndjson(_first_line(path).encode()).columns
     except pl.exceptions.PolarsError as error:
         msg = f"{path}: its first line is not a JSON object ({error}); expected the fields {', '.join(schema)}"
         raise DatasetError(msg) from error
-    _check(found, schema, path)
+    _check(names, schema, path)
     return pl.scan_ndjson(path, schema=schema)
 
 
@@ -89,12 +89,12 @@ def collect(frame: pl.LazyFrame, file: Path) -> pl.DataFrame:
         raise DatasetError(msg) from error
 
 
-def _check(found: Sequence[str], columns: Iterable[str], path: Path) -> None:
+def _check(names: Sequence[str], columns: Iterable[str], path: Path) -> None:
     expected = list(columns)
-    missing = [name for name in expected if name not in found]
+    missing = [name for name in expected if name not in names]
     if missing:
         msg = (
-            f"{path}: the columns are {', '.join(found)}; expected {', '.join(expected)} "
+            f"{path}: the columns are {', '.join(names)}; expected {', '.join(expected)} "
             f"(missing: {', '.join(missing)})"
         )
         raise DatasetError(msg)

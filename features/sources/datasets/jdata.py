@@ -29,7 +29,7 @@ def open_log(path: Path | None, split: str | None = None) -> Log:
             pl.col("user_id").alias("shopper"),
             pl.col("session_id").alias("session"),
             pl.col("event_type").replace(_KINDS).alias("kind"),
-            *[pl.col(found).alias(name) for found, name in _OF_ITEM.items()],
+            *[pl.col(column).alias(name) for column, name in _OF_ITEM.items()],
         ),
-        items.select(*[pl.col(found).alias(name) for found, name in _OF_ITEM.items()]),
+        items.select(*[pl.col(column).alias(name) for column, name in _OF_ITEM.items()]),
     )

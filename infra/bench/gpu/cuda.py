@@ -71,9 +71,9 @@ def say(what: str, **figures: object) -> None:
 
 
 def machine() -> dict[str, object]:
-    asked = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
+    command = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
     try:
-        card = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
+        card = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         card = "none"
     return {
@@ -223,13 +223,13 @@ def answers(device: Device) -> None:
     for where in dict.fromkeys(("cpu", device)):
         model = SessionModel(GENERATOR, where)
         recommender = Recommender(model, control_state(model, shop.items()), "home")
-        held: dict[str, bytes | None] = {}
+        state_of: dict[str, bytes | None] = {}
         times: list[float] = []
         for key, raw, origin in records(3_000):
             began = time.perf_counter()
-            answer = recommender.answer(key, raw, origin, held.get(key))
+            answer = recommender.answer(key, raw, origin, state_of.get(key))
             times.append(time.perf_counter() - began)
-            held[key] = answer.state
+            state_of[key] = answer.state
         p50, p99 = np.percentile(times[500:], [50, 99]).tolist()
         say("answer", device=where, p50_ms=round(1e3 * p50, 3), p99_ms=round(1e3 * p99, 3))
 
@@ -309,8 +309,8 @@ def retrieved(
     """Time a retrieval with the table resident: a query copied in, the best copied out."""
     device: Device = "cuda" if where == "cuda" else "cpu"
     session = onnxruntime.InferenceSession(graph, providers=providers(device, cuda_graph))
-    asked = queries(B, dtype)
-    query = onnxruntime.OrtValue.ortvalue_from_numpy(asked, where, 0)
+    batch = queries(B, dtype)
+    query = onnxruntime.OrtValue.ortvalue_from_numpy(batch, where, 0)
     items = onnxruntime.OrtValue.ortvalue_from_shape_and_type([B, K], np.int64, where, 0)
     logits = onnxruntime.OrtValue.ortvalue_from_shape_and_type([B, K], np.dtype(dtype).type, where, 0)
     binding = session.io_binding()
@@ -320,7 +320,7 @@ def retrieved(
     binding.bind_ortvalue_output("logits", logits)
 
     def call() -> None:
-        query.update_inplace(asked)
+        query.update_inplace(batch)
         session.run_with_iobinding(binding)
         items.numpy()
         logits.numpy()
@@ -331,8 +331,8 @@ def retrieved(
 def recall(rows: NDArray[Any], items: NDArray[np.int64], dtype: str) -> float:
     """Return the share of the exact best K (float32 sums of the same rounded rows) that was retrieved."""
     hits = 0
-    asked = queries(len(items), dtype)
-    for query, its in list(zip(asked, items, strict=True))[:4]:
+    batch = queries(len(items), dtype)
+    for query, its in list(zip(batch, items, strict=True))[:4]:
         scores = rows.astype(np.float32) @ query.astype(np.float32)
         hits += len(np.intersect1d(np.argpartition(-scores, K)[:K], its))
     return round(hits / (K * min(len(items), 4)), 4)
