@@ -188,11 +188,9 @@ def _rewards(slate: LoggedSlate, catalogue: Catalogue) -> Floats:
 
 
 def _gather(of: _Columns, slate: LoggedSlate, scored: ScoredCandidates, expects: Floats) -> None:
-    how = scored.scores, scored.content
-    diversity, exploration, bonus = scored.plan.policy.diversity, scored.exploration, scored.bonus
-    chances = draw.conditional(slate.picks, *how, diversity, exploration, bonus, scored.tiring)
+    chances = draw.conditional(scored.choice, slate.picks)
     coins = draw.uniforms(f"evaluate {slate.rec_id}", 2 * SLATE_SIZE)  # not those that drew the slate
-    own = draw.draw(*how, len(slate.picks), diversity, exploration, bonus, coins, scored.tiring)
+    own = draw.draw(scored.choice._replace(size=len(slate.picks)), coins)
     of.propensities.append(_padded(chances[np.arange(len(slate.picks)), slate.picks], 1.0))
     of.expected.append(_padded(chances @ expects))
     of.direct.append(_padded(expects[own.picks]))

@@ -62,6 +62,18 @@ class SatiationPenalty(NamedTuple):
     )
 
 
+class ChoiceModel(NamedTuple):
+    """What each of K candidates is worth, alone and beside those picked before it: all that chances depend on."""
+
+    scores: Floats  # (K,) finite
+    size: int  # number of slots
+    content: Floats = np.zeros((0, 0))  # (K, D) rows of length 1, or 0 for what is like no other; read for diversity
+    diversity: float = 0.0  # what a candidate that is the same as a pick loses of its score
+    exploration: Exploration = Exploration()  # how far the slate may leave the greedy one
+    bonus: Floats | None = None  # (K,) in [0, BONUS_AT_MOST], for what is not known well; None for none
+    satiation: SatiationPenalty | None = None  # None where nothing tires
+
+
 class Draw(NamedTuple):
     picks: list[int]  # positions among the candidates, slot by slot
     propensities: list[float]  # of each pick, given those before it
@@ -82,30 +94,16 @@ def allowance(budget: float, size: int, before: int) -> int:
     return floor(budget * size * (before + 1)) - floor(budget * size * before)
 
 
-def draw(
-    scores: Floats,
-    content: Floats,
-    size: int,
-    diversity: float,
-    exploration: Exploration,
-    bonus: Floats | None,
-    random: Floats,
-    tiring: SatiationPenalty | None = None,
-) -> Draw:
-    """Return a slate of up to `size` candidates.
+def draw(model: ChoiceModel, random: Floats) -> Draw:
+    """Return a slate of up to `model.size` candidates.
 
     Args:
-        scores: (K,) finite.
-        content: (K, D), rows of length 1, or 0 for a candidate that is like no other.
-        size: number of slots.
-        diversity: what a candidate that is the same as a pick loses of its score.
-        exploration: how far the slate may leave the greedy one.
-        bonus: (K,) in [0, BONUS_AT_MOST], for what is not known well; None for none.
+        model: of the candidates.
         random: (2 * size,) in [0, 1): two for each slot; not looked at where nothing explores.
-        tiring: None where nothing tires.
     """
-    if not diversity and not exploration.is_on and tiring is None:
-        best = np.argsort(-scores, kind="stable")[:size].tolist()
+    exploration = model.exploration
+    if not model.diversity and not exploration.is_on and model.satiation is None:
+        best = np.argsort(-model.scores, kind="stable")[: model.size].tolist()
         return Draw(best, [1.0] * len(best), [False] * len(best))
     coins = random.tolist()
 
@@ -122,20 +120,13 @@ def draw(
         weights = _softmax_weights(wished, top, exploration.temperature)
         return _weighted(weights, (other - exploration.epsilon) / (1 - exploration.epsilon))
 
-    return _slots(scores, content, min(size, len(scores)), diversity, exploration, bonus, tiring, choose)
+    return _slots(model, min(model.size, len(model.scores)), choose)
 
 
-def conditional(
-    picks: Sequence[int],
-    scores: Floats,
-    content: Floats,
-    diversity: float,
-    exploration: Exploration,
-    bonus: Floats | None,
-    tiring: SatiationPenalty | None = None,
-) -> Floats:
+def conditional(model: ChoiceModel, picks: Sequence[int]) -> Floats:
     """Return (S, K) how likely `draw` makes each candidate the pick of a slot, given that `picks` (S,) precede it."""
-    chances = np.zeros((len(picks), len(scores)))
+    exploration = model.exploration
+    chances = np.zeros((len(picks), len(model.scores)))
 
     def follow(before: list[int], greedy: int, top: float, wished: Floats | None) -> int:
         slot = len(before)
@@ -150,24 +141,16 @@ def conditional(
             chances[slot, greedy] += 1 - exploration.rate
         return picks[slot]
 
-    _slots(scores, content, len(picks), diversity, exploration, bonus, tiring, follow)
+    _slots(model, len(picks), follow)
     return chances
 
 
-def _slots(
-    scores: Floats,
-    content: Floats,
-    size: int,
-    diversity: float,
-    exploration: Exploration,
-    bonus: Floats | None,
-    tiring: SatiationPenalty | None,
-    choose: Choose,
-) -> Draw:
+def _slots(model: ChoiceModel, size: int, choose: Choose) -> Draw:
+    scores, _, content, diversity, exploration, bonus, satiation = model
     explores = exploration.is_on
     highest_bonus = 0.0 if bonus is None or not len(bonus) else float(bonus.max())
     # What a candidate is worth beside nothing; minus infinity once it is picked.
-    alone = scores.copy() if tiring is None else scores - tiring.lost
+    alone = scores.copy() if satiation is None else scores - satiation.lost
     hoped = alone.copy() if bonus is None else alone + bonus
     utility, wished = (alone, hoped) if not diversity else (alone.copy(), hoped.copy())
     scaled, loss = diversity * content, np.zeros(len(scores))
@@ -189,8 +172,8 @@ def _slots(
         explored.append(pick != greedy)
         spent += pick != greedy
         alone[pick] = hoped[pick] = -np.inf
-        if tiring is not None:
-            alike, more = tiring.group == tiring.group[pick], EXAMINATION_PROB[slot] * tiring.by_pick[pick]
+        if satiation is not None:
+            alike, more = satiation.group == satiation.group[pick], EXAMINATION_PROB[slot] * satiation.by_pick[pick]
             alone[alike] -= more
             if hoped is not alone:
                 hoped[alike] -= more

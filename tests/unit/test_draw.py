@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streaming.policy.draw import Draw, Exploration, SatiationPenalty, allowance, conditional, draw, uniforms
+from streaming.policy.draw import (
+    ChoiceModel,
+    Draw,
+    Exploration,
+    SatiationPenalty,
+    allowance,
+    conditional,
+    draw,
+    uniforms,
+)
 
 DRAWS = 100_000
 
@@ -29,33 +38,32 @@ explorations = st.builds(
 )
 
 
-TIRING = SatiationPenalty(
+SATIATION = SatiationPenalty(
     np.array([0, 0, 1, 1, 2]), np.array([0.3, 0.3, 0.0, 0.0, 0.1]), np.array([0.2, 0.5, 0.4, 0.1, 0.3])
 )
 
 
 @pytest.mark.parametrize(
-    ("diversity", "exploration", "tiring"),
+    ("diversity", "exploration", "satiation"),
     [
         (0.0, Exploration(1.0, 0.3, 0.0, 3), None),
         (0.4, Exploration(0.7, 0.3, 0.1, 3), None),
         (0.4, Exploration(0.7, 0.3, 0.1, 1), None),
         (0.4, Exploration(0.5, 0.0, 0.3, 2), None),
-        (0.0, Exploration(0.7, 0.3, 0.1, 3), TIRING),
-        (0.4, Exploration(0.7, 0.3, 0.1, 2), TIRING),
+        (0.0, Exploration(0.7, 0.3, 0.1, 3), SATIATION),
+        (0.4, Exploration(0.7, 0.3, 0.1, 2), SATIATION),
     ],
 )
 def test_frequencies_of_many_draws_are_the_propensities(
-    diversity: float, exploration: Exploration, tiring: SatiationPenalty | None
+    diversity: float, exploration: Exploration, satiation: SatiationPenalty | None
 ) -> None:
     scores, content, bonus = candidates(3, 5)
     random = np.random.default_rng(1).random((DRAWS, 6))
-    count_of = Counter(
-        tuple(draw(scores, content, 3, diversity, exploration, bonus, coins, tiring).picks) for coins in random
-    )
+    model = ChoiceModel(scores, 3, content, diversity, exploration, bonus, satiation)
+    count_of = Counter(tuple(draw(model, coins).picks) for coins in random)
     total = 0.0
     for slate in permutations(range(5), 3):
-        by_slot = conditional(slate, scores, content, diversity, exploration, bonus, tiring)
+        by_slot = conditional(model, slate)
         chance = float(by_slot[np.arange(3), list(slate)].prod())
         total += chance
         # Five standard deviations of a binomial share: one slate of all these tests in 30,000 would miss it.
@@ -68,9 +76,10 @@ def test_emitted_propensities_are_those_of_the_picks_and_the_allowance_holds(
     seed: int, count: int, size: int, diversity: float, exploration: Exploration
 ) -> None:
     scores, content, bonus = candidates(seed, count)
-    slate = draw(scores, content, size, diversity, exploration, bonus, uniforms(f"{seed}", 2 * size))
+    model = ChoiceModel(scores, size, content, diversity, exploration, bonus)
+    slate = draw(model, uniforms(f"{seed}", 2 * size))
     assert len(set(slate.picks)) == len(slate.picks) == min(size, count)
-    by_slot = conditional(slate.picks, scores, content, diversity, exploration, bonus)
+    by_slot = conditional(model, slate.picks)
     assert slate.propensities == pytest.approx(by_slot[np.arange(len(slate.picks)), slate.picks])
     assert all(0 < propensity <= 1 + 1e-12 for propensity in slate.propensities)
     assert sum(slate.explored) <= exploration.allowance
@@ -79,18 +88,16 @@ def test_emitted_propensities_are_those_of_the_picks_and_the_allowance_holds(
 def test_without_exploration_a_slate_is_the_best_by_the_score_then_by_what_it_adds() -> None:
     scores = np.array([1.0, 0.9, 0.8, 0.1])
     content = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 0.0]])
-    plain = draw(scores, content, 3, 0.0, Exploration(), None, uniforms("a", 6))
+    plain = draw(ChoiceModel(scores, 3), uniforms("a", 6))
     assert plain == Draw([0, 1, 2], [1.0, 1.0, 1.0], [False, False, False])
-    diverse = draw(scores, content, 4, 0.5, Exploration(), None, uniforms("a", 8))
+    diverse = draw(ChoiceModel(scores, 4, content, diversity=0.5), uniforms("a", 8))
     assert diverse.picks == [0, 2, 1, 3]
 
 
 def test_bonus_brings_what_is_not_known_well_forward_only_where_the_slate_explores() -> None:
-    scores, content, bonus = np.array([1.0, 0.0]), np.zeros((2, 1)), np.array([0.0, 5.0])
-    kept = draw(scores, content, 1, 0.0, Exploration(), bonus, np.array([0.25, 0.5]))
-    tried = draw(
-        scores, content, 1, 0.0, Exploration(rate=0.5, temperature=0.01, allowance=1), bonus, np.array([0.25, 0.5])
-    )
+    model = ChoiceModel(np.array([1.0, 0.0]), 1, bonus=np.array([0.0, 5.0]))
+    exploring = model._replace(exploration=Exploration(rate=0.5, temperature=0.01, allowance=1))
+    kept, tried = (draw(choice, np.array([0.25, 0.5])) for choice in (model, exploring))
     assert (kept.picks, tried.picks) == ([0], [1])
     assert tried.propensities == [pytest.approx(0.5)]
 
@@ -98,7 +105,8 @@ def test_bonus_brings_what_is_not_known_well_forward_only_where_the_slate_explor
 def test_steep_scores_and_a_low_temperature_stay_finite() -> None:
     scores = np.array([400.0, 0.0, -400.0, -400.0])
     how = Exploration(rate=1.0, temperature=0.01, allowance=4)
-    slate = draw(scores, np.zeros((4, 1)), 4, 0.0, how, np.array([0.0, 5.0, 0.0, 0.0]), uniforms("b", 8))
+    model = ChoiceModel(scores, 4, exploration=how, bonus=np.array([0.0, 5.0, 0.0, 0.0]))
+    slate = draw(model, uniforms("b", 8))
     assert all(np.isfinite(slate.propensities))
     assert slate.picks[:2] == [0, 1]
 
@@ -125,10 +133,10 @@ def test_budget_is_never_exceeded_after_any_number_of_slates(budget: float, size
 def test_a_group_is_left_once_its_clicks_are_to_be_had() -> None:
     scores = np.array([1.0, 0.9, 0.8, 0.7, 0.2])
     group, none = np.array([0, 0, 0, 1, 1]), np.zeros(5)
-    tiring = SatiationPenalty(group, none, np.full(5, 0.25))
-    slate = draw(scores, np.zeros((5, 1)), 4, 0.0, Exploration(), None, uniforms("a", 8), tiring)
+    satiation = SatiationPenalty(group, none, np.full(5, 0.25))
+    slate = draw(ChoiceModel(scores, 4, satiation=satiation), uniforms("a", 8))
     # 0.9 - 0.25 < 0.7, then 0.9 - 0.25 > 0.2 - 0.25 / log2(3), and so on.
     assert slate.picks == [0, 3, 1, 2]
     assert slate.propensities == [1.0] * 4
-    tired = tiring._replace(lost=np.array([0.5, 0.5, 0.5, 0.0, 0.0]))
-    assert draw(scores, np.zeros((5, 1)), 2, 0.0, Exploration(), None, uniforms("a", 4), tired).picks == [3, 0]
+    tired = satiation._replace(lost=np.array([0.5, 0.5, 0.5, 0.0, 0.0]))
+    assert draw(ChoiceModel(scores, 2, satiation=tired), uniforms("a", 4)).picks == [3, 0]

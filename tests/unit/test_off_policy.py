@@ -29,7 +29,7 @@ EXAMINATION_PROB = np.array([1.0, 0.6, 0.3])
 
 
 def conditional(picks: tuple[int, ...], scores: Floats) -> Floats:
-    return draw.conditional(picks, scores, CONTENT, 0.2, HOW, None)
+    return draw.conditional(draw.ChoiceModel(scores, 3, CONTENT, 0.2, HOW), picks)
 
 
 def of_picks(picks: tuple[int, ...], table: Floats) -> Floats:
