@@ -11,8 +11,9 @@ from rich.console import Console
 
 from features.interaction import Interaction
 from features.sources.simulator.shop import Shop
+from streaming.schemas import SLATE_SIZE
 
-SEED, ROUNDS, SLATE_SIZE = 17, 5, 20
+SEED, ROUNDS = 17, 5
 Slates = Callable[[Shop, Interaction], list[str]]
 
 

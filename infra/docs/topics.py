@@ -58,6 +58,7 @@ ALIASES = {
     "Share": "number, 0 to 1",
     "Vector": "16 numbers",
     "Weight": "number, 0 to 100",
+    "Scope": "text, `global` or KIND:NAME",
     "bytes": "bytes, base64",
     "str": "text",
     "int": "integer",
@@ -145,6 +146,8 @@ def _default(value: ast.expr | None) -> str:
     if value is None:
         return "required"
     text = ast.unparse(value)
+    if text in vars(schemas):
+        text = repr(getattr(schemas, text))
     if text.startswith("msgspec.field(default_factory=lambda: "):
         text = text.removeprefix("msgspec.field(default_factory=lambda: ").removesuffix(")")
     for python, json_text in (("None", "null"), ("True", "true"), ("False", "false"), ("'", '"')):

@@ -13,10 +13,9 @@ from features.interaction import Interaction, ShopItem
 from features.sources.datasets import jdata
 from features.sources.simulator.shop import ExpectedReward, Shop
 from onnx_models.artifact import ArtifactError, read_items, read_manifest
-from streaming.schemas import Constraint, Measure, Policy, Recommendation
+from streaming.schemas import SLATE_SIZE, Constraint, Measure, Policy, Recommendation
 
 CONTROL_SHARE = 10  # every tenth shopper is shown popular items instead of slates
-SLATE_SIZE = 20
 MERCHANT = "merchant-7"  # that is to be shown more; by itself 1 in 60
 
 

@@ -32,16 +32,17 @@ def experiment(
     from streaming.io.topics import TopicError
     from streaming.offline.arms import arms
     from streaming.policy.experiment import AT_LEAST, compare
-    from streaming.policy.table import EXPERIMENT
+    from streaming.schemas import ScopeKind, scope_of, split_scope
 
     console = Console(stderr=as_json)
     in_force = history(cluster).table.policies
-    policy = in_force.get(f"{EXPERIMENT}{name}")
+    scope = scope_of(ScopeKind.EXPERIMENT, name)
+    policy = in_force.get(scope)
     if policy is None:
-        others = [scope.removeprefix(EXPERIMENT) for scope in in_force if scope.startswith(EXPERIMENT)]
+        others = [other for kind, other in map(split_scope, in_force) if kind is ScopeKind.EXPERIMENT]
         fail(
-            f"no policy has the scope {EXPERIMENT}{name}; experiments in force: {', '.join(others) or 'none'}. Begin "
-            f"one with `rheostat policy set --scope {EXPERIMENT}{name} --share 0.5 --weight …`"
+            f"no policy has the scope {scope}; experiments in force: {', '.join(others) or 'none'}. Begin "
+            f"one with `rheostat policy set --scope {scope} --share 0.5 --weight …`"
         )
     with errors(TopicError, KafkaException), console.status("reading outcomes …"):
         margins = {item.item_id: item.margin for item in read_items(cluster)}
@@ -60,7 +61,7 @@ def experiment(
         )
     treated = next(iter(arms_of.values())).treated
     shoppers = {"treated": int(treated.sum()), "control": int((~treated).sum())}
-    table = Table("of a slate", "control", "treated", "difference", "", title=f"{EXPERIMENT}{name}")
+    table = Table("of a slate", "control", "treated", "difference", "", title=f"{scope}")
     figures: dict[str, Any] = {}
     for reward, of_arms in arms_of.items():
         compared = compare(of_arms, confidence)

@@ -9,7 +9,7 @@ from streaming.io.feed import Feed
 from streaming.io.topics import read_compacted
 from streaming.policy.check import apply_policy, refusal
 from streaming.policy.table import PolicyTable, is_controller
-from streaming.schemas import Item, Policy, Topic, decode, now_ms
+from streaming.schemas import Item, Policy, ScopeKind, Topic, decode, now_ms, split_scope
 
 
 class PolicyRefused(Exception):
@@ -88,7 +88,7 @@ def write(policy: Policy, in_force: PolicyTable, cluster: Cluster) -> None:
     if is_controller(policy.scope):
         msg = f"{policy.scope} is the job learn's; turn the constraints of the scope that it holds"
         raise PolicyRefused(msg)
-    names_one = policy.scope.startswith("merchant:") or any(
+    names_one = split_scope(policy.scope)[0] is ScopeKind.MERCHANT or any(
         constraint.merchant for constraint in policy.constraints.values()
     )
     merchants = {item.merchant or "" for item in read_items(cluster)} if names_one else set[str]()

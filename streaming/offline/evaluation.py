@@ -22,8 +22,7 @@ from streaming.policy.off_policy import (
     weights,
 )
 from streaming.policy.table import TURNED, PolicyTable
-from streaming.schemas import Measure, Policy
-from streaming.scoring.candidates import SLATE_SIZE
+from streaming.schemas import SLATE_SIZE, Measure, Policy
 from streaming.scoring.slate import ScoredCandidates, score_candidates
 
 REWARDS = (Measure.CLICKS, Measure.PURCHASES, Measure.REVENUE)

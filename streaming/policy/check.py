@@ -6,7 +6,7 @@ from streaming.policy.draw import TEMPERATURE_AT_LEAST
 from streaming.policy.expression import Expression, ExpressionError
 from streaming.policy.objectives import BUILT_IN
 from streaming.policy.table import PolicyTable
-from streaming.schemas import Constraint, Exploration, Measure, Policy
+from streaming.schemas import Constraint, Exploration, Measure, Policy, ScopeKind, split_scope
 
 
 class _Anyone:
@@ -38,12 +38,12 @@ def refusal(policy: Policy, in_force: int, merchants: Container[str]) -> str | N
         in_force: the highest version that is in force.
         merchants: whose items the shop sells.
     """
-    kind, _, name = policy.scope.partition(":")
+    kind, name = split_scope(policy.scope)
     known = {*BUILT_IN, *policy.objectives}
     temperature = policy.exploration.temperature
     if policy.version <= in_force:
         return f"version {policy.version} is not newer than {in_force}, which is in force; read it and turn it anew"
-    if kind == "controller":
+    if kind is ScopeKind.CONTROLLER:
         return None
     if unknown := sorted(policy.weights.keys() - known):
         return f"no objective is called {', '.join(unknown)}; there are {', '.join(sorted(known))}"
@@ -53,18 +53,18 @@ def refusal(policy: Policy, in_force: int, merchants: Container[str]) -> str | N
         return f"the objective {taken[0]} is there already; give yours another name"
     if 0 < temperature < TEMPERATURE_AT_LEAST:
         return f"exploration.temperature is {temperature}; expected 0, or from {TEMPERATURE_AT_LEAST} on"
-    if kind == "merchant" and name not in merchants:
+    if kind is ScopeKind.MERCHANT and name not in merchants:
         return f"no item on sale has the merchant {name!r}"
     of_slate = policy.diversity, policy.satiation.weight, policy.objectives, policy.exploration != Exploration()
-    if kind == "merchant" and any(of_slate):
+    if kind is ScopeKind.MERCHANT and any(of_slate):
         return "a merchant's policy has weights alone; diversity, satiation, exploration and objectives are of a slate"
-    if (kind == "segment") != (policy.when is not None):
+    if (kind is ScopeKind.SEGMENT) != (policy.when is not None):
         return f"{policy.scope}: `when` is what makes a segment, and is expected there and nowhere else"
-    if (kind == "experiment") != (policy.share is not None):
+    if (kind is ScopeKind.EXPERIMENT) != (policy.share is not None):
         return (
             f"{policy.scope}: `share` is how many shoppers an experiment is for, and is expected there and nowhere else"
         )
-    if policy.constraints and kind not in ("global", "surface"):
+    if policy.constraints and kind not in (ScopeKind.GLOBAL, ScopeKind.SURFACE):
         return f"{policy.scope}: constraints are held for a surface or for all slates"
     for constraint, what in policy.constraints.items():
         if why := _unholdable(what, merchants):

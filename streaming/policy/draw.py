@@ -27,14 +27,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from streaming.schemas import SLATE_SIZE
+
 Floats = NDArray[np.float64]
 
 # Of a slot: the picks before it, the greedy one, what no wish exceeds and, where it may explore, what is wished (K,).
 Choose = Callable[[list[int], int, float, Floats | None], int]
 
 BONUS_AT_MOST = 5.0
-SLOTS_AT_MOST = 100
-EXAMINATION_PROB = [1.0 / log2(k + 2) for k in range(SLOTS_AT_MOST)]  # as DCG discounts (Järvelin & Kekäläinen 2002)
+EXAMINATION_PROB = [1.0 / log2(k + 2) for k in range(SLATE_SIZE)]  # as DCG discounts (Järvelin & Kekäläinen 2002)
 TEMPERATURE_AT_LEAST = 0.01  # above 0: BONUS_AT_MOST over it is an exponent that a double still has
 
 

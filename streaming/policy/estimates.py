@@ -28,7 +28,7 @@ import numpy as np
 from features.spec import HOUR_MS
 from streaming.policy.draw import EXAMINATION_PROB
 from streaming.policy.objectives import PRICE_LEVELS, PRIOR_BUY_RATE, PRIOR_CLICK_RATE, UNLIKELY, sigmoid
-from streaming.schemas import Estimates, FeedbackType, ItemEstimate, LevelEstimate, Outcome, OutcomeItem
+from streaming.schemas import SLATE_SIZE, Estimates, FeedbackType, ItemEstimate, LevelEstimate, Outcome, OutcomeItem
 
 HALF_LIFE_MS = 6 * HOUR_MS
 PRIOR_CLICKS = 5.0  # a, clicks that the prior of an item counts for
@@ -37,8 +37,7 @@ PRIOR_LEVEL_CLICKS, PRIOR_LEVEL_BUYS = 30.0, 5.0  # of a price level
 PRIOR_BRAND_CLICKS = 10.0  # of a brand
 PRIOR_PLACE_CLICKS = 20.0  # of a place
 PRIOR_ALL_CLICKS = 20.0  # of the correction of all predictions, and of the buy rate
-PLACES = 20
-PRIOR_LOOKED = EXAMINATION_PROB[:PLACES]
+PRIOR_LOOKED = EXAMINATION_PROB
 LEVELS, UNKNOWN_LEVEL = PRICE_LEVELS + 1, PRICE_LEVELS
 BINS, BIN_WIDTH = 48, 0.5  # of log odds of what was predicted, around 0
 NEWTON_STEPS = 8
@@ -84,8 +83,8 @@ class OutcomeEstimator(msgspec.Struct):
     items: dict[str, Counts] = {}
     levels: list[Counts] = msgspec.field(default_factory=lambda: [Counts() for _ in range(LEVELS)])
     brands: dict[str, Counts] = {}
-    place_expected: list[float] = msgspec.field(default_factory=lambda: [0.0] * PLACES)
-    place_clicks: list[float] = msgspec.field(default_factory=lambda: [0.0] * PLACES)
+    place_expected: list[float] = msgspec.field(default_factory=lambda: [0.0] * SLATE_SIZE)
+    place_clicks: list[float] = msgspec.field(default_factory=lambda: [0.0] * SLATE_SIZE)
     bin_looks: list[float] = msgspec.field(default_factory=lambda: [0.0] * BINS)
     bin_clicks: list[float] = msgspec.field(default_factory=lambda: [0.0] * BINS)
     clicks: float = 0.0
@@ -148,7 +147,7 @@ class OutcomeEstimator(msgspec.Struct):
         buy_rate = self._buy_rate(scale)
         of_level, of_brand = self._level(goods.level, scale, buy_rate), self._brand_lift(goods.brand, scale)
         estimate = _estimate(self.items.get(item.item_id, Counts()), of_level, of_brand, scale, buy_rate)
-        clicks = self.looked[min(item.place, PLACES) - 1] * self.chance(item.predicted) * estimate.lift
+        clicks = self.looked[min(item.place, SLATE_SIZE) - 1] * self.chance(item.predicted) * estimate.lift
         return clicks, clicks * buy_rate * estimate.buy_lift
 
     def _level(self, level: int, scale: float, buy_rate: float) -> LevelEstimate:
@@ -190,7 +189,7 @@ class OutcomeEstimator(msgspec.Struct):
             setattr(self, name, getattr(self, name) * by)
 
     def _count(self, item: OutcomeItem, goods: ItemFacts, change: FeedbackType, weight: float) -> None:
-        place = min(item.place, PLACES) - 1
+        place = min(item.place, SLATE_SIZE) - 1
         at = min(max(int(_log_odds(item.predicted) / BIN_WIDTH + BINS / 2), 0), BINS - 1)
         own, of_level = self.items.setdefault(item.item_id, Counts()), self.levels[goods.level]
         of_brand = self.brands.setdefault(goods.brand, Counts()) if goods.brand else Counts()

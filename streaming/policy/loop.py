@@ -6,8 +6,8 @@ import msgspec
 
 from streaming.policy.controllers import Controller
 from streaming.policy.estimates import FactsOf, OutcomeEstimator
-from streaming.policy.table import CONTROLLER, PolicyTable
-from streaming.schemas import Estimates, Outcome, Policy
+from streaming.policy.table import PolicyTable
+from streaming.schemas import Estimates, Outcome, Policy, ScopeKind, scope_of
 
 AUTHOR = "learn"
 
@@ -35,7 +35,7 @@ class Loop(msgspec.Struct):
         ]
 
     def _turn(self, policy: Policy, table: PolicyTable) -> Policy | None:
-        controller, scope = self.controllers[policy.scope], f"{CONTROLLER}{policy.scope}"
+        controller, scope = self.controllers[policy.scope], scope_of(ScopeKind.CONTROLLER, policy.scope)
         now_ms = self.learner.newest_ms
         duals = controller.turn(policy.constraints, now_ms)
         if duals == controller.duals:

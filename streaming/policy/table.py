@@ -9,12 +9,10 @@ from numpy.typing import NDArray
 
 from streaming.policy.experiment import is_treated
 from streaming.policy.expression import Expression, Fields
-from streaming.schemas import DEFAULT_POLICY, GLOBAL, Measure, Policy
+from streaming.schemas import DEFAULT_POLICY, GLOBAL, Measure, Policy, ScopeKind, scope_of, split_scope
 
 Floats = NDArray[np.float64]
 
-CONTROLLER = "controller:"
-EXPERIMENT = "experiment:"
 KEPT_AT_LEAST = 0.01  # of an operator's weight, however far a controller turns it down: something must order the items
 TURNED = {Measure.CLICKS: "relevance", Measure.PURCHASES: "conversion", Measure.REVENUE: "revenue"}
 
@@ -46,31 +44,31 @@ class PolicyTable:
     def __init__(self, policies: dict[str, Policy] | None = None) -> None:
         self.policies = {GLOBAL: DEFAULT_POLICY} | (policies or {})
         self.version = max(record.version for record in self.policies.values() if not is_controller(record.scope))
+        of_kind: dict[ScopeKind, dict[str, Policy]] = {kind: {} for kind in ScopeKind}
+        for scope, policy in sorted(self.policies.items()):
+            kind, name = split_scope(scope)
+            of_kind[kind][name] = policy
         self._experiments = [
-            (scope.removeprefix(EXPERIMENT), policy.share, scope)
-            for scope, policy in sorted(self.policies.items())
-            if scope.startswith(EXPERIMENT) and policy.share is not None
+            (name, policy.share, policy.scope)
+            for name, policy in of_kind[ScopeKind.EXPERIMENT].items()
+            if policy.share is not None
         ]
         self._segments = [
-            (Expression(policy.when), scope)
-            for scope, policy in sorted(self.policies.items())
-            if scope.startswith("segment:") and policy.when is not None
+            (Expression(policy.when), policy.scope)
+            for policy in of_kind[ScopeKind.SEGMENT].values()
+            if policy.when is not None
         ]
-        self._merchants = {
-            scope.removeprefix("merchant:"): policy
-            for scope, policy in sorted(self.policies.items())
-            if scope.startswith("merchant:")
-        }
-        self._weighings = {
-            scope: self._weighing(record)
-            for scope, record in self.policies.items()
-            if not scope.startswith("merchant:") and not is_controller(scope)
+        self._merchants = of_kind[ScopeKind.MERCHANT]
+        self._plans = {
+            policy.scope: self._plan(policy)
+            for kind in (ScopeKind.GLOBAL, ScopeKind.EXPERIMENT, ScopeKind.SURFACE, ScopeKind.SEGMENT)
+            for policy in of_kind[kind].values()
         }
 
     @cached_property
     def asks_session(self) -> bool:
         """Whether anything in the table is an expression, which may read fields of the session."""
-        return bool(self._segments) or any(plan.expressions for plan in self._weighings.values())
+        return bool(self._segments) or any(plan.expressions for plan in self._plans.values())
 
     def put(self, policy: Policy) -> "PolicyTable":
         return PolicyTable(self.policies | {policy.scope: policy})
@@ -97,14 +95,14 @@ class PolicyTable:
         """
         for name, share, scope in self._experiments:
             if shopper_id and is_treated(name, shopper_id, share):
-                return self._weighings[scope]
+                return self._plans[scope]
         for condition, scope in self._segments:
             if condition({}, session) > 0:
-                return self._weighings[scope]
-        plan = self._weighings.get(f"surface:{surface}")
-        return self._weighings[GLOBAL] if plan is None else plan
+                return self._plans[scope]
+        plan = self._plans.get(scope_of(ScopeKind.SURFACE, surface))
+        return self._plans[GLOBAL] if plan is None else plan
 
-    def _weighing(self, policy: Policy) -> ScoringPlan:
+    def _plan(self, policy: Policy) -> ScoringPlan:
         duals = self._duals(policy)
         own, boosts = dict(policy.weights), dict[str, float]()
         for name, dual in duals.items():
@@ -131,10 +129,10 @@ class PolicyTable:
 
     def _duals(self, policy: Policy) -> dict[str, float]:
         """Return what is added for the constraints that the policy still has."""
-        controller = self.policies.get(f"{CONTROLLER}{policy.scope}")
+        controller = self.policies.get(scope_of(ScopeKind.CONTROLLER, policy.scope))
         duals = {} if controller is None else controller.duals
         return {name: duals[name] for name in policy.constraints if duals.get(name)}
 
 
 def is_controller(scope: str) -> bool:
-    return scope.startswith(CONTROLLER)
+    return split_scope(scope)[0] is ScopeKind.CONTROLLER

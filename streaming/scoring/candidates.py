@@ -13,10 +13,9 @@ from features.session import Session
 from features.shopper import ShopperView
 from streaming.control.catalogue import Catalogue
 from streaming.policy.objectives import PRIOR_CLICK_RATE, UNLIKELY, logit, sigmoid
-from streaming.schemas import Fallback
+from streaming.schemas import SLATE_SIZE, Fallback
 from streaming.scoring.model import SessionModel
 
-SLATE_SIZE = 20
 NEW_COUNT = 10  # candidates that the model does not know
 POPULAR_COUNT = 100  # candidates where the model has none
 

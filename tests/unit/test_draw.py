@@ -18,6 +18,7 @@ from streaming.policy.draw import (
     draw,
     uniforms,
 )
+from streaming.schemas import SLATE_SIZE
 
 DRAWS = 100_000
 
@@ -71,7 +72,7 @@ def test_frequencies_of_many_draws_are_the_propensities(
     assert total == pytest.approx(1.0)
 
 
-@given(st.integers(0, 1000), st.integers(1, 30), st.integers(1, 25), st.sampled_from([0.0, 0.5]), explorations)
+@given(st.integers(0, 1000), st.integers(1, 30), st.integers(1, SLATE_SIZE), st.sampled_from([0.0, 0.5]), explorations)
 def test_emitted_propensities_are_those_of_the_picks_and_the_allowance_holds(
     seed: int, count: int, size: int, diversity: float, exploration: Exploration
 ) -> None:
