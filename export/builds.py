@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from export.counted import neighbours_model, rules_model
-from export.fusing import Models, fuse
+from export.baselines import neighbours_model, rules_model
 from export.models import MODELS, joined, sized
+from export.reranking import Models, fuse
 from export.sessions import Split
 from export.training import Trained, TrainingConfig, train
 
@@ -45,13 +45,11 @@ class Options:
 
 def build(name: str, split: Split, options: Options) -> Built:
     """Return the model `name`, one of NAMES."""
-    counted: dict[str, Callable[[Split], Any]] = {"neighbours": neighbours_model, "rules": rules_model}
-    if name in counted:
-        counted_model = counted[name](split)
-        shape = Shape(0, counted_model.config.max_length, counted_model.config.candidate_count)
-        return Built(
-            counted_model.model, shape, {"model": asdict(counted_model.config), "choices": counted_model.choices}
-        )
+    baselines: dict[str, Callable[[Split], Any]] = {"neighbours": neighbours_model, "rules": rules_model}
+    if name in baselines:
+        baseline = baselines[name](split)
+        shape = Shape(0, baseline.config.max_length, baseline.config.candidate_count)
+        return Built(baseline.model, shape, {"model": asdict(baseline.config), "choices": baseline.choices})
     base, tower_count = TOWERS.get(name, (name, 1))
     config = sized(MODELS[base], split.item_count)
     both = []

@@ -28,9 +28,9 @@ from torch.nn import functional
 from export.models import MODELS, Model, sized
 from export.sessions import Sessions, Split
 from export.splits import jdata_views
-from export.to_onnx import OPSET, ParityError
+from export.to_onnx import OPSET
 from export.training import Batches, TrainingConfig, train
-from features.sources.datasets.files import DatasetError
+from features.errors import DatasetError, ParityError
 from onnx_models.cold_start import Discriminator, Generator, GeneratorConfig
 from onnx_models.session_ranker import NEVER
 
@@ -105,8 +105,8 @@ def examples_of(teacher: Teacher, sessions: Sessions, table: Tensor) -> Examples
     batches = Batches(sessions, ranker.config.max_length, 1_024)
     T = ranker.config.max_length
     parts = []
-    for numbers in batches.epoch(None):
-        batch = batches.make(numbers)
+    for index in batches.epoch(None):
+        batch = batches.make(index)
         ranked = ranker(batch.item_seq, batch.rows, table[batch.item_seq])
         wide = T - batch.item_seq.shape[1]
         own = functional.pad(batch.item_seq[batch.rows[:, 0]], (0, wide))
@@ -130,12 +130,12 @@ def _figures(rank: Tensor) -> tuple[float, float]:
 
 @torch.no_grad()  # type: ignore[untyped-decorator, unused-ignore]
 def judge_scores(score: Callable[[Tensor], Tensor], examples: Examples, warm: Tensor) -> Judged:
-    """Return the figures of `score`, which gives (n, V+1) for the numbers (n,) of examples; ties count against it."""
+    """Return the figures of `score`, which gives (n, V+1) for the examples `index` (n,); ties count against it."""
     ranks_mixed, ranks_cold = [], []
-    for numbers in torch.arange(len(examples.target)).split(256):
-        scores = score(numbers)
+    for index in torch.arange(len(examples.target)).split(256):
+        scores = score(index)
         scores[:, 0] = NEVER
-        of_target = scores.gather(1, examples.target[numbers][:, None])
+        of_target = scores.gather(1, examples.target[index][:, None])
         at_least = scores >= of_target
         ranks_mixed.append(at_least.sum(1))
         ranks_cold.append((at_least & ~warm).sum(1))
@@ -150,9 +150,9 @@ def judge(teacher: Teacher, vectors: Tensor, level: float, sessions: Sessions) -
     examples = examples_of(teacher, sessions, table)
     temperature = teacher.model.ranker.config.temperature
 
-    def score(numbers: Tensor) -> Tensor:
-        logits = functional.linear(examples.session[numbers] / temperature, table, bias)
-        return logits.scatter_add(1, examples.own[numbers], examples.repeat[numbers])
+    def score(index: Tensor) -> Tensor:
+        logits = functional.linear(examples.session[index] / temperature, table, bias)
+        return logits.scatter_add(1, examples.own[index], examples.repeat[index])
 
     return judge_scores(score, examples, teacher.warm)
 
@@ -172,9 +172,9 @@ class Likeness:
         values, index = rarity[column] / length[row], torch.stack([row, column])
         self._matrix = torch.sparse_coo_tensor(index, values, shape, check_invariants=True).coalesce()
 
-    def __call__(self, numbers: Tensor) -> Tensor:
-        """Return (n, V+1), of the items `numbers` with all."""
-        return torch.sparse.mm(self._matrix, self._matrix.index_select(0, numbers).to_dense().T).T
+    def __call__(self, index: Tensor) -> Tensor:
+        """Return (n, V+1), of the items `index` with all."""
+        return torch.sparse.mm(self._matrix, self._matrix.index_select(0, index).to_dense().T).T
 
 
 def at_random(teacher: Teacher, seed: int) -> Tensor:
@@ -185,9 +185,9 @@ def at_random(teacher: Teacher, seed: int) -> Tensor:
 def relatives_mean(teacher: Teacher) -> Tensor:
     """Return the mean vector of the RELATIVES known items with the most similar content, weighed by it."""
     vectors, likeness = torch.zeros_like(teacher.table), Likeness(teacher)
-    for numbers in torch.nonzero(~teacher.warm)[:, 0].split(512):
-        alike, nearest = torch.topk(likeness(numbers) * teacher.warm, RELATIVES)
-        vectors[numbers] = functional.normalize((alike[:, None, :] @ teacher.table[nearest])[:, 0], dim=1)
+    for index in torch.nonzero(~teacher.warm)[:, 0].split(512):
+        alike, nearest = torch.topk(likeness(index) * teacher.warm, RELATIVES)
+        vectors[index] = functional.normalize((alike[:, None, :] @ teacher.table[nearest])[:, 0], dim=1)
     return vectors
 
 
@@ -199,10 +199,10 @@ def ridge(teacher: Teacher, strength: float) -> Tensor:
     known, vectors = values[teacher.warm], teacher.table[teacher.warm]
     together = (known[:, :, None] * n + known[:, None, :]).flatten()
     product = torch.bincount(together, minlength=n * n).reshape(n, n).float() + strength * torch.eye(n)
-    answer = torch.zeros(n, vectors.shape[1])
+    solution = torch.zeros(n, vectors.shape[1])
     for f in range(teacher.field_count):
-        answer.index_add_(0, known[:, f], vectors)
-    coefficients = torch.cholesky_solve(answer, torch.linalg.cholesky(product))
+        solution.index_add_(0, known[:, f], vectors)
+    coefficients = torch.cholesky_solve(solution, torch.linalg.cholesky(product))
     return functional.normalize(coefficients[values].sum(1), dim=1)
 
 
@@ -210,8 +210,8 @@ def content_neighbours(teacher: Teacher, examples: Examples) -> Callable[[Tensor
     """Return a score without vectors: content like that of the session's items, newer ones counting more."""
     likeness = Likeness(teacher)
 
-    def score(numbers: Tensor) -> Tensor:
-        own = examples.own[numbers]
+    def score(index: Tensor) -> Tensor:
+        own = examples.own[index]
         place = (own > 0).long().cumsum(1)
         back = place.amax(1, keepdim=True) - place
         weight = torch.exp(-back.float()) * (own > 0)
@@ -252,8 +252,8 @@ def generated(
     random = np.random.default_rng(config.seed)
     for epoch in range(1, config.epoch_count + 1):
         generator.train()
-        for numbers in batches.epoch(random):
-            batch = batches.make(numbers)
+        for index in batches.epoch(random):
+            batch = batches.make(index)
             there = torch.unique(torch.cat([batch.item_seq.flatten(), batch.target]))
             # Pretended to be new, in the sessions as among what is ranked: so it is when an item comes.
             items = there[(there > 0) & (torch.rand(there.shape) < config.new_share)]

@@ -172,8 +172,8 @@ def _examples(test: Sessions, max_length: int) -> tuple[list[NDArray[np.int64]],
     return prefixes, np.array(targets, dtype=np.int64)
 
 
-def _groups(numbers: NDArray[np.intp]) -> list[NDArray[np.intp]]:
-    return np.split(numbers, range(BATCH, len(numbers), BATCH))
+def _groups(index: NDArray[np.intp]) -> list[NDArray[np.intp]]:
+    return np.split(index, range(BATCH, len(index), BATCH))
 
 
 def _single_ms(score: Scorer, prefixes: list[NDArray[np.int64]]) -> float:

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.sessions import Orders, Sessions, Split
+from features.errors import DatasetError
 from features.interaction import Interaction, Kind, ShopItem
 from features.sources.datasets import jdata
-from features.sources.datasets.files import DatasetError, parquet
+from features.sources.datasets.files import parquet
 from features.sources.simulator import shop
 
 GENERATOR_TRAINING_COUNT, GENERATOR_TEST_COUNT = 200_000, 20_000
@@ -44,7 +45,7 @@ def of_log(name: str, items: Sequence[ShopItem], log: Iterable[Interaction], tes
     ids = ["", *(item.item_id for item in items)]
     levels = [(item.category, item.brand, item.merchant) for item in items]
     content = tuple(_numbers(values) for values in zip(*levels, strict=True))
-    number = {item: n for n, item in enumerate(ids) if n}
+    index_of = {item: n for n, item in enumerate(ids) if n}
     log, test = list(log), list(test)
     return Split(
         name,
@@ -52,8 +53,8 @@ def of_log(name: str, items: Sequence[ShopItem], log: Iterable[Interaction], tes
         _numbered(clicked(log), ids),
         _numbered(clicked(test), ids),
         content,
-        bought(log, number),
-        bought(test, number),
+        bought(log, index_of),
+        bought(test, index_of),
     )
 
 
@@ -93,7 +94,7 @@ def clicked(log: Iterable[Interaction]) -> list[list[str]]:
     return list(sessions.values())
 
 
-def bought(log: Iterable[Interaction], number: dict[str, int]) -> Orders:
+def bought(log: Iterable[Interaction], index_of: dict[str, int]) -> Orders:
     """Return the orders of the sessions of `clicked`, but for those before any click."""
     session: dict[str, int] = {}
     length: Counter[str] = Counter()
@@ -102,16 +103,16 @@ def bought(log: Iterable[Interaction], number: dict[str, int]) -> Orders:
         if interaction.kind is not Kind.PURCHASE:
             session.setdefault(interaction.session_id, len(session))
             length[interaction.session_id] += 1
-        elif interaction.session_id in session and interaction.item_id in number:
+        elif interaction.session_id in session and interaction.item_id in index_of:
             orders.append(
-                (session[interaction.session_id], length[interaction.session_id], number[interaction.item_id])
+                (session[interaction.session_id], length[interaction.session_id], index_of[interaction.item_id])
             )
     return Orders.of(orders)
 
 
 def _numbered(sessions: Sequence[Sequence[str]], ids: Sequence[str]) -> Sessions:
-    number = {item: n for n, item in enumerate(ids) if n}
-    return Sessions.of([[number.get(item, 0) for item in session] for session in sessions])
+    index_of = {item: n for n, item in enumerate(ids) if n}
+    return Sessions.of([[index_of.get(item, 0) for item in session] for session in sessions])
 
 
 def _numbers(values: Iterable[str | None]) -> NDArray[np.int64]:

@@ -61,32 +61,32 @@ class Batch:
         return Batch(self.item_seq.to(device), self.rows.to(device), self.target.to(device))
 
 
-def pieces(sessions: Sessions, max_length: int) -> list[tuple[NDArray[np.int64], int]]:
-    """Return sessions as pieces of at most max_length + 1 items that overlap by half.
+def windows(sessions: Sessions, max_length: int) -> list[tuple[NDArray[np.int64], int]]:
+    """Return sessions as windows of at most max_length + 1 items that overlap by half.
 
-    Each is (items, known): the first `known` places were targets of the piece before.
+    Each is (items, known): the first `known` places were targets of the window before.
     """
-    windows = []
+    of_sessions = []
     step = max(max_length // 2, 1)
     for items in sessions:
         for start in range(0, max(len(items) - 1, 1), step):
-            piece = items[start : start + max_length + 1]
+            window = items[start : start + max_length + 1]
             known = 0 if start == 0 else max_length - step
-            if len(piece) - 1 > known:
-                windows.append((piece, known))
-    return windows
+            if len(window) - 1 > known:
+                of_sessions.append((window, known))
+    return of_sessions
 
 
 class Batches:
-    """Pieces of sessions of like length together, some `row_count` places a batch."""
+    """Windows of sessions of like length together, some `row_count` places a batch."""
 
     def __init__(self, sessions: Sessions, max_length: int, row_count: int) -> None:
-        self._pieces = pieces(sessions, max_length)
+        self._windows = windows(sessions, max_length)
         self._row_count = row_count
-        self._length = np.array([len(piece) - 1 for piece, _ in self._pieces])
+        self._length = np.array([len(window) - 1 for window, _ in self._windows])
 
     def epoch(self, random: np.random.Generator | None) -> list[NDArray[np.intp]]:
-        """Return which pieces make each batch; in an order of their own without `random`."""
+        """Return which windows make each batch; in an order of their own without `random`."""
         order = np.arange(len(self._length)) if random is None else random.permutation(len(self._length))
         order = order[np.argsort(self._length[order], kind="stable")]
         rows = np.cumsum(self._length[order])
@@ -96,19 +96,19 @@ class Batches:
             random.shuffle(batches)
         return batches
 
-    def make(self, numbers: NDArray[np.intp]) -> Batch:
-        T = int(self._length[numbers].max())
-        item_seq = np.zeros((len(numbers), T), dtype=np.int64)
-        target = np.zeros((len(numbers), T), dtype=np.int64)
-        for row, number in enumerate(numbers):
-            piece, known = self._pieces[number]
-            item_seq[row, : len(piece) - 1] = piece[:-1]
-            target[row, known : len(piece) - 1] = piece[known + 1 :]
+    def make(self, index: NDArray[np.intp]) -> Batch:
+        T = int(self._length[index].max())
+        item_seq = np.zeros((len(index), T), dtype=np.int64)
+        target = np.zeros((len(index), T), dtype=np.int64)
+        for row, n in enumerate(index):
+            window, known = self._windows[n]
+            item_seq[row, : len(window) - 1] = window[:-1]
+            target[row, known : len(window) - 1] = window[known + 1 :]
         rows = np.argwhere(target > 0)
         return Batch(torch.from_numpy(item_seq), torch.from_numpy(rows), torch.from_numpy(target[target > 0]))
 
 
-class Columns:
+class NegativeSampler:
     """Which items a batch is ranked among, and the correction of their logits for how likely they were drawn.
 
     Source:
@@ -167,8 +167,8 @@ def ranks(model: Model, sessions: Sessions, offsets: Sequence[float] = (0.0,)) -
     bias[0] = NEVER
     batches = Batches(sessions, model.ranker.config.max_length, 1_024)
     batch_ranks = []
-    for numbers in batches.epoch(None):
-        batch = batches.make(numbers).to(device)
+    for index in batches.epoch(None):
+        batch = batches.make(index).to(device)
         ranked = model.ranker(batch.item_seq, batch.rows, table[batch.item_seq])
         at = batch.item_seq[batch.rows[:, 0]]
         plain = functional.linear(ranked.vector / model.ranker.config.temperature, table, bias)
@@ -188,7 +188,7 @@ def quality(rank: Tensor) -> Quality:
 
 
 @dataclass
-class Course:
+class TrainState:
     """How a training goes; what a checkpoint holds, so that it goes on where it was killed."""
 
     config: dict[str, Any]
@@ -235,33 +235,33 @@ def _fit(
 ) -> Trained:
     model = new_model(model_config, sessions, split.item_count, split.content, config.seed).to(device)
     batches = Batches(sessions, model_config.ranker.max_length, config.rows_per_batch)
-    columns = Columns(sessions, split.item_count, config)
+    sampler = NegativeSampler(sessions, split.item_count, config)
     steps = len(batches.epoch(None))
     epochs = min(max(config.epoch_count, math.ceil(config.step_count / steps)), config.epoch_count_most)
     optimizer = optimizer_of(model, config)
     # An epoch's last batches differ a little in number; the schedule ends within a step or two of its end.
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, schedule(config, steps * epochs))
-    course = Course({"model": repr(model_config), "training": repr(config), "sessions": sessions.fingerprint()})
+    state = TrainState({"model": repr(model_config), "training": repr(config), "sessions": sessions.fingerprint()})
     if checkpoint.is_file():
         saved = torch.load(checkpoint, weights_only=False, map_location=device)
-        if saved["course"].config == course.config:
-            course = saved["course"]
+        if saved["state"].config == state.config:
+            state = saved["state"]
             model.load_state_dict(saved["model"])
             optimizer.load_state_dict(saved["optimizer"])
             scheduler.load_state_dict(saved["scheduler"])
     last = epochs if chosen is None else chosen.epochs
     patience = last if validation is None else max(math.ceil(epochs * config.patience_share), 2)
     with Progress() as progress:
-        task = progress.add_task(checkpoint.stem, total=last * steps, completed=course.epoch * steps)
-        while course.epoch < last and course.epoch - course.best_epoch < patience:
-            torch.manual_seed(config.seed * 1_000 + course.epoch)
-            generator = torch.Generator().manual_seed(config.seed * 1_000 + course.epoch)
-            order = batches.epoch(np.random.default_rng((config.seed, course.epoch)))
+        task = progress.add_task(checkpoint.stem, total=last * steps, completed=state.epoch * steps)
+        while state.epoch < last and state.epoch - state.best_epoch < patience:
+            torch.manual_seed(config.seed * 1_000 + state.epoch)
+            generator = torch.Generator().manual_seed(config.seed * 1_000 + state.epoch)
+            order = batches.epoch(np.random.default_rng((config.seed, state.epoch)))
             model.train()
             losses = []
-            for numbers in order:
-                batch = batches.make(numbers)
-                drawn, correction = columns.draw(batch, generator)
+            for index in order:
+                batch = batches.make(index)
+                drawn, correction = sampler.draw(batch, generator)
                 loss = loss_of(model, batch.to(device), drawn.to(device), _to(correction, device))
                 optimizer.zero_grad()
                 loss.backward()
@@ -270,34 +270,34 @@ def _fit(
                 scheduler.step()
                 losses.append(float(loss.detach()))
                 progress.advance(task)
-            course.epoch += 1
-            course.steps.append(float(np.mean(losses)))
+            state.epoch += 1
+            state.steps.append(float(np.mean(losses)))
             if validation is not None:
-                _judge(model, validation, course)
-                recall, mrr = max(course.validation[-1], key=sum)
-                progress.console.print(f"epoch {course.epoch}: validation R@20 {recall:.4f}, MRR@20 {mrr:.4f}")
+                _judge(model, validation, state)
+                recall, mrr = max(state.validation[-1], key=sum)
+                progress.console.print(f"epoch {state.epoch}: validation R@20 {recall:.4f}, MRR@20 {mrr:.4f}")
             checkpoint.parent.mkdir(parents=True, exist_ok=True)
-            state = {"course": course, "model": model.state_dict(), "optimizer": optimizer.state_dict()}
-            torch.save({**state, "scheduler": scheduler.state_dict()}, checkpoint.with_suffix(".new"))
+            saved = {"state": state, "model": model.state_dict(), "optimizer": optimizer.state_dict()}
+            torch.save({**saved, "scheduler": scheduler.state_dict()}, checkpoint.with_suffix(".new"))
             checkpoint.with_suffix(".new").replace(checkpoint)
     if chosen is None:
-        assert course.best is not None
-        model.load_state_dict(course.best)
-        chosen = Trained(model, config, course.best_epoch, course.best_offset, course.steps, course.validation)
+        assert state.best is not None
+        model.load_state_dict(state.best)
+        chosen = Trained(model, config, state.best_epoch, state.best_offset, state.steps, state.validation)
     with torch.no_grad():
         model.ranker.repeat.bias += chosen.offset
     return Trained(model.cpu().eval(), config, chosen.epochs, chosen.offset, chosen.losses, chosen.validation)
 
 
-def _judge(model: Model, validation: Sessions, course: Course) -> None:
-    """Add the validation of this epoch to its course; the best one is that of the largest sum of recall and MRR."""
+def _judge(model: Model, validation: Sessions, state: TrainState) -> None:
+    """Add the validation of this epoch to its state; the best one is that of the largest sum of recall and MRR."""
     qualities = [quality(rank) for rank in ranks(model, validation, REPEAT_OFFSETS)]
-    course.validation.append([(result.recall, result.mrr) for result in qualities])
-    sums = [[recall + mrr for recall, mrr in epoch] for epoch in course.validation]
+    state.validation.append([(result.recall, result.mrr) for result in qualities])
+    sums = [[recall + mrr for recall, mrr in epoch] for epoch in state.validation]
     if max(sums[-1]) >= max(map(max, sums)):
-        course.best_epoch = course.epoch
-        course.best_offset = REPEAT_OFFSETS[int(np.argmax(sums[-1]))]
-        course.best = copy.deepcopy(model.state_dict())
+        state.best_epoch = state.epoch
+        state.best_offset = REPEAT_OFFSETS[int(np.argmax(sums[-1]))]
+        state.best = copy.deepcopy(model.state_dict())
 
 
 def _to(tensor: Tensor | None, device: torch.device) -> Tensor | None:

@@ -51,9 +51,9 @@ class FeatureRow:
     interest_drift: float | None
 
 
-def row(shopper_id: str, present: ShopperView, items: Items) -> FeatureRow:
-    """Return the features of `present` at the time of its newest interaction."""
-    profile, session = present.profile, present.session
+def row(shopper_id: str, shopper_view: ShopperView, items: Items) -> FeatureRow:
+    """Return the features of `shopper_view` at the time of its newest interaction."""
+    profile, session = shopper_view.profile, shopper_view.session
     now_ms = session.last_ms
     recent, kinds, length = session.recent_items, session.recent_kinds, session.length
     ages_ms = tuple([now_ms - time_ms for time_ms in session.recent_times_ms])

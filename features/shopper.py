@@ -78,7 +78,7 @@ def update(state: ShopperState, interaction: Interaction) -> ShopperState:
     )
 
 
-def present(state: ShopperState) -> ShopperView:
+def view(state: ShopperState) -> ShopperView:
     """Return the shopper as of the newest interaction."""
     return _fold(state.settled, state.held_back)
 
@@ -90,7 +90,7 @@ def adopt(state: ShopperState, brought: Profile, origin: str) -> ShopperState:
     """
     if state.adopted:
         return state
-    known = present(state).profile
+    known = view(state).profile
     if known.oldest_ms and brought.newest_ms >= known.oldest_ms:
         return state._replace(adopted=origin)
     merged = profile.merge(brought, state.settled.profile)

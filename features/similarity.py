@@ -26,10 +26,10 @@ def neighbours(sessions: Iterable[Sequence[str]], ids: Sequence[str]) -> tuple[N
     Source:
         Sarwar et al. 2001, "Item-based collaborative filtering recommendation algorithms", section 3.1.1, for clicks.
     """
-    number = {item: n for n, item in enumerate(ids) if n}
+    index_of = {item: n for n, item in enumerate(ids) if n}
     alone, together = Counter[int](), Counter[tuple[int, int]]()
     for session in sessions:
-        items = [number[item] for item in session if item in number]
+        items = [index_of[item] for item in session if item in index_of]
         alone.update(set(items))
         together.update(
             {
@@ -42,9 +42,9 @@ def neighbours(sessions: Iterable[Sequence[str]], ids: Sequence[str]) -> tuple[N
     ranked: dict[int, list[tuple[float, int]]] = {}
     for (a, b), count in together.items():
         ranked.setdefault(a, []).append((-count / sqrt(alone[a] * alone[b]), b))
-    numbers = np.zeros((len(ids), NEIGHBOUR_COUNT), dtype=np.int32)
+    item_index = np.zeros((len(ids), NEIGHBOUR_COUNT), dtype=np.int32)
     similarity = np.zeros((len(ids), NEIGHBOUR_COUNT), dtype=np.float32)
     for a, candidates in ranked.items():
         for place, (negative, b) in enumerate(sorted(candidates)[:NEIGHBOUR_COUNT]):
-            numbers[a, place], similarity[a, place] = b, -negative
-    return numbers, similarity
+            item_index[a, place], similarity[a, place] = b, -negative
+    return item_index, similarity

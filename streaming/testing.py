@@ -20,7 +20,7 @@ from streaming.control.item_estimates import ItemEstimates
 from streaming.control.state import ControlState
 from streaming.io.feed import to_item
 from streaming.policy.attribution import Attribution, Feedback, FeedbackStatus
-from streaming.policy.loop import Loop
+from streaming.policy.learning_state import LearningState
 from streaming.schemas import (
     Click,
     Estimates,
@@ -36,7 +36,7 @@ from streaming.schemas import (
     encode,
 )
 from streaming.scoring.model import SessionModel
-from streaming.scoring.recommender import Answer, Recommender
+from streaming.scoring.recommender import Recommender, Response
 
 _RECOMMENDATION = msgspec.json.Decoder(Recommendation)
 
@@ -87,7 +87,7 @@ class Pipeline:
         """
         self.control = control_state(model, ())
         self._recommender = Recommender(model, self.control, surface)
-        self._emit, self._sample, self._learning = emit, sample, Loop()
+        self._emit, self._sample, self._learning = emit, sample, LearningState()
         self._states: dict[str, bytes] = {}
         self._attributions: dict[str, Attribution] = defaultdict(lambda: Attribution(Memory()))
         self._outcomes: list[Outcome] = []
@@ -112,7 +112,7 @@ class Pipeline:
             raise ValueError(letter.error)
         self._emit(Topic.POLICIES, policy.scope, policy)
 
-    def answer(self, message: Click | Purchase) -> Answer:
+    def answer(self, message: Click | Purchase) -> Response:
         """Return what the job `recommend` answers, and keep the shopper's state."""
         topic = Topic.PURCHASES if isinstance(message, Purchase) else Topic.CLICKS
         shopper_id, believed = message.shopper_id, self.control.estimates
@@ -120,12 +120,12 @@ class Pipeline:
             self.control.estimates = self._sample(believed)
         try:
             state = self._states.get(shopper_id)
-            answer = self._recommender.answer(shopper_id, encode(message), self._next(topic), state)
+            response = self._recommender.answer(shopper_id, encode(message), self._next(topic), state)
         finally:
             self.control.estimates = believed
-        if answer.state is not None:
-            self._states[shopper_id] = answer.state
-        return answer
+        if response.state is not None:
+            self._states[shopper_id] = response.state
+        return response
 
     def interact(self, message: Click | Purchase) -> Recommendation:
         """Return the slate of an interaction, which is feedback to the slate that it names."""

@@ -38,7 +38,7 @@ class Second:
     revenue: float = 0.0  # price times margin
     exposure: dict[str, int] = field(default_factory=lambda: defaultdict(int))  # places, by merchant
     items: set[str] = field(default_factory=set)  # that were shown
-    new: int = 0  # places that show items which the model does not know
+    cold: int = 0  # places that show items which the model does not know
     duals: dict[str, float] = field(default_factory=dict)
     prospects: list[ExpectedReward] = field(default_factory=list)  # of those slates, if the shop foresees
 
@@ -126,19 +126,19 @@ class ClosedLoop:
     def _count(self, outcomes: Iterable[Outcome]) -> None:
         second, catalogue = self.seconds[-1], self.pipeline.control.catalogue
         for outcome in outcomes:
-            for new in outcome.news:
-                item = outcome.items[new.place - 1]
+            for delta in outcome.news:
+                item = outcome.items[delta.place - 1]
                 facts = catalogue.goods(item.item_id)
-                if new.change is FeedbackType.SHOWN:
+                if delta.change is FeedbackType.SHOWN:
                     second.places += 1
                     second.exposure[facts.merchant] += 1
                     second.items.add(item.item_id)
-                    second.new += catalogue.number.get(item.item_id, 0) >= catalogue.first_new
-                elif new.change is FeedbackType.CLICKED:
+                    second.cold += catalogue.index_of.get(item.item_id, 0) >= catalogue.first_cold
+                elif delta.change is FeedbackType.CLICKED:
                     second.clicks += 1
                 else:
                     second.purchases += 1
-                    second.revenue += facts.value * new.quantity
+                    second.revenue += facts.value * delta.quantity
             second.slates += outcome.revision == 1
 
     def _learn(self) -> None:

@@ -76,9 +76,9 @@ def _records(count: int) -> list[FeatureRecord]:
     states = {f"shopper-{n}": shopper.new() for n in range(300)}
     for event in itertools.islice(log, 6_000):
         states[event.shopper_id] = shopper.update(states[event.shopper_id], interaction(to_message(event), catalogue))
-    presents = [shopper.present(state) for state in states.values() if state.sequence]
+    shopper_views = [shopper.view(state) for state in states.values() if state.sequence]
     for n in range(count):
-        present = presents[n % len(presents)]
+        shopper_view = shopper_views[n % len(shopper_views)]
         records.append(
             FeatureRecord(
                 rec_id=f"rec-{n}",
@@ -93,8 +93,8 @@ def _records(count: int) -> list[FeatureRecord]:
                 items_offset=0,
                 profile="profiles[0]@0",
                 spec_version=SPEC_VERSION,
-                row=row(f"bench-{n}", present, catalogue),
-                profile_state=msgspec.msgpack.encode(present.profile),
+                row=row(f"bench-{n}", shopper_view, catalogue),
+                profile_state=msgspec.msgpack.encode(shopper_view.profile),
                 session_vector=np.zeros(48, dtype="<f4").tobytes(),
                 considered=LoggedCandidates(bytes(110 * CANDIDATE.itemsize), (), Fallback.NONE, 0, 0.0, 1.0, 0.1),
                 model_version="bench",

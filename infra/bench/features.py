@@ -64,7 +64,7 @@ def _measure(known: Items, items: list[ShopItem], log: Iterable[Interaction], co
         state = shopper.new() if before is None else decoder.decode(before)
         b = time.perf_counter()
         state = shopper.update(state, did)
-        row(event.shopper_id, shopper.present(state), catalogue)
+        row(event.shopper_id, shopper.view(state), catalogue)
         c = time.perf_counter()
         state_of[event.shopper_id] = encoder.encode(state)
         d = time.perf_counter()

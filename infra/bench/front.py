@@ -18,9 +18,9 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from features.errors import ArtifactError
 from features.interaction import Interaction, Kind, ShopItem
 from features.sources.datasets import jdata
-from onnx_models.artifact import ArtifactError
 from streaming.io.feed import to_message
 from streaming.policy.draw import EXAMINATION_PROB
 from streaming.schemas import Policy
@@ -48,7 +48,7 @@ def measure(model: SessionModel, folder: Path, plot: Path | None, console: Conso
         ArtifactError: the model says nothing of purchases, or does not know the log's items.
     """
     log, items = list(jdata.open_log(folder, "test").interactions()), jdata.open_log(folder).items()
-    if not any(item.item_id in model.number for item in items) or not model.tells_purchase:
+    if not any(item.item_id in model.index_of for item in items) or not model.tells_purchase:
         msg = (
             "the model has no purchase output, or knows no item of JData; "
             "make one that does with `make train MODEL=fusion DATA=jdata`"

@@ -26,17 +26,12 @@ from infra.local.stack import Stack, local_stack
 from streaming.config import Cluster
 from streaming.io.feed import to_message
 from streaming.io.tail import at_the_end
-from streaming.schemas import GLOBAL, Click, ClickKind, Policy, Purchase, Topic, encode
+from streaming.schemas import GLOBAL, Click, ClickKind, Policy, Purchase, SlateView, Topic, encode
 
 BENCH_SEED = 11
 DRAIN_S = 20.0
 TURNS_PER_SECOND = 2  # of the policy: how long until a slate is weighed by it?
 Record = tuple[str, str, bytes]  # topic, key, value
-
-
-class _Answered(msgspec.Struct):
-    event_id: str
-    policy_version: int
 
 
 def measure(
@@ -87,7 +82,7 @@ def _run(
             stack.assert_running()
             continue
         last = now = time.monotonic()
-        slate = _ANSWERED.decode(record.value() or b"")
+        slate = _SLATE.decode(record.value() or b"")
         turn = slate.policy_version - turns[0]
         if 0 <= turn < len(turns) and np.isnan(turned_at[turn]):
             turned_at[turn] = now
@@ -102,7 +97,7 @@ def _run(
     return _report(rate, sent, received, (turned_at - turned) * 1000, cpu, console)
 
 
-_ANSWERED = msgspec.json.Decoder(_Answered)
+_SLATE = msgspec.json.Decoder(SlateView)
 
 
 def _send(cluster: Cluster, records: list[Record], rate: int, turns: list[int], result: object) -> None:

@@ -9,15 +9,12 @@ from rich.console import Console
 
 from export.quality import Served, evaluate
 from export.splits import srgnn, test_sessions
-from onnx_models.artifact import GRAPH, ArtifactError, read_items, read_manifest, vocabulary_hash
+from features.errors import ArtifactError, TrainingError
+from onnx_models.artifact import GRAPH, read_items, read_manifest, vocabulary_hash
 
 ROOT = Path(__file__).parents[2]
 PYTHON = ROOT / ".venv-train" / "bin" / "python"
 MODELS = ROOT / ".local" / "models"
-
-
-class TrainingError(Exception):
-    """No model could be trained; the message says why."""
 
 
 def folder_of(model: str, data: Path, may_train: bool) -> Path:

@@ -4,7 +4,7 @@ Deffayet et al. 2023, "SARDINE: a simulator for automated recommendation in dyna
 (package `sardine-rec`): slates of 10 of 1,000 items, clicks by position, shoppers who tire of a topic and then click
 nothing for a while. An episode is a shopper. What is known of it is what it was shown and clicked, and the items'
 vectors: their content, and their category, which is the largest coordinate. In place of a model of sessions stands
-`infra.bench.taste`; features, weighing, draw, attribution and what is learnt from outcomes are the jobs' own.
+`infra.bench.content_interest`; features, scoring, draw, attribution and what is learnt are the jobs' own.
 """
 
 from collections.abc import Callable
@@ -19,16 +19,17 @@ from rich.progress import Progress
 from rich.table import Table
 
 from features import shopper
+from features.errors import NoEnvironmentError
 from features.interaction import Interaction, Kind
 from features.row import row
 from features.spec import CONTENT_DIM
-from infra.bench.taste import Taste
+from infra.bench.content_interest import ContentInterest
 from streaming.control.catalogue import Catalogue, unknown_to_any_model
 from streaming.control.item_estimates import posterior, prior
 from streaming.io.feed import to_message
 from streaming.policy.attribution import Attribution
-from streaming.policy.loop import Loop
-from streaming.policy.objectives import LOG_ODDS_AT_MOST
+from streaming.policy.learning_state import LearningState
+from streaming.policy.objectives import LOGIT_AT_MOST
 from streaming.policy.table import PolicyTable
 from streaming.schemas import (
     Fallback,
@@ -55,10 +56,6 @@ POLICIES: dict[str, dict[str, Any]] = {
     "Rheostat": {"satiation": SATIATION},
 }
 OURS = "Rheostat"
-
-
-class NoEnvironmentError(Exception):
-    """The environment is not there; the message says what to do."""
 
 
 class Clicks(NamedTuple):
@@ -178,20 +175,20 @@ class _Shop:
         fields = {"version": 2, "author": "bench"} | policy
         self._table = PolicyTable({"global": msgspec.convert(fields, Policy)})
         self._estimates = prior(self._catalogue)
-        self._loop, self._outcomes, self._now_ms = Loop(), list[Outcome](), START_MS
+        self._loop, self._outcomes, self._now_ms = LearningState(), list[Outcome](), START_MS
 
     def meet(self, seed: int, slate: NDArray[np.int64], clicked: NDArray[np.bool_]) -> None:
         self._shopper, self._state = f"shopper-{seed}", shopper.new()
-        self._taste, self._attribution, self._slates = Taste(CONTENT_DIM), Attribution(Memory()), 0
+        self._content_interest, self._attribution, self._slates = ContentInterest(CONTENT_DIM), Attribution(Memory()), 0
         self._take(slate, clicked)
 
     def slate(self) -> NDArray[np.int64]:
-        present = shopper.present(self._state)
-        features = row(self._shopper, present, self._catalogue)
+        shopper_view = shopper.view(self._state)
+        features = row(self._shopper, shopper_view, self._catalogue)
         since_ms = self._now_ms - features.event_time_ms if self._state.sequence else 0
         request = SlateRequest(features, self._slates, "home", since_ms)
-        odds = np.clip(self._taste.odds(self._content), -LOG_ODDS_AT_MOST, LOG_ODDS_AT_MOST)
-        candidates = Candidates(self._numbers, odds, None, Fallback.NONE, b"", 0)
+        logits = np.clip(self._content_interest.logits(self._content), -LOGIT_AT_MOST, LOGIT_AT_MOST)
+        candidates = Candidates(self._numbers, logits, None, Fallback.NONE, b"", 0)
         self._rec_id = f"{self._shopper}-{self._slates}"
         learnt = self._estimates.of(self._numbers)
         self._shown = draw_slate(request, self._rec_id, candidates, learnt, self._catalogue, self._table).items[
@@ -206,7 +203,7 @@ class _Shop:
         self._learn()
 
     def _take(self, slate: NDArray[np.int64], clicked: NDArray[np.bool_]) -> None:
-        self._taste.learn(self._content[slate], clicked)
+        self._content_interest.learn(self._content[slate], clicked)
         for place in np.flatnonzero(clicked).tolist():
             self._state = shopper.update(self._state, self._click(place, int(slate[place])))
         self._now_ms += STEP_MS

@@ -79,6 +79,6 @@ def _popular(interactions: int) -> Slates:
 
 def _related(shop: Shop, did: Interaction) -> list[str]:
     """Return the items that lie nearest to the one that was touched."""
-    number = shop.goods.number[did.item_id]
+    number = shop.goods.index_of[did.item_id]
     related = shop.goods.shelves[int(shop.goods.category[number])].related[number]
     return [shop.goods.items[item_index].item_id for item_index in related.tolist()]

@@ -61,21 +61,21 @@ def measure(model_folder: Path, candidates: int, slates: int, console: Console) 
     for number, did in zip(range(INTERACTIONS), shop.interactions(SEED, START_MS, 1.0), strict=False):
         of_one = replace(did, shopper_id="bench", session_id=f"{number // 10}")
         state = shopper.update(state, interaction(to_message(of_one), catalogue))
-    present = shopper.present(state)
-    request = SlateRequest(row("bench", present, catalogue), INTERACTIONS, "home")
+    shopper_view = shopper.view(state)
+    request = SlateRequest(row("bench", shopper_view, catalogue), INTERACTIONS, "home")
     rng = np.random.default_rng(SEED)
     candidate_sets = []
     for _ in range(64):  # in turns, so that no cache is warmer than in the job
-        numbers = rng.choice(np.flatnonzero(catalogue.available), candidates, replace=False)
-        odds = np.sort(rng.normal(-2.0, SPREAD, candidates))[::-1]
-        candidate_sets.append(Candidates(numbers, odds, None, Fallback.NONE, b"", 0))
+        item_index = rng.choice(np.flatnonzero(catalogue.available), candidates, replace=False)
+        logits = np.sort(rng.normal(-2.0, SPREAD, candidates))[::-1]
+        candidate_sets.append(Candidates(item_index, logits, None, Fallback.NONE, b"", 0))
     tables = {name: PolicyTable({policy.scope: policy for policy in of}) for name, of in POLICIES.items()}
     times_us: dict[str, list[float]] = {name: [] for name in tables}
     for n in range(slates):
         for name, table in tables.items():
             began = time.perf_counter_ns()
             of_slate = candidate_sets[n % len(candidate_sets)]
-            draw_slate(request, f"bench-{n}", of_slate, estimates.of(of_slate.numbers), catalogue, table)
+            draw_slate(request, f"bench-{n}", of_slate, estimates.of(of_slate.item_index), catalogue, table)
             times_us[name].append((time.perf_counter_ns() - began) / 1000)
     shown = Table("policy", "p50 µs", "p99 µs", title=f"A slate of 20 from {candidates} candidates")
     figures = {}

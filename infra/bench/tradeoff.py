@@ -193,7 +193,7 @@ def _run(arguments: tuple[Path, str, Way, int, int]) -> Run:
         after=_of_slate(after),
         curve=np.array([_of_slate(after[n : n + STEP_S]) for n in range(0, after_s - STEP_S + 1, STEP_S)]),
         coverage=len(shown) / len(shop.items()),
-        new=sum(second.new for second in after) / places,
+        new=sum(second.cold for second in after) / places,
         share=sum(second.exposure[MERCHANT] for second in late) / sum(second.places for second in late),
     )
 

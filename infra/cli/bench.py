@@ -26,13 +26,9 @@ def bench_latency(
     Example: rheostat bench latency --rate 100 --rate 1000 --seconds 20
     """
     from infra.bench.latency import measure
-    from infra.local.process import StartError
-    from infra.local.stack import JobError
-    from onnx_models.artifact import ArtifactError
-    from streaming.io.probes import NotReadyError
 
     console = Console(stderr=as_json)
-    with errors(ArtifactError, StartError, JobError, NotReadyError, FileNotFoundError):
+    with errors(FileNotFoundError):
         figures = measure(home, model.resolve(), rate or [100, 1000], seconds, shoppers, parallelism, console)
     print_json(figures, as_json)
 
@@ -49,10 +45,8 @@ def bench_slate(
     Example: rheostat bench slate --json
     """
     from infra.bench.slate import measure
-    from onnx_models.artifact import ArtifactError
 
-    with errors(ArtifactError):
-        figures = measure(model, candidates, slates, Console(stderr=as_json))
+    figures = measure(model, candidates, slates, Console(stderr=as_json))
     print_json(figures, as_json)
 
 
@@ -68,10 +62,8 @@ def bench_control(
     Example: rheostat bench control --plot docs/plots/control.png
     """
     from infra.bench.control import measure
-    from onnx_models.artifact import ArtifactError
 
-    with errors(ArtifactError):
-        figures = measure(model, seeds, plot, Console(stderr=as_json))
+    figures = measure(model, seeds, plot, Console(stderr=as_json))
     print_json(figures, as_json)
 
 
@@ -96,25 +88,20 @@ def bench_tradeoff(
 
     Example: rheostat bench tradeoff --seeds 20 --plot docs/plots/tradeoff.png
     """
-    from features.sources.datasets.files import DatasetError
     from infra.bench import front, sardine
     from infra.bench.tradeoff import measure
-    from onnx_models.artifact import ArtifactError
     from streaming.scoring.model import shared_model
 
     if env is not None and data_dir is not None:
         fail("--env and --data-dir are two ways to compare: give one of them")
     console = Console(stderr=as_json)
     if env is not None:
-        with errors(sardine.NoEnvironmentError):
-            print_json(sardine.measure(env, episodes, console, first_seed), as_json)
+        print_json(sardine.measure(env, episodes, console, first_seed), as_json)
         return
     if data_dir is not None:
-        with errors(ArtifactError, DatasetError):
-            print_json(front.measure(shared_model(model), data_dir, plot, console), as_json)
+        print_json(front.measure(shared_model(model), data_dir, plot, console), as_json)
         return
-    with errors(ArtifactError):
-        figures = measure(model, seeds, seconds, plot, console)
+    figures = measure(model, seeds, seconds, plot, console)
     print_json(figures, as_json)
 
 
@@ -129,13 +116,10 @@ def bench_features(
 
     Example: rheostat bench features --json
     """
-    from features.sources.datasets.files import DatasetError
     from infra.bench.features import measure
-    from onnx_models.artifact import ArtifactError
 
     console = Console(stderr=as_json)
-    with errors(DatasetError, ArtifactError):
-        figures = measure(model, events, data_dir, console)
+    figures = measure(model, events, data_dir, console)
     print_json(figures, as_json)
 
 
@@ -150,11 +134,9 @@ def bench_feast(
     Example: rheostat bench feast --json
     """
     from infra.bench.feast import measure
-    from infra.local.process import StartError
 
     console = Console(stderr=as_json)
-    with errors(StartError):
-        figures = measure(home, rows, console)
+    figures = measure(home, rows, console)
     print_json(figures, as_json)
 
 
@@ -182,12 +164,9 @@ def bench_quality(
 
     Example: rheostat bench quality --data splits/diginetica_srgnn --model graph --train --json
     """
-    from features.sources.datasets.files import DatasetError
-    from infra.bench.quality import TrainingError, measure
-    from onnx_models.artifact import ArtifactError
+    from infra.bench.quality import measure
 
-    with errors(DatasetError, ArtifactError, TrainingError):
-        figures = measure(model, data.resolve(), train, Console(stderr=as_json))
+    figures = measure(model, data.resolve(), train, Console(stderr=as_json))
     print_json(figures, as_json)
 
 
@@ -203,7 +182,6 @@ def bench_cold_start(
 
     Example: rheostat bench cold-start --data data/jdata_micro --json
     """
-    from infra.bench.quality import TrainingError, cold_start
+    from infra.bench.quality import cold_start
 
-    with errors(TrainingError):
-        cold_start(data.resolve(), as_json)
+    cold_start(data.resolve(), as_json)

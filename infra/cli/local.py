@@ -47,17 +47,10 @@ def up(
         _start_detached(online_store, model, home, console)
         return
     from features.sources.simulator import shop
-    from infra.local.process import StartError
-    from infra.local.stack import JobError, local_stack
-    from onnx_models.artifact import ArtifactError
-    from streaming.io.probes import NotReadyError
+    from infra.local.stack import local_stack
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with (
-        contextlib.suppress(KeyboardInterrupt),
-        errors(StartError, JobError, NotReadyError, ArtifactError, FileNotFoundError),
-        contextlib.ExitStack() as stack_of,
-    ):
+    with contextlib.suppress(KeyboardInterrupt), errors(FileNotFoundError), contextlib.ExitStack() as stack_of:
         with console.status("starting Kafka, Feast and three Flink jobs, and warming them up (about a minute) …"):
             stack = stack_of.enter_context(local_stack(home, model.resolve(), shop.items(), store=online_store.value))
         runs.write(
@@ -156,18 +149,13 @@ def demo(
 
     Exit 1 if an event got no slate. Example: rheostat demo --seconds 180
     """
-    from features.sources.datasets.files import DatasetError
     from infra.local.demo import run
-    from infra.local.process import StartError
-    from infra.local.stack import JobError
-    from onnx_models.artifact import ArtifactError
-    from streaming.io.probes import NotReadyError
 
     if data not in ("generator", "jdata"):
         fail(f"--data {data}: expected generator or jdata")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     console = Console(stderr=as_json)
-    with errors(DatasetError, StartError, JobError, NotReadyError, ArtifactError, FileNotFoundError):
+    with errors(FileNotFoundError):
         try:
             figures = run(data, data_dir, model.resolve(), home, seconds, rate, console)
         except KeyboardInterrupt:
@@ -194,13 +182,12 @@ def traffic(
     from features.sources.simulator.shop import Shop
     from infra.local.stream import click_through, let_in
     from infra.local.traffic import ShopTraffic
-    from onnx_models.artifact import ArtifactError
     from streaming.io.feed import Feed, to_item
-    from streaming.io.topics import TopicError, read_compacted
+    from streaming.io.topics import read_compacted
     from streaming.schemas import Topic, encode
 
     console = Console(stderr=as_json)
-    with errors(ArtifactError, TopicError, KafkaException, TimeoutError), Feed(cluster) as feed:
+    with errors(KafkaException, TimeoutError), Feed(cluster) as feed:
         # What is on sale already is not said again: the job would take every item anew, and slates would wait for that.
         there = {key: value for _, key, value in read_compacted(cluster, [Topic.ITEMS])}
         # Other shoppers each time: an event that has come before counts once.
@@ -250,10 +237,11 @@ def _show(stack: Running, home: Path, console: Console) -> None:
 
 
 def _answers(stack: Running) -> dict[str, tuple[bool, str]]:
+    from features.errors import TopicError
     from streaming.config import FEATURES_GROUP
     from streaming.io.lag import lag
     from streaming.io.scrape import OURS, scrape
-    from streaming.io.topics import TopicError, partitions
+    from streaming.io.topics import partitions
     from streaming.schemas import Topic
 
     def answer_of(ask: Any) -> tuple[bool, str]:

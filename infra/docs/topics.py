@@ -89,7 +89,9 @@ def page() -> str:
             parts += [f"## {topic.value}", *_struct(structs[name], lines), _example(examples[topic])]
             described.add(name)
     parts.append("## Parts of messages")
-    used = {name for name in structs if name not in described and not name.startswith("_") and _fields(structs[name])}
+    used = {
+        name for name in structs if name not in described and not name.startswith("_") and not _is_view(structs[name])
+    }
     for name in sorted(used):
         parts += [f"### {name}", *_struct(structs[name], lines)]
     enums = [node for node in structs.values() if ast.unparse(node.bases[0]) == "StrEnum" and node.name != "Topic"]
@@ -105,6 +107,10 @@ def _overview(topic: Topic) -> str:
         kept += ", all of 30 days"
     key = {"items": "item", "policies": "scope", "estimates": "`outcomes`", "dead-letters": "topic"}
     return f"| `{topic.value}` | {key.get(topic, 'shopper')} | {name} | {writer} | {reader} | {partitions}, {kept} |"
+
+
+def _is_view(node: ast.ClassDef) -> bool:
+    return any(ast.unparse(base) in ("View", "StrEnum") for base in node.bases) or not _fields(node)
 
 
 def _fields(node: ast.ClassDef) -> list[ast.AnnAssign]:

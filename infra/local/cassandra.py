@@ -14,8 +14,9 @@ from pathlib import Path
 
 from cassandra.cluster import Cluster
 
+from features.errors import StartError
 from infra.local.kafka import ROOT
-from infra.local.process import StartError, free_ports, stop, wait_until
+from infra.local.process import free_ports, stop, wait_until
 
 JARS = ROOT / ".local" / "cassandra"
 KEYSPACE = "feast"

@@ -9,15 +9,13 @@ from pathlib import Path
 
 import psutil
 
+from features.errors import StartError
+
 STOP_TIMEOUT_S = 30.0
 INTERVAL_S = 0.1
 # A start has no deadline but this: on a busy machine it takes long, and says nothing while the JVM compiles.
 STILL_S, WORK_S = 60.0, 0.5  # nothing moves if the log does not, and less than WORK_S of CPU is used within STILL_S
 LIMIT_S = 900.0
-
-
-class StartError(RuntimeError):
-    """A server did not come up; the message carries the end of its log."""
 
 
 def free_ports(count: int) -> list[int]:

@@ -9,10 +9,11 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from features.errors import ArtifactError
 from features.interaction import Interaction, ShopItem
 from features.sources.datasets import jdata
 from features.sources.simulator.shop import ExpectedReward, Shop
-from onnx_models.artifact import ArtifactError, read_items, read_manifest
+from onnx_models.artifact import read_items, read_manifest
 from streaming.schemas import SLATE_SIZE, Constraint, Measure, Policy, Recommendation
 
 CONTROL_SHARE = 10  # every tenth shopper is shown popular items instead of slates
@@ -66,7 +67,7 @@ class ShopTraffic:
         self._shop = shop
         known = read_items(model, read_manifest(model))
         order = np.argsort(-known.popularity[1:], kind="stable") + 1
-        self._by_popularity = [known.ids[n] for n in order.tolist() if known.ids[n] in self._shop.goods.number]
+        self._by_popularity = [known.ids[n] for n in order.tolist() if known.ids[n] in self._shop.goods.index_of]
         if not self._by_popularity:
             msg = f"{model} knows no item of the simulated shop; make a model of it with `make train`"
             raise ArtifactError(msg)
@@ -110,7 +111,9 @@ class ShopTraffic:
     def _popular(self) -> list[str]:
         goods = self._shop.goods
         return list(
-            islice((item_id for item_id in self._by_popularity if goods.items[goods.number[item_id]].stock), SLATE_SIZE)
+            islice(
+                (item_id for item_id in self._by_popularity if goods.items[goods.index_of[item_id]].stock), SLATE_SIZE
+            )
         )
 
 

@@ -31,8 +31,7 @@ def console(
     import uvicorn
     from confluent_kafka import KafkaException
 
-    from onnx_models.artifact import ArtifactError, read_items, read_manifest
-    from streaming.io.topics import TopicError
+    from onnx_models.artifact import read_items, read_manifest
     from streaming.web.app import build
     from streaming.web.follow import Follower
 
@@ -43,7 +42,7 @@ def console(
             listener.bind((host, port))
         except OSError as error:
             fail(f"{host}:{port}: {error.strerror}; name another with --port, 0 for any that is free")
-        with errors(TopicError, KafkaException, ArtifactError), words.status("reading the shop …"):
+        with errors(KafkaException), words.status("reading the shop …"):
             follower = Follower(cluster, read_items(model, read_manifest(model)))
         token = token or secrets.token_urlsafe(16)
         is_loopback = host in LOOPBACK

@@ -51,27 +51,27 @@ def evaluate(
     Example: rheostat evaluate policy.yaml --log .local/feast/data
     """
     from streaming.offline import evaluation
-    from streaming.offline.logged_slates import LoggedSlatesError, policies_in_force
+    from streaming.offline.logged_slates import policies_in_force
 
     console = Console(stderr=as_json)
-    with errors(LoggedSlatesError, OSError):
+    with errors(OSError):
         in_force = policies_in_force(log)
     policy = policy_file.stamped(policy_file.read(file), in_force, None, str(file))
     range_ms = to_ms(from_, 0), to_ms(to, FOR_EVER_MS)
     report = _evaluated(policy, in_force, log, model, range_ms, confidence, console)
-    why = evaluation.refusal(report, reward, margin, LEAST_EFFECTIVE)
+    why = evaluation.gate(report, reward, margin, LEAST_EFFECTIVE)
     say(f"the gate would {f'refuse it: {why}' if why else 'let it pass'}", console)
     print_json(msgspec.to_builtins(report) | {"refusal": why}, as_json)
 
 
-def refusal(
+def gate(
     policy: Any, in_force: Any, log: Path, model: Path, reward: Measure, margin: float, console: Console
 ) -> str | None:
     """Return why `policy` should not be put in force as the log has it, and print what the log says."""
     from streaming.offline import evaluation
 
     report = _evaluated(policy, in_force, log, model, (0, FOR_EVER_MS), 0.95, console)
-    return evaluation.refusal(report, reward, margin, LEAST_EFFECTIVE)
+    return evaluation.gate(report, reward, margin, LEAST_EFFECTIVE)
 
 
 def _evaluated(
@@ -83,14 +83,14 @@ def _evaluated(
     confidence: float,
     console: Console,
 ) -> Any:
-    from onnx_models.artifact import ArtifactError, read_items, read_manifest
+    from onnx_models.artifact import read_items, read_manifest
     from streaming.offline import evaluation
-    from streaming.offline.logged_slates import LoggedSlates, LoggedSlatesError
+    from streaming.offline.logged_slates import LoggedSlates
     from streaming.policy import check
 
-    if why := check.refusal(policy, in_force.version, check.ANYONE):
+    if why := check.validate(policy, in_force.version, check.ANYONE):
         fail(f"the policy is refused: {why}")
-    with errors(ArtifactError, LoggedSlatesError, OSError):
+    with errors(OSError):
         manifest = read_manifest(model)
         slates = LoggedSlates(log, read_items(model, manifest), manifest.model_version, *range_ms)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())

@@ -29,7 +29,6 @@ def experiment(
     from confluent_kafka import KafkaException
 
     from streaming.control.policies import read_items
-    from streaming.io.topics import TopicError
     from streaming.offline.arms import arms
     from streaming.policy.experiment import AT_LEAST, compare
     from streaming.schemas import ScopeKind, scope_of, split_scope
@@ -44,7 +43,7 @@ def experiment(
             f"no policy has the scope {scope}; experiments in force: {', '.join(others) or 'none'}. Begin "
             f"one with `rheostat policy set --scope {scope} --share 0.5 --weight …`"
         )
-    with errors(TopicError, KafkaException), console.status("reading outcomes …"):
+    with errors(KafkaException), console.status("reading outcomes …"):
         margins = {item.item_id: item.margin for item in read_items(cluster)}
 
         def margin_of(item_id: str) -> float:

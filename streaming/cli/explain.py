@@ -36,7 +36,6 @@ def explain(
 
     Example: rheostat explain 4f1d... --place 3
     """
-    from onnx_models.artifact import ArtifactError
     from streaming.schemas import Fallback, FeatureRecord, Recommendation, Topic
     from streaming.scoring.explain import Traced, session_of, trace
     from streaming.scoring.model import SessionModel
@@ -52,8 +51,7 @@ def explain(
     item = slate.slate[place - 1]
     traced = Traced(item.predicted, [])
     if features is not None and slate.fallback is Fallback.NONE:
-        with errors(ArtifactError):
-            loaded = SessionModel(model)
+        loaded = SessionModel(model)
         if loaded.manifest.model_version != slate.model_version:
             fail(
                 f"the slate is of model {slate.model_version}, {model} is {loaded.manifest.model_version}; "
@@ -93,10 +91,10 @@ def _find(cluster: Cluster, topic: str, rec_id: str, message: type[Any]) -> Any:
     """Return the first record of a slate; one that was made again after a recovery comes later."""
     from confluent_kafka import KafkaException
 
-    from streaming.io.topics import TopicError, read_topic
+    from streaming.io.topics import read_topic
 
     name = rec_id.encode()
-    with errors(TopicError, KafkaException):
+    with errors(KafkaException):
         for _, _, raw in read_topic(cluster, topic):
             if raw is not None and name in raw:
                 record = msgspec.json.decode(raw, type=message)

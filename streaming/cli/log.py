@@ -51,14 +51,13 @@ def replay(
     """
     from confluent_kafka import KafkaException
 
-    from features.sources.datasets.files import DatasetError
     from streaming.io import replay as replaying
     from streaming.io.feed import Feed
-    from streaming.io.topics import TopicError, partitions
+    from streaming.io.topics import partitions
     from streaming.schemas import Topic
 
     console = Console(stderr=as_json)
-    with errors(DatasetError, TopicError, KafkaException, TimeoutError):
+    with errors(KafkaException, TimeoutError):
         opened = _dataset(dataset).open_log(path)
         for topic in (Topic.RECOMMENDATIONS, Topic.DEAD_LETTERS):
             partitions(cluster, topic)
@@ -154,11 +153,10 @@ def log_sink(
     """
     from confluent_kafka import KafkaException
 
-    from streaming.io.topics import TopicError
     from streaming.offline.sink import Landed, land
 
     console = Console(stderr=as_json)
-    with stopping() as stop, errors(KafkaException, TopicError, OSError), console.status("landing …") as status:
+    with stopping() as stop, errors(KafkaException, OSError), console.status("landing …") as status:
 
         def progress(landed: dict[str, Landed]) -> None:
             status.update("  ".join(f"{name} {result.rows:,} rows" for name, result in landed.items()))
@@ -187,7 +185,7 @@ def train_set(
     from streaming.offline import training_set
 
     console = Console(stderr=as_json)
-    with errors(training_set.TrainingSetError, OSError):
+    with errors(OSError):
         horizon_ms = round(horizon_s * 1000)
         summary = training_set.build(log_folder, to_ms(from_, 0), to_ms(to, FOR_EVER_MS), horizon_ms, out)
     _summary(
@@ -213,12 +211,10 @@ def parity(
     """
     from confluent_kafka import KafkaException
 
-    from onnx_models.artifact import ArtifactError
-    from streaming.io.topics import TopicError
     from streaming.offline.parity import check
 
     console = Console(stderr=as_json)
-    with errors(KafkaException, TopicError, ArtifactError), console.status("reading …") as status:
+    with errors(KafkaException), console.status("reading …") as status:
 
         def progress(what: str, count: int) -> None:
             status.update(f"{what}: {count:,}")

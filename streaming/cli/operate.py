@@ -77,10 +77,10 @@ def features_get(
     repo = feast_repo or (None if stack is None else Path(stack.feast_repo))
     if repo is None:
         fail("no Feast repo is named and nothing runs here; give --feast-repo, or start `rheostat up`")
-    from streaming.io.online_store import OnlineStore, OnlineStoreError
+    from streaming.io.online_store import OnlineStore
 
     with (
-        errors(OnlineStoreError, OSError),
+        errors(OSError),
         console.status("asking Feast …"),
         contextlib.closing(OnlineStore(repo, patience_s=0.0)) as store,
     ):
@@ -217,7 +217,7 @@ def _letters(cluster: Cluster, topic: str | None, reason: str | None) -> list[An
     """Return the dead letters that are wanted, oldest first."""
     from confluent_kafka import KafkaException
 
-    from streaming.io.topics import TopicError, read_topic
+    from streaming.io.topics import read_topic
     from streaming.schemas import DeadLetter, Reason, Topic
 
     if reason is not None and reason not in list(Reason):
@@ -225,7 +225,7 @@ def _letters(cluster: Cluster, topic: str | None, reason: str | None) -> list[An
     if topic is not None and topic not in list(Topic):
         fail(f"--topic {topic}: expected one of {', '.join(Topic)}")
     decoder = msgspec.json.Decoder(DeadLetter)
-    with errors(TopicError, KafkaException):
+    with errors(KafkaException):
         letters = [decoder.decode(raw or b"") for _, _, raw in read_topic(cluster, Topic.DEAD_LETTERS)]
     wanted = [
         letter for letter in letters if topic in (None, letter.origin.topic) and reason in (None, letter.reason.value)

@@ -17,7 +17,9 @@ from typing import Annotated, Any, NoReturn
 import msgspec
 import typer
 from rich.console import Console
+from typer.core import TyperGroup
 
+from features.errors import RheostatError
 from streaming.cli.running import HOME, running
 from streaming.config import MODEL_VARIABLE, PREFIX_VARIABLE, Cluster
 
@@ -73,14 +75,26 @@ FOR_EVER_MS = 1 << 62
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object as the last line of stdout.")]
 
 
+class _Group(TyperGroup):
+    """Ends any of its commands with one message where an error of our own came through: an operator can mend those."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except RheostatError as error:
+            fail(str(error), error)
+
+
 def group(help_: str) -> typer.Typer:
-    return typer.Typer(no_args_is_help=True, add_completion=False, help=help_, pretty_exceptions_enable=False)
+    return typer.Typer(
+        cls=_Group, no_args_is_help=True, add_completion=False, help=help_, pretty_exceptions_enable=False
+    )
 
 
-def fail(words: str) -> NoReturn:
+def fail(words: str, cause: Exception | None = None) -> NoReturn:
     """Say what an operator can mend, and end with exit code 2."""
     say(f"rheostat: {words}", Console(stderr=True))
-    raise typer.Exit(2)
+    raise typer.Exit(2) from cause
 
 
 @contextlib.contextmanager
@@ -103,12 +117,11 @@ def stopping() -> Iterator[threading.Event]:
 
 @contextlib.contextmanager
 def errors(*kinds: type[Exception]) -> Iterator[None]:
-    """Turn what an operator can mend into one message and exit code 2."""
+    """Turn others' errors that an operator can mend into one message and exit code 2, as all of our own are."""
     try:
         yield
     except kinds as error:
-        say(f"rheostat: {error}", Console(stderr=True))
-        raise typer.Exit(2) from error
+        fail(str(error), error)
 
 
 def say(words: str, console: Console) -> None:

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from features.errors import PolicyError
 from streaming.cli import evaluate, policy_file
 from streaming.cli.options import DATA, MODEL, AsJson, Model, OnCluster, errors, fail, group, print_json, when
 from streaming.config import Cluster
@@ -102,7 +103,7 @@ def policy_set(
             fail("nothing is turned; give a file or, among others, --weight NAME=NUMBER. All: `policy set --help`")
     turned_policy = policy_file.stamped(fields, turned.table, author, str(file or "the policy"))
     if gate and (
-        why := evaluate.refusal(turned_policy, turned.table, log, model, reward, margin, Console(stderr=as_json))
+        why := evaluate.gate(turned_policy, turned.table, log, model, reward, margin, Console(stderr=as_json))
     ):
         fail(f"the policy is refused at the gate, and what is in force stays: {why}")
     _write(turned_policy, turned, cluster, as_json)
@@ -122,8 +123,7 @@ def policy_roll_back(
     from streaming.control import policies
 
     turned = history(cluster)
-    with errors(policies.PolicyRefused):
-        fields = policies.before(version, turned)
+    fields = policies.before(version, turned)
     _write(policy_file.stamped(fields, turned.table, author, f"version {version}"), turned, cluster, as_json)
 
 
@@ -155,12 +155,11 @@ def _write(policy: Any, turned: Any, cluster: Cluster, as_json: bool) -> None:
     from confluent_kafka import KafkaException
 
     from streaming.control import policies
-    from streaming.io.topics import TopicError
 
     try:
-        with errors(TimeoutError, TopicError, KafkaException):
+        with errors(TimeoutError, KafkaException):
             policies.write(policy, turned.table, cluster)
-    except policies.PolicyRefused as error:
+    except PolicyError as error:
         fail(f"the policy is refused: {error}")
     replaced = turned.table.policies.get(policy.scope)
     shown = [policy] if replaced is None else [replaced, policy]
@@ -173,9 +172,8 @@ def history(cluster: Cluster) -> Any:
     from confluent_kafka import KafkaException
 
     from streaming.control import policies
-    from streaming.io.topics import TopicError
 
-    with errors(TopicError, KafkaException):
+    with errors(KafkaException):
         return policies.read(cluster)
 
 
@@ -183,14 +181,13 @@ def _scale(expression: str, cluster: Cluster) -> float:
     """Return what an item of the shop has of the objective on average, so that 1 is an average item."""
     from streaming.control.catalogue import Catalogue, unknown_to_any_model
     from streaming.control.policies import read_items
-    from streaming.policy.expression import SESSION_FIELDS, Expression, ExpressionError
+    from streaming.policy.expression import SESSION_FIELDS, Expression
 
     items = read_items(cluster)
     catalogue = Catalogue(unknown_to_any_model([item.item_id for item in items]))
     for offset, item in enumerate(items):
         catalogue.put(item.item_id, item, offset)
-    with errors(ExpressionError):
-        compiled = Expression(expression)
+    compiled = Expression(expression)
     columns = {name: getattr(catalogue, name)[1 : len(items) + 1] for name in compiled.item_fields}
     value = compiled(columns, dict.fromkeys(SESSION_FIELDS, 1.0))
     return float(np.abs(value).mean()) or 1.0 if value.size else 1.0

@@ -28,10 +28,10 @@ def stamped(fields: dict[str, Any], in_force: Any, author: str | None, source: s
         author: who turns it.
         source: where it comes from, for the message where it is wrong.
     """
-    from streaming.control.policies import PolicyRefused
+    from features.errors import PolicyError
     from streaming.control.policies import stamped as stamp
 
     try:
         return stamp(fields, in_force, author or getpass.getuser())
-    except PolicyRefused as error:
+    except PolicyError as error:
         fail(f"{source}: {error}")

@@ -41,7 +41,7 @@ def posterior(estimates: Estimates, catalogue: Catalogue) -> ItemEstimates:
     buy_lift = np.array([level.buy_lift for level in estimates.levels])[levels]
     lift_std = estimates.prior_spread * lift
     for item_id, estimate in estimates.items.items():
-        index = catalogue.number.get(item_id)
+        index = catalogue.index_of.get(item_id)
         if index is not None:
             lift[index], lift_std[index], buy_lift[index] = estimate.lift, estimate.spread, estimate.buy_lift
     calibration = Calibration(estimates.intercept, estimates.slope, estimates.click_rate)

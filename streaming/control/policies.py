@@ -4,16 +4,13 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from features.errors import PolicyError
 from streaming.config import Cluster
 from streaming.io.feed import Feed
 from streaming.io.topics import read_compacted
-from streaming.policy.check import apply_policy, refusal
+from streaming.policy.check import apply_policy, validate
 from streaming.policy.table import PolicyTable, is_controller
 from streaming.schemas import Item, Policy, ScopeKind, Topic, decode, now_ms, split_scope
-
-
-class PolicyRefused(Exception):
-    """A policy is not written; the message says why."""
 
 
 class Turned(NamedTuple):
@@ -67,49 +64,49 @@ def stamped(fields: dict[str, Any], in_force: PolicyTable, author: str) -> Polic
     """Return the policy with the version after those in force, its author and the time.
 
     Raises:
-        PolicyRefused: a field is not as it must be.
+        PolicyError: a field is not as it must be.
     """
     stamp = {"version": in_force.version + 1, "author": author, "time_ms": now_ms()}
     try:
         return msgspec.convert(fields | stamp, Policy)
     except msgspec.ValidationError as error:
-        raise PolicyRefused(str(error)) from error
+        raise PolicyError(str(error)) from error
 
 
 def write(policy: Policy, in_force: PolicyTable, cluster: Cluster) -> None:
     """Put a policy into force.
 
     Raises:
-        PolicyRefused: it cannot be used, or another one was written at the same moment.
+        PolicyError: it cannot be used, or another one was written at the same moment.
         TopicError: a topic is not there.
         KafkaException: the broker is not there.
         TimeoutError: it did not take the record.
     """
     if is_controller(policy.scope):
         msg = f"{policy.scope} is the job learn's; turn the constraints of the scope that it holds"
-        raise PolicyRefused(msg)
+        raise PolicyError(msg)
     names_one = split_scope(policy.scope)[0] is ScopeKind.MERCHANT or any(
         constraint.merchant for constraint in policy.constraints.values()
     )
     merchants = {item.merchant or "" for item in read_items(cluster)} if names_one else set[str]()
-    if why := refusal(policy, in_force.version, merchants):
-        raise PolicyRefused(why)
+    if why := validate(policy, in_force.version, merchants):
+        raise PolicyError(why)
     with Feed(cluster) as feed:
         feed.policy(policy)
     if read(cluster).table.policies.get(policy.scope) != policy:
         msg = "another policy was written at the same moment, and this one is refused; read it and turn it anew"
-        raise PolicyRefused(msg)
+        raise PolicyError(msg)
 
 
 def before(version: int, turned: Turned) -> dict[str, Any]:
     """Return the fields of an earlier version, to be stamped and written again.
 
     Raises:
-        PolicyRefused: the topic no longer has it.
+        PolicyError: the topic no longer has it.
     """
     turns = {policy.version: policy for policy in turned.written if not is_controller(policy.scope)}
     if version not in turns:
         msg = f"the topic has no version {version}; it has {', '.join(map(str, turns)) or 'none'}"
-        raise PolicyRefused(msg)
+        raise PolicyError(msg)
     fields: dict[str, Any] = msgspec.to_builtins(turns[version])
     return fields

@@ -14,8 +14,8 @@ from pyflink.common import Configuration
 from pyflink.datastream import StreamExecutionEnvironment
 from pyflink.java_gateway import get_gateway
 
-from onnx_models.artifact import ArtifactError
-from streaming.config import JobConfig, RestoreError
+from features.errors import ArtifactError, RestoreError
+from streaming.config import JobConfig
 
 # docs/benchmarks/journal.md says what each gave. The environment variable JVM_ARGS takes their place.
 FOR_LATENCY = "-XX:+UseSerialGC -Xms512m -Xmx1g -XX:MetaspaceSize=160m"

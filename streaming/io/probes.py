@@ -17,9 +17,10 @@ import msgspec
 import numpy as np
 from confluent_kafka import KafkaException, Producer
 
+from features.errors import NotReadyError, TopicError
 from streaming.config import Cluster, add_cluster, cluster_of
 from streaming.io.tail import at_the_end
-from streaming.io.topics import TopicError, read_compacted
+from streaming.io.topics import read_compacted
 from streaming.schemas import Click, ClickKind, Recommendation, Topic, encode, now_ms
 
 PROBE_ITEMS = 200  # distinct items in the made-up sessions
@@ -33,10 +34,6 @@ WINDOW_COUNT = 200  # paced probes by which one judges
 WINDOW_S = 1.0
 IMPROVEMENT = 0.9  # a window is better if its p99 is below this share of the best so far
 PATIENCE = 3  # heats or windows in a row that are no better
-
-
-class NotReadyError(RuntimeError):
-    """The job did not answer, or not steadily, in time; the message says what came."""
 
 
 @dataclass(frozen=True)

@@ -19,31 +19,16 @@ from features.interaction import Interaction, Kind
 from streaming.config import Cluster
 from streaming.io.feed import Feed
 from streaming.io.tail import at_the_end
-from streaming.schemas import Fallback, Topic
+from streaming.schemas import DeadLetterView, EventView, Fallback, SlateView, Topic
 
 IN_FLIGHT = 500  # unanswered events at most where no pace is given: as fast as the job answers
 POLL_S = 0.01
 Pace = Callable[[int, int], float]  # an event's number and its ms after the first -> s after which it is due
 
 
-class _Slate(msgspec.Struct):
-    event_id: str
-    fallback: Fallback
-    late: bool
-
-
-class _Letter(msgspec.Struct):
-    raw: bytes
-    reason: str
-
-
-class _Cause(msgspec.Struct):
-    event_id: str
-
-
-_SLATE = msgspec.json.Decoder(_Slate)
-_LETTER = msgspec.json.Decoder(_Letter)
-_CAUSE = msgspec.json.Decoder(_Cause)
+_SLATE = msgspec.json.Decoder(SlateView)
+_LETTER = msgspec.json.Decoder(DeadLetterView)
+_EVENT = msgspec.json.Decoder(EventView)
 
 
 @dataclass
@@ -180,7 +165,7 @@ class Replay:
         else:
             letter = _LETTER.decode(value)
             try:
-                shopper = self._unanswered.pop(_CAUSE.decode(letter.raw).event_id, None)
+                shopper = self._unanswered.pop(_EVENT.decode(letter.raw).event_id, None)
             except msgspec.MsgspecError:  # not one of ours: those are well-formed
                 return False
             if shopper is None:

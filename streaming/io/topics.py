@@ -4,15 +4,12 @@ from collections.abc import Iterator, Sequence
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from features.errors import TopicError
 from streaming.config import Cluster
 from streaming.schemas import Origin
 
 TIMEOUT_S, METADATA_TIMEOUT_S = 30.0, 10.0
 Record = tuple[Origin, bytes, bytes | None]  # where it lies, key, value
-
-
-class TopicError(Exception):
-    """A topic is not as it must be; the message says what was found and what to do."""
 
 
 def read_compacted(cluster: Cluster, topics: Sequence[str]) -> Iterator[Record]:

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from features.errors import LoggedSlatesError
 from streaming.control.catalogue import Catalogue
-from streaming.offline.logged_slates import LoggedSlate, LoggedSlates, LoggedSlatesError
+from streaming.offline.logged_slates import LoggedSlate, LoggedSlates
 from streaming.policy import draw
 from streaming.policy.off_policy import (
     BehaviourLog,
@@ -147,7 +148,7 @@ def evaluate(
     )
 
 
-def refusal(evaluation: Evaluation, reward: Measure, margin: float, least: float) -> str | None:
+def gate(evaluation: Evaluation, reward: Measure, margin: float, least: float) -> str | None:
     """Return why the policy that was asked about should not be put in force, in words; None if nothing speaks against.
 
     Args:
@@ -181,8 +182,8 @@ def _expectations(slate: LoggedSlate, catalogue: Catalogue) -> Floats:
 
 
 def _rewards(slate: LoggedSlate, catalogue: Catalogue) -> Floats:
-    numbers = slate.candidates.numbers[slate.picks]
-    worth = catalogue.price[numbers] * catalogue.margin[numbers]
+    item_index = slate.candidates.item_index[slate.picks]
+    worth = catalogue.price[item_index] * catalogue.margin[item_index]
     return np.column_stack([slate.clicked, slate.bought, slate.bought * worth]).astype(np.float64)
 
 

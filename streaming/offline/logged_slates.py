@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import msgspec
 import polars as pl
 
+from features.errors import LoggedSlatesError, UnknownItemError
 from features.row import FeatureRow
 from onnx_models.artifact import Items
 from streaming.control.catalogue import Catalogue
@@ -16,15 +17,11 @@ from streaming.policy.check import apply_policy
 from streaming.policy.table import PolicyTable
 from streaming.schemas import Item, LoggedCandidates, Policy
 from streaming.scoring.candidates import Candidates
-from streaming.scoring.considered import UnknownItem, unpack
+from streaming.scoring.considered import unpack
 from streaming.scoring.slate import SlateRequest
 
 _ROW = msgspec.msgpack.Decoder(FeatureRow)
 _CONSIDERED = msgspec.msgpack.Decoder(LoggedCandidates)
-
-
-class LoggedSlatesError(Exception):
-    """The log cannot be used; the message says what was found and what to do."""
 
 
 class LoggedSlate(NamedTuple):
@@ -100,18 +97,18 @@ class LoggedSlates:
                 change = next(items, None)
             try:
                 yield self._logged(slate)
-            except UnknownItem:
+            except UnknownItemError:
                 self.of_unknown_items += 1
 
     def _logged(self, slate: dict[str, Any]) -> LoggedSlate:
         candidates, estimates = unpack(_CONSIDERED.decode(slate["considered"]), self.catalogue)
-        ids = [self.catalogue.ids[number] for number in candidates.numbers.tolist()]
+        ids = [self.catalogue.ids[index] for index in candidates.item_index.tolist()]
         position = {item_id: n for n, item_id in enumerate(ids)}
         places = slate["items"]
         try:
             picks = [position[place["item_id"]] for place in places]
         except KeyError as error:  # a slate of the same id that was made again, from other candidates
-            raise UnknownItem(*error.args) from error
+            raise UnknownItemError(*error.args) from error
         return LoggedSlate(
             rec_id=slate["rec_id"],
             shopper_id=slate["shopper_id"],

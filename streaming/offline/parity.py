@@ -174,7 +174,7 @@ def _replay(
     if record.model_version != model.manifest.model_version:
         report.vectors_of_another_model += 1
         return
-    session = known_session(advanced.present.session, model)
+    session = known_session(advanced.shopper_view.session, model)
     vector = model.next_items(session).vector.astype("<f4").tobytes() if session else b""
     if vector == record.session_vector:
         report.vectors_equal += 1

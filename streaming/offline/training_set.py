@@ -10,15 +10,12 @@ from pathlib import Path
 
 import polars as pl
 
+from features.errors import TrainingSetError
 from features.interaction import Kind
 from streaming.offline.tables import FEATURE_LOG
 
 MICRO = 1_000_000  # money is summed in whole millionths, so that a difference of sums is exact
 LABELS = ("next_view_item", "next_view_delay_ms", "added_to_cart", "purchased", "revenue")
-
-
-class TrainingSetError(Exception):
-    """There is nothing to make one from; the message says where it was looked for."""
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from streaming.schemas import (
     Origin,
     Outgoing,
     Purchase,
+    SlateKey,
     Topic,
     dead_letter_record,
     decode,
@@ -24,25 +25,18 @@ from streaming.schemas import (
     invalid,
 )
 
-
-class _Named(msgspec.Struct):
-    rec_id: str
-    shopper_id: str
-    consent: bool = True
+_SLATE_KEY = msgspec.json.Decoder(SlateKey)
 
 
-_NAMED = msgspec.json.Decoder(_Named)
-
-
-def _named(key: str, raw: bytes | None, origin: Origin) -> _Named | DeadLetter:
+def _slate_key(key: str, raw: bytes | None, origin: Origin) -> SlateKey | DeadLetter:
     """Return what a slate is called; the rest of it is read when there is feedback."""
     try:
-        named = _NAMED.decode(raw or b"")
+        slate = _SLATE_KEY.decode(raw or b"")
     except msgspec.MsgspecError as error:
         return invalid(origin, str(error), raw or b"")
-    if named.shopper_id != key:
-        return invalid(origin, f"the record's key is {key!r}, expected {named.shopper_id!r}", raw or b"")
-    return named
+    if slate.shopper_id != key:
+        return invalid(origin, f"the record's key is {key!r}, expected {slate.shopper_id!r}", raw or b"")
+    return slate
 
 
 class Attribute(KeyedProcessFunction):
@@ -63,9 +57,9 @@ class Attribute(KeyedProcessFunction):
     def process_element(self, value: Row, ctx: KeyedProcessFunction.Context) -> Iterator[Outgoing]:
         topic, partition, offset, key, raw = value
         origin = Origin(topic, partition, offset)
-        message = _named(key, raw, origin) if topic == Topic.RECOMMENDATIONS else decode(key, raw, origin)
+        message = _slate_key(key, raw, origin) if topic == Topic.RECOMMENDATIONS else decode(key, raw, origin)
         match message:
-            case _Named():
+            case SlateKey():
                 joined = self._attribution.slate(message.rec_id, raw, message.consent)
             case Impression() | Click() | Purchase():
                 joined = self._attribution.feedback(message)

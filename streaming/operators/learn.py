@@ -14,16 +14,17 @@ from streaming.control.state import ControlState
 from streaming.flink.thread_mode import assert_thread_mode
 from streaming.io.topics import read_compacted
 from streaming.operators.metrics import gauge, group
-from streaming.policy.loop import Loop
+from streaming.policy.learning_state import LearningState
 from streaming.schemas import FOR_CONTROLLERS, Origin, Outcome, Outgoing, Topic, encode
 
 _ENCODER = msgspec.msgpack.Encoder()
-_LOOP = msgspec.msgpack.Decoder(Loop)
+_LOOP = msgspec.msgpack.Decoder(LearningState)
 _OUTCOME = msgspec.json.Decoder(Outcome)
 
 
 class Learn(KeyedProcessFunction):
-    """Key: the topic of a batch. State, of outcomes: `loop` (bytes, msgpack of Loop, TTL STATE_TTL_MS). No timers.
+    """Key: the topic of a batch. State, of outcomes: `loop` (bytes, msgpack of LearningState, TTL STATE_TTL_MS). No
+    timers.
 
     Runs alone (parallelism 1): items and policies are held in the process, where all outcomes must find them. Output,
     (topic, key, value): after each batch of outcomes estimates, and the records of the controllers that have turned.
@@ -51,7 +52,7 @@ class Learn(KeyedProcessFunction):
                 self._control.apply(key, raw, Origin(topic, partition, offset))
             return
         stored = self._held.value()
-        loop = Loop() if stored is None else _LOOP.decode(stored)
+        loop = LearningState() if stored is None else _LOOP.decode(stored)
         estimates, turned = loop.learn(
             [_OUTCOME.decode(raw) for raw in values], self._control.table, self._control.catalogue.goods
         )

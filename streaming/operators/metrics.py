@@ -12,7 +12,7 @@ from pyflink.metrics import Counter, MetricGroup
 from streaming.flink.histogram import histogram
 from streaming.policy.attribution import FeedbackStatus
 from streaming.schemas import Fallback, Reason, ReasonCode, Topic
-from streaming.scoring.recommender import Answer
+from streaming.scoring.recommender import Response
 
 GROUP = "rheostat"
 
@@ -67,27 +67,27 @@ class RecommendMetrics:
         self._versions = {name: gauge(metrics, name) for name in ("policy_version", "estimates_version")}
         self._said = dict.fromkeys(self._versions, -1)
 
-    def count(self, topic: str, answer: Answer, answer_ns: int) -> None:
+    def count(self, topic: str, response: Response, answer_ns: int) -> None:
         """Count what a record of `topic` has led to; probes and profiles are no events."""
-        if answer.letter is not None:
-            self._dead_letters[answer.letter].inc()
+        if response.letter is not None:
+            self._dead_letters[response.letter].inc()
         events = self._events.get(topic)
         if events is None:
             return
         events.inc()
-        if answer.slate is None:
+        if response.slate is None:
             return
-        self._slates[answer.slate.fallback].inc()
-        self._places.inc(len(answer.slate.items))
-        self._explored.inc(sum([item.reason is ReasonCode.EXPLORED for item in answer.slate.items]))
-        if answer.is_repeat:
+        self._slates[response.slate.fallback].inc()
+        self._places.inc(len(response.slate.items))
+        self._explored.inc(sum([item.reason is ReasonCode.EXPLORED for item in response.slate.items]))
+        if response.is_repeat:
             self._repeats.inc()
-        if answer.late:
+        if response.late:
             self._late.inc()
-        model_ns = answer.slate.candidates.model_ns
+        model_ns = response.slate.candidates.model_ns
         if model_ns:
             self._model_us.update(model_ns // 1000)
-        self._scoring_us.update(answer.slate.scoring_ns // 1000)
+        self._scoring_us.update(response.slate.scoring_ns // 1000)
         self._answer_us.update(answer_ns // 1000)
 
     def in_force(self, policy_version: int, estimates_version: int) -> None:

@@ -2,8 +2,9 @@
 
 from collections.abc import Container
 
+from features.errors import ExpressionError
 from streaming.policy.draw import TEMPERATURE_AT_LEAST
-from streaming.policy.expression import Expression, ExpressionError
+from streaming.policy.expression import Expression
 from streaming.policy.objectives import BUILT_IN
 from streaming.policy.table import PolicyTable
 from streaming.schemas import Constraint, Exploration, Measure, Policy, ScopeKind, split_scope
@@ -27,10 +28,10 @@ def apply_policy(
         return table.remove(scope)
     if policy == table.policies.get(scope):  # as it comes back from the topic
         return table
-    return refusal(policy, table.highest(scope), merchants) or table.put(policy)
+    return validate(policy, table.highest(scope), merchants) or table.put(policy)
 
 
-def refusal(policy: Policy, in_force: int, merchants: Container[str]) -> str | None:
+def validate(policy: Policy, in_force: int, merchants: Container[str]) -> str | None:
     """Return why `policy` is refused, in words; None if it can be used.
 
     Args:

@@ -28,7 +28,7 @@ PRIOR_EVENTS = {Measure.CLICKS: 50.0, Measure.PURCHASES: 20.0}  # as many as exp
 DIGITS = 4
 
 
-class Held(msgspec.Struct):
+class ConstraintState(msgspec.Struct):
     """A constraint, and where its duals stand. Sums decay with the constraint's `over_s`."""
 
     amount: float = 0.0
@@ -58,14 +58,14 @@ class Controller(msgspec.Struct):
     version: int = 0  # of the record that was written last
     duals: dict[str, float] = {}  # and what it says
     turned_ms: int = 0
-    held: dict[str, Held] = {}
+    held: dict[str, ConstraintState] = {}
     corrections: dict[Measure, Correction] = {}
 
     def take(
         self, outcome: Outcome, constraints: dict[str, Constraint], learner: OutcomeEstimator, goods_of: FactsOf
     ) -> None:
         """Count the news of an outcome; the learner must have counted it before."""
-        self.held = {name: self.held.get(name, Held()) for name in constraints}
+        self.held = {name: self.held.get(name, ConstraintState()) for name in constraints}
         now_ms = learner.newest_ms
         shown = [outcome.items[new.place - 1] for new in outcome.news if new.change is FeedbackType.SHOWN]
         is_first = bool(shown) and sum(item.shown for item in outcome.items) == len(shown)

@@ -237,9 +237,9 @@ class OutcomeEstimator(msgspec.Struct):
 
     def _fit_predictions(self, scale: float) -> None:
         """Fit intercept and slope by Newton's method on the bins, with a normal prior around 0 and 1."""
-        odds = (np.arange(BINS) + 0.5 - BINS / 2) * BIN_WIDTH
+        logits = (np.arange(BINS) + 0.5 - BINS / 2) * BIN_WIDTH
         looks, clicks = scale * np.array(self.bin_looks), scale * np.array(self.bin_clicks)
-        inputs = np.column_stack([np.ones(BINS), odds])
+        inputs = np.column_stack([np.ones(BINS), logits])
         precision = np.diag([1.0 / INTERCEPT_SPREAD**2, 1.0 / SLOPE_SPREAD**2])
         fitted, prior = np.array([self.intercept, self.slope]), np.array([0.0, 1.0])
         for _ in range(NEWTON_STEPS):

@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from simpleeval import InvalidExpression, SimpleEval
 
+from features.errors import ExpressionError
+
 ITEM_FIELDS = {
     "price": "of one piece; 0 where the shop does not say",
     "margin": "share of the price that the shop keeps; 1 where the shop does not say",
@@ -37,10 +39,6 @@ SESSION_FIELDS = {
 }
 LENGTH_AT_MOST = 500
 Fields = dict[str, Any]  # of items: arrays (K,); of a session: numbers
-
-
-class ExpressionError(ValueError):
-    """An expression cannot be used; the message says why and what can be said."""
 
 
 _OPERATORS = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.USub: operator.neg}

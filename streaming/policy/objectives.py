@@ -28,7 +28,7 @@ PRIOR_CLICK_RATE = 0.1  # of an average item that is looked at, until outcomes a
 PRIOR_BUY_RATE = 0.05  # purchases per click, until outcomes are known
 PRICE_LEVELS = 10  # of a category, each with as many items
 UNLIKELY = 1e-6  # what a prediction is at least, and what it is short of 1, so that its log odds are finite
-LOG_ODDS_AT_MOST = log((1 - UNLIKELY) / UNLIKELY)
+LOGIT_AT_MOST = log((1 - UNLIKELY) / UNLIKELY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +43,9 @@ class Calibration:
     slope: float = 1.0
     click_rate: float = PRIOR_CLICK_RATE
 
-    def clicked(self, odds: Floats) -> Floats:
+    def clicked(self, logits: Floats) -> Floats:
         """Return P(clicked | looked at) (K,) of the log odds (K,) of what was predicted."""
-        return sigmoid(self.intercept + self.slope * odds)
+        return sigmoid(self.intercept + self.slope * logits)
 
 
 def sigmoid(values: Floats) -> Floats:

@@ -16,7 +16,7 @@ from streaming.schemas import Click, Purchase
 class Advanced(NamedTuple):
     interaction: Interaction
     state: ShopperState
-    present: ShopperView
+    shopper_view: ShopperView
     row: FeatureRow
     items_offset: int  # up to which the catalogue was known
     late: bool  # it came after the allowed lateness
@@ -28,10 +28,10 @@ def advance(state: ShopperState, message: Click | Purchase, catalogue: Catalogue
     with catalogue.unchanged() as items_offset:
         did = interaction(message, catalogue)
         after = shopper.update(state, did)
-        present = shopper.present(after)
-        features = row(message.shopper_id, present, catalogue)
+        shopper_view = shopper.view(after)
+        features = row(message.shopper_id, shopper_view, catalogue)
     late = after.settled.profile.late > state.settled.profile.late
-    return Advanced(did, after, present, features, items_offset, late, after is state)
+    return Advanced(did, after, shopper_view, features, items_offset, late, after is state)
 
 
 def interaction(message: Click | Purchase, catalogue: Catalogue) -> Interaction:

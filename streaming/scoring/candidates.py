@@ -16,7 +16,7 @@ from streaming.policy.objectives import PRIOR_CLICK_RATE, UNLIKELY, logit, sigmo
 from streaming.schemas import SLATE_SIZE, Fallback
 from streaming.scoring.model import SessionModel
 
-NEW_COUNT = 10  # candidates that the model does not know
+COLD_COUNT = 10  # candidates that the model does not know
 POPULAR_COUNT = 100  # candidates where the model has none
 
 _PURCHASE = KIND_NUMBER[Kind.PURCHASE]
@@ -25,8 +25,8 @@ _PURCHASE = KIND_NUMBER[Kind.PURCHASE]
 class Candidates(NamedTuple):
     """Items that can be bought now and have not been bought by the shopper, the model's likeliest first."""
 
-    numbers: NDArray[np.int64]  # (K,) in the model's item order
-    odds: NDArray[np.float64]  # (K,) log odds of P(clicked | looked at) as the model has it, before outcomes
+    item_index: NDArray[np.int64]  # (K,) in the model's item order
+    logits: NDArray[np.float64]  # (K,) log odds of P(clicked | looked at) as the model has it, before outcomes
     bought: NDArray[np.float64] | None  # (K,) how likely to be bought; 1 is an average item. None: the model is silent
     fallback: Fallback
     session_vector: bytes  # (D,) float32, little-endian; empty without the model
@@ -44,73 +44,76 @@ def clicked_items(session: Session) -> list[str]:
 
 
 def known_session(session: Session, model: SessionModel) -> list[int]:
-    """Return the numbers of the clicked items that the model knows, oldest first: what it is asked with."""
-    return [model.number[item] for item in clicked_items(session) if item in model.number]
+    """Return the item indices of the clicked items that the model knows, oldest first: what it is asked with."""
+    return [model.index_of[item] for item in clicked_items(session) if item in model.index_of]
 
 
-def retrieve(shopper: ShopperView, taste: Sequence[float], model: SessionModel, catalogue: Catalogue) -> Candidates:
+def retrieve(
+    shopper: ShopperView, content_interest: Sequence[float], model: SessionModel, catalogue: Catalogue
+) -> Candidates:
     """Return the model's candidates, and items that it does not know; where they are too few, popular items too.
 
     What stands in for the model's is as likely to be clicked as an average item at the most, and the less so the less
     popular it is. An item that the model does not know is as likely to be clicked as the candidate that is most like
-    it, less what they differ by; there are the NEW_COUNT that are nearest to `taste`, (D,) as the feature row has it.
+    it, less what they differ by; there are the COLD_COUNT that are nearest to `content_interest`, (D,) as the feature
+    row has it.
     """
     session = known_session(shopper.session, model)
-    bought = {catalogue.number[item] for item in shopper.bought if item in catalogue.number}
+    bought = {catalogue.index_of[item] for item in shopper.bought if item in catalogue.index_of}
     if not session:
-        numbers = _popular(bought, catalogue, POPULAR_COUNT)
-        odds = _stand_in(PRIOR_CLICK_RATE, numbers, catalogue)
+        item_index = _popular(bought, catalogue, POPULAR_COUNT)
+        logits = _stand_in(PRIOR_CLICK_RATE, item_index, catalogue)
         is_known = clicked_items(shopper.session)
         fallback = Fallback.UNKNOWN_TO_MODEL if is_known else Fallback.EMPTY_SESSION
-        return Candidates(numbers, odds, None, fallback, b"", 0)
+        return Candidates(item_index, logits, None, fallback, b"", 0)
     model_began = time.perf_counter_ns()
-    answer = model.next_items(session)
+    output = model.next_items(session)
     model_ns = time.perf_counter_ns() - model_began
-    allowed = catalogue.available[answer.items]
+    allowed = catalogue.available[output.items]
     if bought:
-        allowed &= [number not in bought for number in answer.items.tolist()]
-    numbers, odds = answer.items[allowed], model.odds(answer.logits[allowed])
-    buys = None if answer.purchase is None else answer.purchase[allowed] / model.buy_rate
-    missing = SLATE_SIZE - len(numbers)
+        allowed &= [index not in bought for index in output.items.tolist()]
+    item_index, logits = output.items[allowed], model.click_logits(output.logits[allowed])
+    buys = None if output.purchase is None else output.purchase[allowed] / model.buy_rate
+    missing = SLATE_SIZE - len(item_index)
     if missing > 0:
-        more = _popular(bought.union(numbers.tolist()), catalogue, missing)
-        least = min([PRIOR_CLICK_RATE, *sigmoid(odds).tolist()])
-        numbers = np.concatenate([numbers, more])
-        odds = np.concatenate([odds, _stand_in(least, more, catalogue)])
+        more = _popular(bought.union(item_index.tolist()), catalogue, missing)
+        least = min([PRIOR_CLICK_RATE, *sigmoid(logits).tolist()])
+        item_index = np.concatenate([item_index, more])
+        logits = np.concatenate([logits, _stand_in(least, more, catalogue)])
         buys = None if buys is None else np.concatenate([buys, np.zeros(len(more))])
     else:
-        new, likely = _new(taste, bought, numbers, odds, catalogue)
-        if len(new):
-            numbers, odds = np.concatenate([numbers, new]), np.concatenate([odds, likely])
-        buys = None if buys is None else np.concatenate([buys, np.zeros(len(new))])
-    vector = answer.vector.astype("<f4", copy=False).tobytes()
-    return Candidates(numbers, odds, buys, Fallback.NONE, vector, model_ns)
+        cold, likely = _cold(content_interest, bought, item_index, logits, catalogue)
+        if len(cold):
+            item_index, logits = np.concatenate([item_index, cold]), np.concatenate([logits, likely])
+        buys = None if buys is None else np.concatenate([buys, np.zeros(len(cold))])
+    vector = output.vector.astype("<f4", copy=False).tobytes()
+    return Candidates(item_index, logits, buys, Fallback.NONE, vector, model_ns)
 
 
-def _new(
-    taste: Sequence[float],
+def _cold(
+    content_interest: Sequence[float],
     bought: set[int],
     known: NDArray[np.int64],
-    odds: NDArray[np.float64],
+    logits: NDArray[np.float64],
     catalogue: Catalogue,
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return the numbers of items that the model does not know, nearest to the taste first, and what to expect."""
-    new = catalogue.new
-    if not len(new) or not taste:
+    """Return the item indices of cold items, nearest to the content interest first, and their logits."""
+    cold = catalogue.cold
+    if not len(cold) or not content_interest:
         return np.zeros(0, dtype=np.int64), np.zeros(0)
-    nearness = catalogue.content_rows[new] @ np.array(taste)
-    nearest = new[np.argsort(-nearness, kind="stable")[:NEW_COUNT]]
-    nearest = np.array([number for number in nearest.tolist() if number not in bought], dtype=np.int64)
+    nearness = catalogue.content_rows[cold] @ np.array(content_interest)
+    nearest = cold[np.argsort(-nearness, kind="stable")[:COLD_COUNT]]
+    nearest = np.array([index for index in nearest.tolist() if index not in bought], dtype=np.int64)
     likeness = catalogue.content_rows[nearest] @ catalogue.content_rows[known].T
     closest = likeness.argmax(axis=1)
-    likely = sigmoid(odds[closest]) * likeness[np.arange(len(nearest)), closest]
+    likely = sigmoid(logits[closest]) * likeness[np.arange(len(nearest)), closest]
     return nearest, logit(np.clip(likely, UNLIKELY, 1.0 - UNLIKELY))
 
 
-def _stand_in(at_most: float, numbers: NDArray[np.int64], catalogue: Catalogue) -> NDArray[np.float64]:
-    return logit(np.maximum(at_most * catalogue.popularity[numbers], UNLIKELY))
+def _stand_in(at_most: float, item_index: NDArray[np.int64], catalogue: Catalogue) -> NDArray[np.float64]:
+    return logit(np.maximum(at_most * catalogue.popularity[item_index], UNLIKELY))
 
 
 def _popular(without: set[int], catalogue: Catalogue, count: int) -> NDArray[np.int64]:
-    numbers = islice((number for number in catalogue.popular if number not in without), count)
-    return np.array(list(numbers), dtype=np.int64)
+    item_index = islice((index for index in catalogue.popular if index not in without), count)
+    return np.array(list(item_index), dtype=np.int64)

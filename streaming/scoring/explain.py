@@ -34,17 +34,17 @@ def trace(item_id: str, clicked: list[str], model: SessionModel) -> Traced:
     Source: Li et al. 2016, "Understanding neural networks through representation erasure", eq. 1 on the probability. An
     item that is none of the model's candidates any more counts as not predicted at all.
     """
-    known = [(place, item) for place, item in enumerate(clicked, start=1) if item in model.number]
-    numbers = [model.number[item] for _, item in known]
-    whole = _predicted(item_id, numbers, model)
-    without = [_predicted(item_id, [*numbers[:n], *numbers[n + 1 :]], model) for n in range(len(numbers))]
+    known = [(place, item) for place, item in enumerate(clicked, start=1) if item in model.index_of]
+    item_index = [model.index_of[item] for _, item in known]
+    whole = _predicted(item_id, item_index, model)
+    without = [_predicted(item_id, [*item_index[:n], *item_index[n + 1 :]], model) for n in range(len(item_index))]
     clicks = [Mattered(item, place, whole - score) for (place, item), score in zip(known, without, strict=True)]
     return Traced(whole, sorted(clicks, key=lambda click: -abs(click.change)))
 
 
 def _predicted(item_id: str, session: list[int], model: SessionModel) -> float:
-    if not session or item_id not in model.number:
+    if not session or item_id not in model.index_of:
         return 0.0
-    answer = model.next_items(session)
-    at = (answer.items == model.number[item_id]).nonzero()[0]
-    return float(sigmoid(model.odds(answer.logits[at]))[0]) if len(at) else 0.0
+    output = model.next_items(session)
+    at = (output.items == model.index_of[item_id]).nonzero()[0]
+    return float(sigmoid(model.click_logits(output.logits[at]))[0]) if len(at) else 0.0

@@ -48,11 +48,11 @@ _PROBE_TOPICS = Topic.PROBE_SLATES.value, Topic.PROBE_LOG.value  # what is made 
 _ENCODER = msgspec.msgpack.Encoder()
 _STATE_DECODER = msgspec.msgpack.Decoder(ShopperState)
 _PROFILE_DECODER = msgspec.msgpack.Decoder(Profile)
-_NOBODY = shopper.present(shopper.new())
+_NOBODY = shopper.view(shopper.new())
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Response:
     """What a record leads to. `state` is what to keep of the shopper; None keeps what is held."""
 
     records: list[Outgoing]
@@ -71,7 +71,7 @@ class Recommender:
         self._control = control
         self._surface = surface
 
-    def answer(self, key: str, raw: bytes | None, origin: Origin, stored: bytes | None) -> Answer:
+    def answer(self, key: str, raw: bytes | None, origin: Origin, stored: bytes | None) -> Response:
         """Return what a record of one of the topics SHOPPERS leads to; never raises for bad data.
 
         An interaction leads to a slate and, unless it has come before, a feature row and a new state; the first one of
@@ -80,37 +80,37 @@ class Recommender:
         """
         message = decode(key, raw, origin)
         if isinstance(message, DeadLetter):
-            return Answer([dead_letter_record(message)], letter=message.reason)
+            return Response([dead_letter_record(message)], letter=message.reason)
         if isinstance(message, StoredProfile):
             return _answer_profile(message, raw or b"", origin, stored)
         assert isinstance(message, Click | Purchase), origin  # the topics hold nothing else
         ahead_ms = message.event_time_ms - now_ms()
         if ahead_ms > AHEAD_AT_MOST_MS:
             error = f"event_time_ms is {ahead_ms} ms ahead of the job's clock, allowed are {AHEAD_AT_MOST_MS}"
-            return Answer([dead_letter_record(invalid(origin, error, raw or b""))], letter=Reason.INVALID)
+            return Response([dead_letter_record(invalid(origin, error, raw or b""))], letter=Reason.INVALID)
         to_slates, to_log = _PROBE_TOPICS if origin.topic == Topic.PROBES else _TOPICS
         key = message.shopper_id
         if not message.consent:
             slate = self._slate(message, _NOBODY, row("", _NOBODY, self._control.catalogue), 0)
-            return Answer([(to_slates, key, self._recommendation(message, origin, slate, late=False))], slate=slate)
+            return Response([(to_slates, key, self._recommendation(message, origin, slate, late=False))], slate=slate)
         state = shopper.new() if stored is None else _STATE_DECODER.decode(stored)
         advanced = advance(state, message, self._control.catalogue)
         slates_before = max(advanced.state.sequence - 1, 0)
-        slate = self._slate(message, advanced.present, advanced.row, slates_before)
+        slate = self._slate(message, advanced.shopper_view, advanced.row, slates_before)
         records = [(to_slates, key, self._recommendation(message, origin, slate, advanced.late))]
         if advanced.is_repeat:
-            return Answer(records, slate=slate, is_repeat=True)
+            return Response(records, slate=slate, is_repeat=True)
         records.append((to_log, key, self._features(message, origin, slate, advanced)))
         if stored is None and origin.topic != Topic.PROBES:
             records.append((Topic.PROFILE_REQUESTS.value, key, encode(ProfileRequest(shopper_id=key))))
-        return Answer(records, _ENCODER.encode(advanced.state), advanced.late, slate=slate)
+        return Response(records, _ENCODER.encode(advanced.state), advanced.late, slate=slate)
 
     def _slate(
-        self, message: Click | Purchase, present: ShopperView, features: FeatureRow, slates_before: int
+        self, message: Click | Purchase, shopper_view: ShopperView, features: FeatureRow, slates_before: int
     ) -> Slate:
         drawn_by = rec_id(message.event_id, self._surface)
         request = SlateRequest(features, slates_before, self._surface)
-        return make_slate(present, request, drawn_by, self._model, self._control)
+        return make_slate(shopper_view, request, drawn_by, self._model, self._control)
 
     def _recommendation(self, message: Click | Purchase, origin: Origin, slate: Slate, late: bool) -> bytes:
         return encode(
@@ -152,7 +152,7 @@ class Recommender:
                 profile=advanced.state.adopted,
                 spec_version=SPEC_VERSION,
                 row=advanced.row,
-                profile_state=_ENCODER.encode(advanced.present.profile),
+                profile_state=_ENCODER.encode(advanced.shopper_view.profile),
                 session_vector=slate.candidates.session_vector,
                 considered=pack(slate.candidates, slate.estimates, self._control.catalogue),
                 model_version=self._model.manifest.model_version,
@@ -191,14 +191,14 @@ def adopt(state: ShopperState, message: StoredProfile, origin: Origin) -> tuple[
     return shopper.adopt(state, brought, str(origin)), error
 
 
-def _answer_profile(message: StoredProfile, raw: bytes, origin: Origin, stored: bytes | None) -> Answer:
+def _answer_profile(message: StoredProfile, raw: bytes, origin: Origin, stored: bytes | None) -> Response:
     if stored is None:  # forgotten meanwhile; the next interaction asks again
-        return Answer([])
+        return Response([])
     state, error = adopt(_STATE_DECODER.decode(stored), message, origin)
     if error is None:
-        return Answer([], _ENCODER.encode(state))
+        return Response([], _ENCODER.encode(state))
     letter = dead_letter_record(invalid(origin, error, raw))
-    return Answer([letter], _ENCODER.encode(state), letter=Reason.INVALID)
+    return Response([letter], _ENCODER.encode(state), letter=Reason.INVALID)
 
 
 def rec_id(event_id: str, surface: str) -> str:

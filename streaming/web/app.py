@@ -16,13 +16,11 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
+from features.errors import PolicyError, TopicError, UnknownItemError
 from streaming.control import policies
-from streaming.control.policies import PolicyRefused
-from streaming.io.topics import TopicError
-from streaming.policy.check import ANYONE, refusal
+from streaming.policy.check import ANYONE, validate
 from streaming.policy.objectives import BUILT_IN
 from streaming.schemas import Policy, SlateItem
-from streaming.scoring.considered import UnknownItem
 from streaming.scoring.explain import session_of
 from streaming.web.follow import Follower, Shown
 
@@ -50,9 +48,9 @@ def build(follower: Follower, token: str, author: str, hosts: list[str], is_open
                 return _refused(401, "this needs a token: open the link that `rheostat console` has printed")
             try:
                 return await handler(request)
-            except (PolicyRefused, msgspec.MsgspecError) as error:
+            except (PolicyError, msgspec.MsgspecError) as error:
                 return _refused(400, str(error))
-            except UnknownItem as error:
+            except UnknownItemError as error:
                 return _refused(409, f"the shop no longer has {error}, which was a candidate; wait for the next slate")
             except (TopicError, KafkaException, TimeoutError) as error:
                 return _refused(503, str(error))
@@ -73,8 +71,8 @@ def build(follower: Follower, token: str, author: str, hosts: list[str], is_open
         policy = None
         if body.policy is not None:
             policy = policies.stamped(_whole(follower, body.policy), follower.turned.table, author)
-            if why := refusal(policy, follower.turned.table.version, ANYONE):
-                raise PolicyRefused(why)
+            if why := validate(policy, follower.turned.table.version, ANYONE):
+                raise PolicyError(why)
         drawn = follower.slate_under(shown, policy)
         return _json(_slate(follower, shown, drawn.items, drawn.policy_scope))
 

@@ -119,7 +119,7 @@ class Follower:
         """Return the slate as the job would draw it with `policy` in its scope, by what is in force without one.
 
         Raises:
-            UnknownItem: one of its candidates is an item that the shop no longer has.
+            UnknownItemError: one of its candidates is an item that the shop no longer has.
         """
         table: PolicyTable = self.turned.table if policy is None else self.turned.table.put(policy)
         features = shown.features

@@ -9,14 +9,15 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
+from features.errors import NotReadyError, TopicError
 from features.sources.simulator import shop
 from streaming.config import Cluster
 from streaming.control.state import shared_control
 from streaming.io import topics
 from streaming.io.feed import Feed
 from streaming.io.lag import lag
-from streaming.io.probes import NotReadyError, wait_until_warm
-from streaming.io.topics import Record, TopicError, read_compacted, read_topic
+from streaming.io.probes import wait_until_warm
+from streaming.io.topics import Record, read_compacted, read_topic
 from streaming.schemas import Policy, Topic
 from streaming.scoring.model import shared_model
 
@@ -44,7 +45,7 @@ def test_shop_is_read_to_its_end_and_the_newest_record_that_is_not_refused_count
             feed.policy(Policy(version=version, author="test"))
     model = shared_model(ARTIFACT)
     read = shared_control(cluster, model.items, model.manifest.model_version)
-    assert not read.catalogue.available[model.number[first.item_id]]
+    assert not read.catalogue.available[model.index_of[first.item_id]]
     assert read.catalogue.available.sum() == sum(item.stock > 0 for item in shop.items()) - (first.stock > 0)
     assert read.table.version == 3
     assert shared_control(cluster, model.items, model.manifest.model_version) is read

@@ -12,7 +12,7 @@ from streaming.config import JobConfig, LearnConfig
 from streaming.operators import learn as operator
 from streaming.operators.attribute import Attribute
 from streaming.operators.learn import Learn
-from streaming.policy.loop import Loop
+from streaming.policy.learning_state import LearningState
 from streaming.schemas import (
     Constraint,
     DeadLetter,
@@ -93,7 +93,7 @@ def test_batch_of_outcomes_leads_to_one_record_of_estimates_and_is_remembered(
     assert estimates.items["b"].lift > 1
     assert estimates.items["b"].lift > estimates.items["a"].lift
     (stored,) = learn.state.values()
-    assert msgspec.msgpack.decode(stored, type=Loop).learner.clicks == 1.0
+    assert msgspec.msgpack.decode(stored, type=LearningState).learner.clicks == 1.0
     assert learn.gauges["estimates_version"] == 2
 
 

@@ -85,8 +85,8 @@ def by_topic(records: list[Outgoing]) -> dict[Topic, msgspec.Struct]:
 
 
 def test_click_leads_to_a_slate_and_the_feature_row_it_was_made_from(harness: KeyedHarness) -> None:
-    answer = send(harness, view(0))
-    slate, features = answer[Topic.RECOMMENDATIONS], answer[Topic.FEATURE_LOG]
+    response = send(harness, view(0))
+    slate, features = response[Topic.RECOMMENDATIONS], response[Topic.FEATURE_LOG]
     assert isinstance(slate, Recommendation)
     assert isinstance(features, FeatureRecord)
     assert slate.rec_id == features.rec_id
@@ -114,11 +114,11 @@ def test_shoppers_are_kept_apart_and_forgotten_after_the_ttl(harness: KeyedHarne
 
 
 def test_bad_record_leads_to_a_dead_letter_and_nothing_else(harness: KeyedHarness) -> None:
-    answer = by_topic(harness.record(Topic.CLICKS, "s", b"{"))
-    letter = answer[Topic.DEAD_LETTERS]
+    response = by_topic(harness.record(Topic.CLICKS, "s", b"{"))
+    letter = response[Topic.DEAD_LETTERS]
     assert isinstance(letter, DeadLetter)
     assert (letter.reason, str(letter.origin), letter.raw) == (Reason.UNDECODABLE, "clicks[0]@0", b"{")
-    assert answer.keys() == {Topic.DEAD_LETTERS}
+    assert response.keys() == {Topic.DEAD_LETTERS}
     assert harness.state == {}
 
 
@@ -126,10 +126,10 @@ def test_without_consent_nothing_is_kept_and_nothing_known_is_used(harness: Keye
     send(harness, view(0))
     state = dict(harness.state)
     silent = msgspec.structs.replace(to_message(view(1)), consent=False)
-    answer = by_topic(harness.record(Topic.CLICKS, "s", encode(silent)))
-    assert answer.keys() == {Topic.RECOMMENDATIONS}
-    assert answer[Topic.RECOMMENDATIONS].fallback is Fallback.EMPTY_SESSION  # type: ignore[attr-defined]
-    assert not answer[Topic.RECOMMENDATIONS].consent  # type: ignore[attr-defined]
+    response = by_topic(harness.record(Topic.CLICKS, "s", encode(silent)))
+    assert response.keys() == {Topic.RECOMMENDATIONS}
+    assert response[Topic.RECOMMENDATIONS].fallback is Fallback.EMPTY_SESSION  # type: ignore[attr-defined]
+    assert not response[Topic.RECOMMENDATIONS].consent  # type: ignore[attr-defined]
     assert harness.state == state
 
 
@@ -312,9 +312,9 @@ def test_everything_is_counted(harness: KeyedHarness) -> None:
 def test_event_from_the_future_becomes_a_dead_letter(harness: KeyedHarness) -> None:
     year_ms = 365 * DAY_MS
     ahead = Interaction("e0", "s", "x", "i030", Kind.VIEW, now_ms() + year_ms, "tea")
-    answer = send(harness, ahead)
-    letter = answer[Topic.DEAD_LETTERS]
+    response = send(harness, ahead)
+    letter = response[Topic.DEAD_LETTERS]
     assert isinstance(letter, DeadLetter)
-    assert answer.keys() == {Topic.DEAD_LETTERS}
+    assert response.keys() == {Topic.DEAD_LETTERS}
     assert "ahead of the job's clock" in letter.error
     assert harness.state == {}

@@ -36,7 +36,7 @@ def feature_record(
     state, last = shopper.new(), interactions[-1]
     for interaction in interactions:
         state = shopper.update(state, interaction)
-    present = shopper.present(state)
+    shopper_view = shopper.view(state)
     return FeatureRecord(
         rec_id=f"rec-{last.event_id}",
         event_id=last.event_id,
@@ -50,8 +50,8 @@ def feature_record(
         items_offset=-1,
         profile=profile,
         spec_version=SPEC_VERSION,
-        row=row(last.shopper_id, present, Shop()),
-        profile_state=msgspec.msgpack.encode(present.profile),
+        row=row(last.shopper_id, shopper_view, Shop()),
+        profile_state=msgspec.msgpack.encode(shopper_view.profile),
         session_vector=np.arange(4, dtype="<f4").tobytes(),
         considered=LoggedCandidates(b"", (), Fallback.EMPTY_SESSION, 0, 0.0, 1.0, 0.1),
         model_version="model-1",

@@ -29,17 +29,17 @@ KNOWN, NEW = 120, 24  # items; item n is of category n % 6
 def split() -> Split:
     """A shop whose sessions stay within a category; the last items come in the validation and in the test alone."""
     rng = np.random.default_rng(0)
-    first_new = KNOWN + 1
+    first_cold = KNOWN + 1
 
     def session(first: int, end: int) -> list[int]:
         category = rng.integers(6)
-        items = [n for n in range(1, first_new) if n % 6 == category]
+        items = [n for n in range(1, first_cold) if n % 6 == category]
         fresh = [n for n in range(first, end) if n % 6 == category]
         return [*rng.choice(items, 3).tolist(), *rng.choice(fresh or items, 2).tolist()]
 
     early = [session(0, 0) for _ in range(540)]
-    late = [session(first_new, first_new + NEW // 2) for _ in range(60)]
-    test = [session(first_new + NEW // 2, first_new + NEW) for _ in range(60)]
+    late = [session(first_cold, first_cold + NEW // 2) for _ in range(60)]
+    test = [session(first_cold + NEW // 2, first_cold + NEW) for _ in range(60)]
     category = np.array([0, *(n % 6 + 1 for n in range(1, KNOWN + NEW + 1))])
     brand = np.array([0, *(n % 4 + 1 for n in range(1, KNOWN + NEW + 1))])
     ids = ["", *map(str, range(1, KNOWN + NEW + 1))]

@@ -12,8 +12,8 @@ import torch
 
 from export import builds
 from export.__main__ import write_artifact
+from export.baselines import Baseline, neighbours_model, rules_model
 from export.builds import Built, Options, Shape, build
-from export.counted import Counted, neighbours_model, rules_model
 from export.models import MODELS
 from export.quality import Served, evaluate
 from export.sessions import Orders, Sessions, Split
@@ -38,16 +38,16 @@ def split() -> Split:
     ],
 )
 def test_a_counted_model_chooses_is_served_and_ranks(
-    make: Callable[[Split], Counted[Any, Any]], constants: set[str], split: Split, tmp_path: Path
+    make: Callable[[Split], Baseline[Any, Any]], constants: set[str], split: Split, tmp_path: Path
 ) -> None:
-    counted_model = make(split)
-    assert {name for name, _, _ in counted_model.choices} == constants
-    shape = Shape(0, counted_model.config.max_length, counted_model.config.candidate_count)
-    write_artifact(tmp_path, "counted-ring", split, Built(counted_model.model, shape, {}), _popular())
+    baseline = make(split)
+    assert {name for name, _, _ in baseline.choices} == constants
+    shape = Shape(0, baseline.config.max_length, baseline.config.candidate_count)
+    write_artifact(tmp_path, "counted-ring", split, Built(baseline.model, shape, {}), _popular())
     assert evaluate(Served(tmp_path), split.test).recall_at_10 > 0.8  # at random: 0.17
     items, scores, vector, *_ = SessionModel(tmp_path).next_items([7, 8])
     with torch.no_grad():
-        _, expected, _ = counted_model.model(torch.tensor([[7, 8]]), torch.tensor([2]), torch.zeros(1, 0))
+        _, expected, _ = baseline.model(torch.tensor([[7, 8]]), torch.tensor([2]), torch.zeros(1, 0))
     np.testing.assert_allclose(scores, expected[0].numpy(), rtol=1e-4)
     assert 9 in items[:5]
     assert vector.shape == (0,)

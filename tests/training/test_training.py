@@ -11,8 +11,9 @@ from export import training
 from export.models import ModelConfig
 from export.quality import Served, evaluate
 from export.sessions import Sessions, Split
-from export.to_onnx import ParityError, export
-from export.training import Batches, Columns, Trained, TrainingConfig, quality, ranks, train
+from export.to_onnx import export
+from export.training import Batches, NegativeSampler, Trained, TrainingConfig, quality, ranks, train
+from features.errors import ParityError
 from onnx_models import artifact
 from onnx_models.item_vectors import ItemVectorsConfig
 from onnx_models.session_ranker import ServedRanker, SessionRanker, SessionRankerConfig
@@ -75,10 +76,10 @@ def test_a_long_session_is_cut_so_that_every_place_is_a_target_once() -> None:
 
 def test_columns_hold_the_batch_and_are_corrected_by_how_likely_they_are() -> None:
     sessions = Sessions.of([[n, n + 1] for n in range(1, 400)])
-    columns = Columns(sessions, 1_000, TrainingConfig(negative_count=50))
+    sampler = NegativeSampler(sessions, 1_000, TrainingConfig(negative_count=50))
     batches = Batches(sessions, 8, 20)
     batch = batches.make(batches.epoch(None)[0])
-    drawn, correction = columns.draw(batch, torch.Generator().manual_seed(0))
+    drawn, correction = sampler.draw(batch, torch.Generator().manual_seed(0))
     assert correction is not None
     assert set(batch.target.tolist()) | set(batch.item_seq.unique().tolist()) <= set(drawn.tolist())
     never, often = correction[drawn > 500], correction[(drawn > 1) & (drawn < 400)]

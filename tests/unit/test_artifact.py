@@ -8,9 +8,10 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from features.errors import ArtifactError, DeviceError
 from onnx_models import artifact
-from onnx_models.artifact import ArtifactError, read_items, read_manifest
-from streaming.scoring.model import DeviceError, SessionModel
+from onnx_models.artifact import read_items, read_manifest
+from streaming.scoring.model import SessionModel
 
 ARTIFACT = Path(__file__).parents[2] / "onnx_models" / "artifacts" / "generator"
 

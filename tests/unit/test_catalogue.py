@@ -89,7 +89,7 @@ def test_item_without_outcomes_is_as_its_price_level_and_its_brand_are() -> None
         items={"i4": ItemEstimate(0.2, 0.1, 1.0)},
     )
     believed = posterior(learnt, catalogue)
-    rows = [catalogue.number[item_id] for item_id in ("i1", "i2", "i3", "i4")]
+    rows = [catalogue.index_of[item_id] for item_id in ("i1", "i2", "i3", "i4")]
     assert believed.lift[rows].tolist() == [1.5, 0.5, 0.5, 0.2]
     assert believed.lift_std[rows] == pytest.approx([0.6, 0.2, 0.2, 0.1])
     assert believed.buy_lift[rows].tolist() == [2.0, 2.0, 2.0, 1.0]

@@ -61,8 +61,8 @@ def test_new_items_of_the_shop_are_shown() -> None:
     closed_loop = loop(exploration={"budget": 0.3, "optimism": 3.0})
     closed_loop.run(20)
     known = len(shared_model(ARTIFACT).items.ids)
-    new = closed_loop.pipeline.control.catalogue.new
-    assert len(new) == 5  # one every 400 interactions
-    assert new.min() >= known
+    cold = closed_loop.pipeline.control.catalogue.cold
+    assert len(cold) == 5  # one every 400 interactions
+    assert cold.min() >= known
     shown = {item for item, counts in closed_loop.pipeline._learning.learner.items.items() if counts.expected > 0}
-    assert shown & {closed_loop.pipeline.control.catalogue.ids[number] for number in new.tolist()}
+    assert shown & {closed_loop.pipeline.control.catalogue.ids[number] for number in cold.tolist()}

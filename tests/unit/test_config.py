@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from streaming.config import RecommendConfig, RestoreError, features_config, recommend_config
+from features.errors import RestoreError
+from streaming.config import RecommendConfig, features_config, recommend_config
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 from support.data import DATA, needs_data
 
+from features.errors import DatasetError
 from features.interaction import Interaction, Kind
-from features.sources.datasets.files import DatasetError
 from features.sources.datasets.log import Log
 from features.sources.datasets.registry import DATASETS
 

@@ -56,8 +56,8 @@ class World:
             list(feed(attribution, slate))
             feedback: list[object] = [impression(slate.rec_id, [item.item_id for item in slate.slate], at)]
             for place, k in enumerate(shown, 1):
-                odds = np.log(predicted[k] / (1 - predicted[k]))
-                chance = self.lift[k] / (1 + np.exp(-self.intercept - self.slope * odds))
+                logits = np.log(predicted[k] / (1 - predicted[k]))
+                chance = self.lift[k] / (1 + np.exp(-self.intercept - self.slope * logits))
                 if self.rng.random() < chance * place**-self.look:
                     feedback.append(click(f"c{at}-{k}", ITEMS[k], at + 1, rec_id=slate.rec_id))
                     if self.rng.random() < self.buys:

@@ -9,11 +9,12 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from features.errors import LoggedSlatesError
 from features.sources.simulator.shop import Shop
 from infra.bench.closed_loop import ClosedLoop, mean
 from streaming.cli.main import app
-from streaming.offline.evaluation import Evaluation, evaluate, refusal
-from streaming.offline.logged_slates import LoggedSlates, LoggedSlatesError, policies_in_force
+from streaming.offline.evaluation import Evaluation, evaluate, gate
+from streaming.offline.logged_slates import LoggedSlates, policies_in_force
 from streaming.policy.off_policy import Estimator
 from streaming.policy.table import PolicyTable
 from streaming.schemas import Measure, Policy
@@ -70,7 +71,7 @@ def test_the_logging_policy_is_found_again_exactly(log: Path) -> None:
         assert value.asked[Estimator.CASCADE].value == pytest.approx(value.logged.value, rel=0.02)
         assert {interval.value for interval in value.gain.values()} == {0.0}
     assert evaluation.asked.slates == pytest.approx(evaluation.slates)
-    assert refusal(evaluation, Measure.CLICKS, 0.0, 100.0) is None
+    assert gate(evaluation, Measure.CLICKS, 0.0, 100.0) is None
 
 
 def test_what_a_policy_would_have_brought_is_what_it_brings(log: Path) -> None:
@@ -91,11 +92,11 @@ def test_what_a_policy_would_have_brought_is_what_it_brings(log: Path) -> None:
 def test_the_gate_refuses_what_may_be_worse_and_what_the_log_says_too_little_of(log: Path) -> None:
     worse = evaluated(log, exploration=EXPLORING | {"epsilon": 0.95, "budget": 0.5})
     assert worse.value[Measure.CLICKS].gain[Estimator.CASCADE].high < 0
-    assert "it may be worse: clicks of a slate change by -0.0" in (refusal(worse, Measure.CLICKS, 0.0, 100.0) or "")
-    assert refusal(worse, Measure.CLICKS, 0.9, 100.0) is None
+    assert "it may be worse: clicks of a slate change by -0.0" in (gate(worse, Measure.CLICKS, 0.0, 100.0) or "")
+    assert gate(worse, Measure.CLICKS, 0.9, 100.0) is None
     other = evaluated(log, weights={"popularity": 1.0})
     assert other.asked.places < 50
-    assert "the log says too little of it" in (refusal(other, Measure.CLICKS, 1.0, 100.0) or "")
+    assert "the log says too little of it" in (gate(other, Measure.CLICKS, 1.0, 100.0) or "")
 
 
 def test_a_log_that_cannot_be_used_is_said(log: Path, tmp_path: Path) -> None:

@@ -18,16 +18,16 @@ def model() -> SessionModel:
 
 
 def chance(item: str, session: list[str], model: SessionModel) -> float:
-    answer = model.next_items([model.number[item_id] for item_id in session])
-    at = (answer.items == model.number[item]).nonzero()[0]
-    return float(1 / (1 + np.exp(-model.odds(answer.logits[at])[0]))) if len(at) else 0.0
+    output = model.next_items([model.index_of[item_id] for item_id in session])
+    at = (output.items == model.index_of[item]).nonzero()[0]
+    return float(1 / (1 + np.exp(-model.click_logits(output.logits[at])[0]))) if len(at) else 0.0
 
 
 def test_removing_the_click_that_mattered_most_changes_the_score_most(model: SessionModel) -> None:
     clicked = [did.item_id for did, _ in zip(shop.interactions(3, 1_000, 1.0), range(200), strict=False)]
     for start in range(0, 200, 5):
         session = clicked[start : start + 5]
-        item = model.items.ids[model.next_items([model.number[item_id] for item_id in session]).items[2]]
+        item = model.items.ids[model.next_items([model.index_of[item_id] for item_id in session]).items[2]]
         traced = trace(item, session, model)
         assert len(traced.clicks) == len(session)
         assert traced.predicted == pytest.approx(chance(item, session, model))

@@ -3,7 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streaming.policy.expression import ITEM_FIELDS, SESSION_FIELDS, Expression, ExpressionError
+from features.errors import ExpressionError
+from streaming.policy.expression import ITEM_FIELDS, SESSION_FIELDS, Expression
 
 ITEM = dict.fromkeys(ITEM_FIELDS, np.zeros(3)) | {
     "price": np.array([10.0, 20.0, 0.0]),

@@ -11,12 +11,12 @@ from rich.console import Console
 from support.data import JDATA, needs_data
 from support.replay import ARTIFACT
 
+from features.errors import ArtifactError
 from features.interaction import Interaction, Kind
 from features.sources.simulator import shop
 from infra.bench import front
 from infra.bench.front import Target
-from onnx_models.artifact import ArtifactError
-from streaming.scoring.model import Answer, SessionModel, shared_model
+from streaming.scoring.model import ModelOutput, SessionModel, shared_model
 
 
 def did(session: str, item: str, kind: Kind = Kind.VIEW) -> Interaction:
@@ -59,12 +59,17 @@ class Buys:
 
     def __init__(self, model: SessionModel) -> None:
         self._model = model
-        self.manifest, self.items, self.number, self.odds = model.manifest, model.items, model.number, model.odds
+        self.manifest, self.items, self.index_of, self.click_logits = (
+            model.manifest,
+            model.items,
+            model.index_of,
+            model.click_logits,
+        )
         self.tells_purchase, self.buy_rate = True, 0.5
 
-    def next_items(self, session: list[int]) -> Answer:
-        answer = self._model.next_items(session)
-        return answer._replace(purchase=np.where(np.arange(len(answer.items)) == 7, 1.0, 0.1).astype(np.float32))
+    def next_items(self, session: list[int]) -> ModelOutput:
+        output = self._model.next_items(session)
+        return output._replace(purchase=np.where(np.arange(len(output.items)) == 7, 1.0, 0.1).astype(np.float32))
 
 
 def test_turning_conversion_brings_what_is_ordered_up_and_is_plotted(
@@ -75,7 +80,7 @@ def test_turning_conversion_brings_what_is_ordered_up_and_is_plotted(
     goods = shop.items()
     log = []
     for n, item in enumerate(good.item_id for good in goods[:40] if good.stock):
-        ids = [model.items.ids[number] for number in model.next_items([model.number[item]]).items[:8].tolist()]
+        ids = [model.items.ids[number] for number in model.next_items([model.index_of[item]]).items[:8].tolist()]
         kinds = [(item, Kind.VIEW), (ids[0], Kind.VIEW), (ids[7], Kind.PURCHASE)]
         log += [
             Interaction(f"{n}-{at}", f"shopper-{n}", f"s-{n}", item_id, kind, 1_000 * n + at, "tea", 1.0, "", "")

@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from streaming.policy.check import refusal
+from streaming.policy.check import validate
 from streaming.policy.objectives import Calibration, intercept_of, logit, sigmoid
 from streaming.policy.table import PolicyTable
 from streaming.schemas import DEFAULT_POLICY, Policy
@@ -60,12 +60,12 @@ def policy(**fields: object) -> Policy:
     ],
 )
 def test_policy_that_cannot_be_used_is_refused_in_one_message(fields: dict[str, object], words: str) -> None:
-    assert re.search(words, refusal(policy(**fields), 1, {"m"}) or "taken")
+    assert re.search(words, validate(policy(**fields), 1, {"m"}) or "taken")
 
 
 @pytest.mark.parametrize("fields", [{}, {"scope": "merchant:m"}, {"scope": "segment:a", "when": "session.drift > 0.5"}])
 def test_policy_that_can_be_used_is_not_refused(fields: dict[str, object]) -> None:
-    assert refusal(policy(**fields), 1, {"m"}) is None
+    assert validate(policy(**fields), 1, {"m"}) is None
 
 
 @pytest.mark.parametrize(

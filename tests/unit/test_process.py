@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from features.errors import StartError
 from infra.local import process
-from infra.local.process import StartError, stop, wait_until
+from infra.local.process import stop, wait_until
 
 WRITES = "import time\nfor n in range(600): print(n, flush=True); time.sleep(0.05)"
 WORKS = "while True: pass"

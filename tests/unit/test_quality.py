@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from export.quality import MISS, Figures, Served, evaluate, evaluate_orders, purchase_outcomes, ranks
 from export.sessions import Orders, Sessions
 from export.splits import TEST, TRAIN, srgnn
-from features.sources.datasets.files import DatasetError
+from features.errors import ArtifactError, DatasetError
 from infra.bench import quality as bench
-from onnx_models.artifact import ArtifactError, read_manifest, vocabulary_hash, write_manifest
+from onnx_models.artifact import read_manifest, vocabulary_hash, write_manifest
 
 ARTIFACT = Path(__file__).parents[2] / "onnx_models" / "artifacts" / "generator"
 

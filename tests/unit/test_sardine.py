@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from infra.bench.sardine import NoEnvironmentError, measure
-from infra.bench.taste import Taste
+from features.errors import NoEnvironmentError
+from infra.bench.content_interest import ContentInterest
+from infra.bench.sardine import measure
 from streaming.policy.draw import EXAMINATION_PROB
 from streaming.policy.objectives import sigmoid
 
@@ -15,17 +16,17 @@ from streaming.policy.objectives import sigmoid
 def test_a_taste_is_learnt_from_slates_that_are_looked_at_from_the_top() -> None:
     rng = np.random.default_rng(0)
     likes = np.array([4.0, -3.0, 0.0])
-    taste = Taste(3)
+    interest = ContentInterest(3)
     for _ in range(200):
         content = rng.normal(size=(10, 3))
         looked = rng.random(10) < EXAMINATION_PROB[:10]
-        taste.learn(content, looked & (rng.random(10) < sigmoid(content @ likes - 1.0)))
+        interest.learn(content, looked & (rng.random(10) < sigmoid(content @ likes - 1.0)))
     content = rng.normal(size=(500, 3))
-    correlation = np.corrcoef(taste.odds(content), content @ likes)[0, 1]
+    correlation = np.corrcoef(interest.logits(content), content @ likes)[0, 1]
     assert correlation > 0.98
-    before = taste.odds(content)
-    taste.learn(content[:10], np.zeros(10, dtype=bool))  # perhaps nobody looked
-    assert np.abs(taste.odds(content) - before).max() < 0.2
+    before = interest.logits(content)
+    interest.learn(content[:10], np.zeros(10, dtype=bool))  # perhaps nobody looked
+    assert np.abs(interest.logits(content) - before).max() < 0.2
 
 
 def test_who_sees_a_shopper_tire_does_better_than_who_does_not() -> None:

@@ -22,7 +22,7 @@ def acts(world: Shop, count: int, slate: str = "") -> list[Act]:
         act = world.act(n * 10)
         done.append(act)
         if slate:
-            number = world.goods.number[act.interaction.item_id]
+            number = world.goods.index_of[act.interaction.item_id]
             numbers = (
                 world.goods.shelves[int(world.goods.category[number])].related[number]
                 if slate == "related"
@@ -95,7 +95,7 @@ def test_places_are_examined_less_the_lower_they_are() -> None:
         if act.clicked:
             assert act.rec_id is not None
             places[shown[act.rec_id].index(act.interaction.item_id)] += 1
-        number = world.goods.number[act.interaction.item_id]
+        number = world.goods.index_of[act.interaction.item_id]
         related = world.goods.shelves[int(world.goods.category[number])].related[number]
         items = [world.goods.items[item_index].item_id for item_index in rng.permutation(related).tolist()]
         shown[f"rec-{n}"] = items
@@ -131,7 +131,7 @@ def test_those_who_mind_prices_buy_cheaper() -> None:
     def paid(sensitivity: float) -> float:
         world = Shop(9, Parameters(price_sensitivity=sensitivity))
         bought = [act.interaction for act in acts(world, 20_000) if act.interaction.kind is Kind.PURCHASE]
-        return float(np.mean([world.goods.dearness[world.goods.number[item_id.item_id]] for item_id in bought]))
+        return float(np.mean([world.goods.dearness[world.goods.index_of[item_id.item_id]] for item_id in bought]))
 
     assert paid(2.5) < paid(0.1) - 0.1
 

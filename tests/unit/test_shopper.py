@@ -72,7 +72,7 @@ def after(history: list[Interaction], state: ShopperState | None = None) -> Shop
 
 
 def row_of(state: ShopperState) -> FeatureRow:
-    return row("s", shopper.present(state), SHOP)
+    return row("s", shopper.view(state), SHOP)
 
 
 def assert_right(features: FeatureRow, expected: dict[str, Any]) -> None:
@@ -151,7 +151,7 @@ def test_what_comes_later_than_allowed_is_counted_and_changes_sums_but_not_the_s
     assert late.purchase_count == 1
     assert [counts[KINDS.index(Kind.PURCHASE)] for counts in late.window_counts] == [1, 1, 1]
     assert late.long_interests[0].weights > before.long_interests[0].weights
-    assert "i2" in shopper.present(update(state, simple(3, START_MS, Kind.PURCHASE, item="i2"))).bought
+    assert "i2" in shopper.view(update(state, simple(3, START_MS, Kind.PURCHASE, item="i2"))).bought
 
 
 def test_what_comes_just_inside_the_allowed_lateness_is_in_time() -> None:
@@ -194,8 +194,8 @@ def sums(known: Profile, at: Session) -> FeatureRow:
 @given(histories(), st.data())
 def test_profiles_of_two_halves_merge_to_that_of_the_whole(history: list[Interaction], data: st.DataObject) -> None:
     split = data.draw(st.integers(0, len(history)))
-    whole = shopper.present(after(history))
-    halves = [shopper.present(after(half)).profile for half in (history[:split], history[split:])]
+    whole = shopper.view(after(history))
+    halves = [shopper.view(after(half)).profile for half in (history[:split], history[split:])]
     merged = sums(profile.merge(*halves), whole.session)
     expected = naive_columns(history)
     assert_right(merged, expected)
@@ -215,7 +215,7 @@ def test_shopper_who_comes_back_with_a_profile_is_known_as_before(
             for interaction in history[split:]
         ],
     )
-    stored = shopper.present(after(old)).profile
+    stored = shopper.view(after(old)).profile
     back = shopper.adopt(after(new), stored, "profiles[0]@7")
     expected = naive_columns([*old, *new])
     got = columns(row_of(back)) if new else {}
@@ -228,7 +228,7 @@ def test_shopper_who_comes_back_with_a_profile_is_known_as_before(
 def test_profile_that_may_hold_the_same_interactions_is_left_aside() -> None:
     history = [simple(n, START_MS + n * 60_000) for n in range(4)]
     state = after(history[2:])
-    again = shopper.adopt(state, shopper.present(after(history)).profile, "profiles[0]@0")
+    again = shopper.adopt(state, shopper.view(after(history)).profile, "profiles[0]@0")
     assert row_of(again) == row_of(state)
     assert again.adopted
 
@@ -242,7 +242,7 @@ def test_session_ends_by_inactivity_and_the_profile_outlives_it() -> None:
 
 def test_bought_items_are_kept_once_in_order_of_purchase() -> None:
     state = after([simple(n, START_MS + n, Kind.PURCHASE, item) for n, item in enumerate(("i1", "i2", "i1"))])
-    assert shopper.present(state).bought == ("i2", "i1")
+    assert shopper.view(state).bought == ("i2", "i1")
 
 
 def test_state_survives_its_encoding_to_the_bit_and_stays_small() -> None:

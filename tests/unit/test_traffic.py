@@ -10,12 +10,12 @@ from support.data import JDATA, needs_data
 from support.records import recommendation
 from support.replay import ARTIFACT
 
+from features.errors import ArtifactError
 from features.sources.simulator.shop import ExpectedReward, Shop
 from infra.local.demo import SHOP, SOLD_OUT
 from infra.local.traffic import MERCHANT, LogTraffic, ShopTraffic
 from infra.local.windows import Look, Window, by_window, show
 from onnx_models import artifact
-from onnx_models.artifact import ArtifactError
 from streaming.schemas import Recommendation
 
 

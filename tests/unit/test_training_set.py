@@ -9,11 +9,11 @@ import polars as pl
 import pytest
 from support.records import feature_record
 
+from features.errors import TrainingSetError
 from features.interaction import Interaction, Kind
 from features.sources.simulator import shop
 from streaming.offline import training_set
 from streaming.offline.tables import feature_frame
-from streaming.offline.training_set import TrainingSetError
 from streaming.schemas import FeatureRecord
 
 START_MS = 1_700_000_000_000

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import polars as pl
 
-from features.sources.datasets.files import DatasetError, find, parquet
+from features.errors import DatasetError
+from features.sources.datasets.files import find, parquet
 from features.sources.datasets.log import Log, log
 
 NAME = "completejourney"

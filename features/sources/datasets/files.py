@@ -9,9 +9,7 @@ from pathlib import Path
 
 import polars as pl
 
-
-class DatasetError(Exception):
-    """The data are not where or what they should be; the message says what was found and what was expected."""
+from features.errors import DatasetError
 
 
 def find(path: Path | None, dataset: str, *names: str) -> Path:

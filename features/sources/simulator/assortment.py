@@ -62,7 +62,7 @@ NAMES = tuple(CATEGORIES)
 class Shelf:
     """The items of one category, as arrays: what a page is made of."""
 
-    numbers: NDArray[np.int64]  # (N,)
+    item_index: NDArray[np.int64]  # (N,)
     related: dict[int, NDArray[np.int64]]  # by item: itself left out, nearest first
 
 
@@ -75,7 +75,7 @@ class Assortment:
         self.centres = _unit(self._rng.normal(size=(len(NAMES), CONTENT_DIM)))  # (C, D)
         self._brand_quality = self._rng.normal(size=parameters.brand_count)
         self.items: list[ShopItem] = []
-        self.number: dict[str, int] = {}
+        self.index_of: dict[str, int] = {}
         self.place: NDArray[np.float64] = np.zeros((0, CONTENT_DIM))  # (V, D) of length 1: where its taste lies
         self.category: NDArray[np.int64] = np.zeros(0, dtype=np.int64)  # (V,)
         self.dearness: NDArray[np.float64] = np.zeros(0)  # (V,) log of price over its category's base price
@@ -106,18 +106,18 @@ class Assortment:
             self._ran_out[number] = now
         self._stock(number, left)
 
-    def reprice(self, numbers: Iterable[int], factor: float) -> None:
+    def reprice(self, item_index: Iterable[int], factor: float) -> None:
         """Multiply the prices of items by `factor`."""
-        for number in numbers:
+        for number in item_index:
             item = self.items[number]
             price = round((item.price or 0.0) * factor, 2)
             self.items[number] = replace(item, price=price)
             self.dearness[number] += log(factor)
             self._changed[item.item_id] = self.items[number]
 
-    def stock_out(self, numbers: Iterable[int], now: int) -> None:
+    def stock_out(self, item_index: Iterable[int], now: int) -> None:
         """Take items out of stock until they are delivered again."""
-        for number in numbers:
+        for number in item_index:
             if self.items[number].stock:
                 self._ran_out[number] = now
                 self._stock(number, 0)
@@ -172,7 +172,7 @@ class Assortment:
                 content=tuple(content[n].round(5).tolist()),
             )
             self.items.append(item)
-            self.number[item.item_id] = number
+            self.index_of[item.item_id] = number
             self._changed[item.item_id] = item
             dearness[n] = log((item.price or base_price) / base_price)
             if not is_there:
@@ -188,10 +188,10 @@ class Assortment:
         return _unit(self._rng.normal(size=(count, CONTENT_DIM)))
 
     def _shelf(self, category: int) -> Shelf:
-        numbers = np.flatnonzero(self.category == category)
-        closeness = self.place[numbers] @ self.place[numbers].T
+        item_index = np.flatnonzero(self.category == category)
+        closeness = self.place[item_index] @ self.place[item_index].T
         nearest = np.argsort(-closeness, axis=1, kind="stable")[:, 1 : self._parameters.related_count + 1]
-        return Shelf(numbers, dict(zip(numbers.tolist(), numbers[nearest], strict=True)))
+        return Shelf(item_index, dict(zip(item_index.tolist(), item_index[nearest], strict=True)))
 
 
 def _unit(vectors: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -118,9 +118,9 @@ class Shop:
 
     def stock_out(self, merchants: Container[str | None], share: float = 1.0) -> None:
         """Take this share of these merchants' items out of stock until they are delivered again: a shock."""
-        numbers = self._of(merchants)
+        item_index = self._of(merchants)
         # All of them are not drawn, so that the shop's later draws are the same.
-        gone = numbers if share == 1.0 else self._chance.sample(numbers, round(share * len(numbers)))
+        gone = item_index if share == 1.0 else self._chance.sample(item_index, round(share * len(item_index)))
         self.goods.stock_out(gone, self._step)
 
     def shift(self, share: float) -> None:
@@ -139,8 +139,8 @@ class Shop:
         slot = self._slot.get(int(shopper_id.removeprefix("shopper-")))
         if slot is None:
             return []
-        numbers, _ = self._best(self._visits[slot], count)
-        return [self.goods.items[number].item_id for number in numbers.tolist()]
+        item_index, _ = self._best(self._visits[slot], count)
+        return [self.goods.items[number].item_id for number in item_index.tolist()]
 
     def _of(self, merchants: Container[str | None]) -> list[int]:
         return [number for number, item in enumerate(self.goods.items) if item.merchant in merchants]
@@ -149,8 +149,8 @@ class Shop:
         """Put a slate before a shopper, who may look at it before the next step; one who has left does not."""
         slot = self._slot.get(int(shopper_id.removeprefix("shopper-")))
         if slot is not None:
-            numbers = [self.goods.number[item] for item in items if item in self.goods.number]
-            self._visits[slot].slate = rec_id, numbers
+            item_index = [self.goods.index_of[item] for item in items if item in self.goods.index_of]
+            self._visits[slot].slate = rec_id, item_index
 
     def act(self, event_time_ms: int) -> Act:
         """Return what happens next."""
@@ -225,20 +225,20 @@ class Shop:
         self._visits[slot] = self._visit(self._shoppers[number])
         return self._visits[slot]
 
-    def _utility(self, visit: _Visit, numbers: NDArray[np.int64]) -> Vector:
-        """Return U (N,) of the items `numbers` (N,)."""
-        p, utility = self._p, self._at_first_sight(visit, numbers)
+    def _utility(self, visit: _Visit, item_index: NDArray[np.int64]) -> Vector:
+        """Return U (N,) of the items `item_index` (N,)."""
+        p, utility = self._p, self._at_first_sight(visit, item_index)
         seen, bought = visit.seen, visit.shopper.bought
         if seen or bought:
-            utility -= [p.satiation * seen.get(n, 0) + p.owned * (n in bought) for n in numbers.tolist()]
+            utility -= [p.satiation * seen.get(n, 0) + p.owned * (n in bought) for n in item_index.tolist()]
         return utility
 
-    def _at_first_sight(self, visit: _Visit, numbers: NDArray[np.int64] | slice) -> Vector:
+    def _at_first_sight(self, visit: _Visit, item_index: NDArray[np.int64] | slice) -> Vector:
         """Return U (N,) without what was seen in the visit and what is owned."""
         goods, p = self.goods, self._p
-        utility: Vector = p.taste * (goods.place[numbers] @ visit.after) + goods.appeal[numbers]
-        utility += p.category * (goods.category[numbers] == visit.category)
-        utility -= visit.shopper.price_sensitivity * goods.dearness[numbers]
+        utility: Vector = p.taste * (goods.place[item_index] @ visit.after) + goods.appeal[item_index]
+        utility += p.category * (goods.category[item_index] == visit.category)
+        utility -= visit.shopper.price_sensitivity * goods.dearness[item_index]
         return utility
 
     def _from_slate(self, visit: _Visit, slate: list[int]) -> int | None:
@@ -252,15 +252,15 @@ class Shop:
         return None
 
     def _best(self, visit: _Visit, count: int) -> tuple[NDArray[np.int64], Vector]:
-        """Return the numbers (count,) of what is liked best at this moment, and U (count,) of it."""
+        """Return the item indices (count,) of what is liked best at this moment, and U (count,) of it."""
         utility = self._at_first_sight(visit, slice(None))
         for number, times in visit.seen.items():
             utility[number] -= self._p.satiation * times
         for number in visit.shopper.bought:
             utility[number] -= self._p.owned
         best = np.argpartition(-utility, count)[:count]
-        numbers = best[np.argsort(-utility[best], kind="stable")]
-        return numbers, utility[numbers]
+        item_index = best[np.argsort(-utility[best], kind="stable")]
+        return item_index, utility[item_index]
 
     def _clicked(self, utility: Vector) -> Vector:
         """Return the chance (K,) that the item at each place, of U (K,), is clicked: the first that is taken."""
@@ -303,11 +303,11 @@ class Shop:
         return self._choose(visit, self.goods.shelves[category].related[visit.item])
 
     def _search(self, visit: _Visit) -> int:
-        return self._choose(visit, self.goods.shelves[visit.category].numbers)
+        return self._choose(visit, self.goods.shelves[visit.category].item_index)
 
-    def _choose(self, visit: _Visit, numbers: NDArray[np.int64]) -> int:
-        noisy = self._utility(visit, numbers) + self._p.browse * self._gumbel(len(numbers))
-        return int(numbers[int(noisy.argmax())])
+    def _choose(self, visit: _Visit, item_index: NDArray[np.int64]) -> int:
+        noisy = self._utility(visit, item_index) + self._p.browse * self._gumbel(len(item_index))
+        return int(item_index[int(noisy.argmax())])
 
     def _turn_to(self, visit: _Visit, number: int) -> None:
         visit.item = number

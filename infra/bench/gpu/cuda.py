@@ -24,11 +24,12 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
+from features.errors import DeviceError
 from features.sources.simulator import shop
 from onnx_models.artifact import GRAPH, read_manifest
 from streaming.io.feed import to_message
 from streaming.schemas import Click, Origin, Topic, encode
-from streaming.scoring.model import Device, DeviceError, SessionModel, open_session
+from streaming.scoring.model import Device, SessionModel, open_session
 from streaming.scoring.recommender import Recommender
 from streaming.testing import control_state
 
@@ -227,9 +228,9 @@ def answers(device: Device) -> None:
         times: list[float] = []
         for key, raw, origin in records(3_000):
             began = time.perf_counter()
-            answer = recommender.answer(key, raw, origin, state_of.get(key))
+            response = recommender.answer(key, raw, origin, state_of.get(key))
             times.append(time.perf_counter() - began)
-            state_of[key] = answer.state
+            state_of[key] = response.state
         p50, p99 = np.percentile(times[500:], [50, 99]).tolist()
         say("answer", device=where, p50_ms=round(1e3 * p50, 3), p99_ms=round(1e3 * p99, 3))
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import torch
 
 from export.__main__ import write_artifact
+from export.baselines import rule_counts
 from export.builds import Built, Shape
-from export.counted import rule_counts
-from export.fusing import Models
 from export.models import MODELS, joined, new_model
+from export.reranking import Models
 from export.session_index import session_index
 from export.splits import srgnn
 from onnx_models.fusion import FEATURES, FusionConfig, Reranker, weights_of

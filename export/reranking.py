@@ -15,8 +15,8 @@ from rich.progress import Progress
 from torch import Tensor
 from torch.nn import functional
 
+from export.baselines import Example, batch_of, examples_of
 from export.calibration import calibration_error, platt
-from export.counted import Example, batch_of, examples_of
 from export.sessions import Orders, Sessions, Split
 from export.training import CUTOFF, Quality, TrainingConfig, quality, schedule
 from onnx_models.fusion import Fusion, FusionConfig, Reranker, weighed, weights_of

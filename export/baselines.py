@@ -41,7 +41,7 @@ C = TypeVar("C")
 
 
 @dataclass(frozen=True)
-class Counted(Generic[M, C]):
+class Baseline(Generic[M, C]):
     """A model over all training sessions, the same over those before the validation, and how its constants came."""
 
     model: M
@@ -50,7 +50,7 @@ class Counted(Generic[M, C]):
     choices: list[tuple[str, float, float]]  # constant, value, recall + MRR of the validation
 
 
-def neighbours_model(split: Split) -> Counted[SessionNeighbours, SessionNeighboursConfig]:
+def neighbours_model(split: Split) -> Baseline[SessionNeighbours, SessionNeighboursConfig]:
     fitted, validation = split.cut()
     base = SessionNeighboursConfig()
     config = replace(
@@ -61,17 +61,17 @@ def neighbours_model(split: Split) -> Counted[SessionNeighbours, SessionNeighbou
     index = session_index(fitted, split.item_count, config)
     config, choices = _choose(lambda c: SessionNeighbours(c, *index), config, NEIGHBOURS_CHOICES, validation)
     model = SessionNeighbours(config, *session_index(split.train, split.item_count, config))
-    return Counted(model, SessionNeighbours(config, *index), config, choices)
+    return Baseline(model, SessionNeighbours(config, *index), config, choices)
 
 
-def rules_model(split: Split) -> Counted[SessionRules, SessionRulesConfig]:
+def rules_model(split: Split) -> Baseline[SessionRules, SessionRulesConfig]:
     fitted, validation = split.cut()
     base = SessionRulesConfig()
     config = replace(base, candidate_count=min(base.candidate_count, split.item_count))
     counts = rule_counts(fitted, split.item_count, config)
     config, choices = _choose(lambda c: SessionRules(c, *counts), config, RULES_CHOICES, validation)
     model = SessionRules(config, *rule_counts(split.train, split.item_count, config))
-    return Counted(model, SessionRules(config, *counts), config, choices)
+    return Baseline(model, SessionRules(config, *counts), config, choices)
 
 
 def rule_counts(

@@ -12,7 +12,7 @@ from streaming.schemas import Estimates, Outcome, Policy, ScopeKind, scope_of
 AUTHOR = "learn"
 
 
-class Loop(msgspec.Struct):
+class LearningState(msgspec.Struct):
     """All that is remembered. Changed in place; what is kept of it is msgpack."""
 
     learner: OutcomeEstimator = msgspec.field(default_factory=OutcomeEstimator)

@@ -19,16 +19,16 @@ UNSEEN = 0.1  # what a slate without any click counts: it may not have been look
 NEWTON_STEPS = 5
 
 
-class Taste:
+class ContentInterest:
     def __init__(self, dimensions: int) -> None:
         self._mean = np.append(np.full(dimensions, PRIOR_TASTE), PRIOR_INTERCEPT)
         variance = np.append(np.full(dimensions, PRIOR_TASTE_VARIANCE), PRIOR_INTERCEPT_VARIANCE)
         self._precision = np.diag(1.0 / variance)
 
-    def odds(self, content: Floats) -> Floats:
+    def logits(self, content: Floats) -> Floats:
         """Return (K,) log odds of P(clicked | looked at) of items with the content (K, D)."""
-        odds: Floats = content @ self._mean[:-1] + self._mean[-1]
-        return odds
+        logits: Floats = content @ self._mean[:-1] + self._mean[-1]
+        return logits
 
     def learn(self, content: Floats, clicked: NDArray[np.bool_]) -> None:
         """Take over what became of a slate: its items' content (S, D), and which of them was clicked (S,)."""

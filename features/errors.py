@@ -1,0 +1,110 @@
+"""All errors of this project's own. Whatever a caller may want to catch, `RheostatError` is above it.
+
+    RheostatError
+    ├── InputError                what was given cannot be used; the message says what was found and expected
+    │   ├── DatasetError
+    │   ├── ArtifactError
+    │   │   └── DeviceError
+    │   ├── PolicyError
+    │   ├── ExpressionError
+    │   ├── RestoreError
+    │   ├── LoggedSlatesError
+    │   └── TrainingSetError
+    ├── UnavailableError          what has to be there is not, or not as it must be
+    │   ├── TopicError
+    │   ├── OnlineStoreError
+    │   ├── StartError
+    │   ├── JobError
+    │   ├── NotReadyError
+    │   └── NoEnvironmentError
+    ├── ModelError                no model came of a training
+    │   ├── TrainingError
+    │   └── ParityError
+    └── UnknownItemError
+
+Their messages are for operators, who can mend them: the command `rheostat` prints them and ends with exit code 2.
+"""
+
+
+class RheostatError(Exception):
+    """Of this project."""
+
+
+class InputError(RheostatError):
+    """What was given cannot be used."""
+
+
+class DatasetError(InputError):
+    """The data are not where or what they should be; the message says what was found and what was expected."""
+
+
+class ArtifactError(InputError):
+    """An artifact is missing or is not what its manifest says; the message names the file and the remedy."""
+
+
+class DeviceError(ArtifactError):
+    """A model cannot run on the device that was asked for; the message names both and the remedy."""
+
+
+class PolicyError(InputError):
+    """A policy is not written; the message says why."""
+
+
+class ExpressionError(InputError):
+    """An expression cannot be used; the message says why and what can be said."""
+
+
+class RestoreError(InputError):
+    """There is nothing to restore from; the message says where it was looked for."""
+
+
+class LoggedSlatesError(InputError):
+    """The log cannot be used; the message says what was found and what to do."""
+
+
+class TrainingSetError(InputError):
+    """There is nothing to make one from; the message says where it was looked for."""
+
+
+class UnavailableError(RheostatError):
+    """What has to be there is not, or not as it must be."""
+
+
+class TopicError(UnavailableError):
+    """A topic is not as it must be; the message says what was found and what to do."""
+
+
+class OnlineStoreError(UnavailableError):
+    """The store cannot be used; the message says which, why, and what to do."""
+
+
+class StartError(UnavailableError):
+    """A server did not come up; the message carries the end of its log."""
+
+
+class JobError(UnavailableError):
+    """A job ended or did not answer; the message carries the end of its log."""
+
+
+class NotReadyError(UnavailableError):
+    """The job did not answer, or not steadily, in time; the message says what came."""
+
+
+class NoEnvironmentError(UnavailableError):
+    """The environment of a benchmark is not there; the message says what to do."""
+
+
+class ModelError(RheostatError):
+    """No model came of a training."""
+
+
+class TrainingError(ModelError):
+    """No model could be trained; the message says why."""
+
+
+class ParityError(ModelError):
+    """The exported graph answers differently from the torch model; the message says where and by how much."""
+
+
+class UnknownItemError(RheostatError):
+    """A candidate is an item of which nothing is known here; the argument is its id."""
