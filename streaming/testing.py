@@ -146,7 +146,7 @@ class Pipeline:
         """Learn from the outcomes since the last time, and put what they say in force; None where there are none."""
         if not self._outcomes:
             return None
-        estimates, turned = self._learning.learn(self._outcomes, self.control.table, self.control.catalogue.goods)
+        estimates, turned = self._learning.learn(self._outcomes, self.control.table, self.control.catalogue.facts)
         self._outcomes.clear()
         self.control.apply(estimates.name, encode(estimates), self._next(Topic.ESTIMATES))
         self._emit(Topic.ESTIMATES, estimates.name, estimates)

@@ -128,7 +128,7 @@ class ClosedLoop:
         for outcome in outcomes:
             for delta in outcome.news:
                 item = outcome.items[delta.place - 1]
-                facts = catalogue.goods(item.item_id)
+                facts = catalogue.facts(item.item_id)
                 if delta.change is FeedbackType.SHOWN:
                     second.places += 1
                     second.exposure[facts.merchant] += 1

@@ -234,7 +234,7 @@ class _Shop:
         self._outcomes += [outcome for _, outcome in joined if outcome is not None]
 
     def _learn(self) -> None:
-        estimates, _ = self._loop.learn(self._outcomes, self._table, self._catalogue.goods)
+        estimates, _ = self._loop.learn(self._outcomes, self._table, self._catalogue.facts)
         self._estimates = posterior(estimates, self._catalogue)
         self._outcomes.clear()
 

@@ -66,7 +66,7 @@ def _click_through(interactions: int, slates: Slates) -> float:
 
 def _random() -> Slates:
     chance = random.Random(SEED)
-    return lambda shop, did: [item.item_id for item in chance.sample(shop.goods.items, SLATE_SIZE)]
+    return lambda shop, did: [item.item_id for item in chance.sample(shop.assortment.items, SLATE_SIZE)]
 
 
 def _popular(interactions: int) -> Slates:
@@ -79,6 +79,6 @@ def _popular(interactions: int) -> Slates:
 
 def _related(shop: Shop, did: Interaction) -> list[str]:
     """Return the items that lie nearest to the one that was touched."""
-    number = shop.goods.index_of[did.item_id]
-    related = shop.goods.shelves[int(shop.goods.category[number])].related[number]
-    return [shop.goods.items[item_index].item_id for item_index in related.tolist()]
+    number = shop.assortment.index_of[did.item_id]
+    related = shop.assortment.shelves[int(shop.assortment.category[number])].related[number]
+    return [shop.assortment.items[item_index].item_id for item_index in related.tolist()]

@@ -67,7 +67,7 @@ class ShopTraffic:
         self._shop = shop
         known = read_items(model, read_manifest(model))
         order = np.argsort(-known.popularity[1:], kind="stable") + 1
-        self._by_popularity = [known.ids[n] for n in order.tolist() if known.ids[n] in self._shop.goods.index_of]
+        self._by_popularity = [known.ids[n] for n in order.tolist() if known.ids[n] in self._shop.assortment.index_of]
         if not self._by_popularity:
             msg = f"{model} knows no item of the simulated shop; make a model of it with `make train`"
             raise ArtifactError(msg)
@@ -109,10 +109,11 @@ class ShopTraffic:
         return {arm: (self._clicks[arm], self._looks[arm]) for arm in sorted(self._looks)}
 
     def _popular(self) -> list[str]:
-        goods = self._shop.goods
+        assortment = self._shop.assortment
         return list(
             islice(
-                (item_id for item_id in self._by_popularity if goods.items[goods.index_of[item_id]].stock), SLATE_SIZE
+                (item_id for item_id in self._by_popularity if assortment.items[assortment.index_of[item_id]].stock),
+                SLATE_SIZE,
             )
         )
 

@@ -9,8 +9,8 @@ from pyflink.datastream.state import StateTtlConfig, ValueStateDescriptor
 
 from features.spec import STATE_TTL_MS
 from streaming.config import LearnConfig
-from streaming.control.catalogue import Catalogue, unknown_to_any_model
-from streaming.control.state import ControlState
+from streaming.control.item_records import ItemRecords
+from streaming.control.state import PolicyState
 from streaming.flink.thread_mode import assert_thread_mode
 from streaming.io.topics import read_compacted
 from streaming.operators.metrics import gauge, group
@@ -39,7 +39,7 @@ class Learn(KeyedProcessFunction):
         descriptor = ValueStateDescriptor("loop", Types.PICKLED_BYTE_ARRAY())
         descriptor.enable_time_to_live(StateTtlConfig.new_builder(Time.milliseconds(STATE_TTL_MS)).build())
         self._held = runtime_context.get_state(descriptor)
-        self._control = ControlState(Catalogue(unknown_to_any_model([])), model_version="")
+        self._control = PolicyState(ItemRecords())
         for origin, key, raw in read_compacted(self._cfg.job.cluster, FOR_CONTROLLERS):
             self._control.apply(key.decode(errors="replace"), raw, origin)
         self._version = gauge(group(runtime_context), "estimates_version")
@@ -54,7 +54,7 @@ class Learn(KeyedProcessFunction):
         stored = self._held.value()
         loop = LearningState() if stored is None else _LOOP.decode(stored)
         estimates, turned = loop.learn(
-            [_OUTCOME.decode(raw) for raw in values], self._control.table, self._control.catalogue.goods
+            [_OUTCOME.decode(raw) for raw in values], self._control.table, self._control.items.facts
         )
         self._held.update(_ENCODER.encode(loop))
         self._version.update(estimates.version)

@@ -62,21 +62,21 @@ class Controller(msgspec.Struct):
     corrections: dict[Measure, Correction] = {}
 
     def take(
-        self, outcome: Outcome, constraints: dict[str, Constraint], learner: OutcomeEstimator, goods_of: FactsOf
+        self, outcome: Outcome, constraints: dict[str, Constraint], learner: OutcomeEstimator, facts_of: FactsOf
     ) -> None:
         """Count the news of an outcome; the learner must have counted it before."""
         self.held = {name: self.held.get(name, ConstraintState()) for name in constraints}
         now_ms = learner.newest_ms
-        shown = [outcome.items[new.place - 1] for new in outcome.news if new.change is FeedbackType.SHOWN]
+        shown = [outcome.items[delta.place - 1] for delta in outcome.news if delta.change is FeedbackType.SHOWN]
         is_first = bool(shown) and sum(item.shown for item in outcome.items) == len(shown)
         expected, came = dict.fromkeys(Measure, 0.0), dict.fromkeys(PRIOR_EVENTS, 0.0)
-        goods = [goods_of(item.item_id) for item in shown]
-        for item, of_item in zip(shown, goods, strict=True):
+        facts = [facts_of(item.item_id) for item in shown]
+        for item, of_item in zip(shown, facts, strict=True):
             _add(expected, *learner.expects(item, of_item), of_item)
-        for new in outcome.news:
-            if new.change is FeedbackType.CLICKED:
+        for delta in outcome.news:
+            if delta.change is FeedbackType.CLICKED:
                 came[Measure.CLICKS] += 1.0
-            elif new.change is FeedbackType.BOUGHT:
+            elif delta.change is FeedbackType.BOUGHT:
                 came[Measure.PURCHASES] += 1.0
         for measure in PRIOR_EVENTS:
             self._correct(measure, expected[measure], came[measure], now_ms)
@@ -85,7 +85,7 @@ class Controller(msgspec.Struct):
             state.forget(1000.0 * constraint.over_s, now_ms)
             if constraint.measure is Measure.EXPOSURE:
                 state.of += len(shown)
-                state.amount += sum(good.merchant == constraint.merchant for good in goods)
+                state.amount += sum(of_item.merchant == constraint.merchant for of_item in facts)
             else:
                 state.of += is_first
                 state.amount += expected[constraint.measure]
@@ -136,10 +136,10 @@ class Controller(msgspec.Struct):
         correction.time_ms = max(correction.time_ms, now_ms)
 
 
-def _add(expected: dict[Measure, float], clicks: float, purchases: float, goods: ItemFacts) -> None:
+def _add(expected: dict[Measure, float], clicks: float, purchases: float, facts: ItemFacts) -> None:
     expected[Measure.CLICKS] += clicks
     expected[Measure.PURCHASES] += purchases
-    expected[Measure.REVENUE] += purchases * goods.value
+    expected[Measure.REVENUE] += purchases * facts.value
 
 
 def _violation(by: float, bound: float) -> float:

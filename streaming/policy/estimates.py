@@ -95,7 +95,7 @@ class OutcomeEstimator(msgspec.Struct):
     intercept: float = 0.0
     slope: float = 1.0
 
-    def take(self, outcomes: Iterable[Outcome], goods_of: FactsOf) -> None:
+    def take(self, outcomes: Iterable[Outcome], facts_of: FactsOf) -> None:
         """Count the news of `outcomes`, each revision of which must come once. A newer model's begin anew."""
         for outcome in outcomes:
             if outcome.model_version != self.model_version:
@@ -103,11 +103,11 @@ class OutcomeEstimator(msgspec.Struct):
                     continue  # what comes late of a model that has been replaced
                 self._begin_anew(outcome)
             weight = self._weight(outcome.event_time_ms)
-            for new in outcome.news:
-                item = outcome.items[new.place - 1]
-                self._count(item, goods_of(item.item_id), new.change, weight)
+            for delta in outcome.news:
+                item = outcome.items[delta.place - 1]
+                self._count(item, facts_of(item.item_id), delta.change, weight)
 
-    def estimates(self, goods_of: FactsOf) -> Estimates:
+    def estimates(self, facts_of: FactsOf) -> Estimates:
         """Return what is known now, the time of the newest outcome; what comes from here on is counted by it."""
         scale = 1.0 / self._weight(self.newest_ms)
         self._forget(scale)
@@ -119,8 +119,8 @@ class OutcomeEstimator(msgspec.Struct):
         levels = [self._level(level, scale, buy_rate) for level in range(LEVELS)]
         brands = {brand: self._brand_lift(brand, scale) for brand in self.brands}
 
-        def of(counts: Counts, goods: ItemFacts) -> ItemEstimate:
-            return _estimate(counts, levels[goods.level], brands.get(goods.brand, 1.0), scale, buy_rate)
+        def of(counts: Counts, facts: ItemFacts) -> ItemEstimate:
+            return _estimate(counts, levels[facts.level], brands.get(facts.brand, 1.0), scale, buy_rate)
 
         return Estimates(
             version=self.version,
@@ -134,18 +134,18 @@ class OutcomeEstimator(msgspec.Struct):
             prior_spread=1.0 / sqrt(PRIOR_CLICKS),
             levels=tuple(levels),
             brands=brands,
-            items={item: of(counts, goods_of(item)) for item, counts in self.items.items()},
+            items={item: of(counts, facts_of(item)) for item, counts in self.items.items()},
         )
 
     def chance(self, predicted: float) -> float:
         """Return P(clicked | looked at) of an item without outcomes of its own."""
         return 1.0 / (1.0 + exp(-self.intercept - self.slope * _log_odds(predicted)))
 
-    def expects(self, item: OutcomeItem, goods: ItemFacts) -> tuple[float, float]:
+    def expects(self, item: OutcomeItem, facts: ItemFacts) -> tuple[float, float]:
         """Return what a place that is shown has of clicks and of purchases."""
         scale = 1.0 / self._weight(self.newest_ms)
         buy_rate = self._buy_rate(scale)
-        of_level, of_brand = self._level(goods.level, scale, buy_rate), self._brand_lift(goods.brand, scale)
+        of_level, of_brand = self._level(facts.level, scale, buy_rate), self._brand_lift(facts.brand, scale)
         estimate = _estimate(self.items.get(item.item_id, Counts()), of_level, of_brand, scale, buy_rate)
         clicks = self.looked[min(item.place, SLATE_SIZE) - 1] * self.chance(item.predicted) * estimate.lift
         return clicks, clicks * buy_rate * estimate.buy_lift
@@ -188,11 +188,11 @@ class OutcomeEstimator(msgspec.Struct):
         for name in ("clicks", "buys", "shown", "shown_chance"):
             setattr(self, name, getattr(self, name) * by)
 
-    def _count(self, item: OutcomeItem, goods: ItemFacts, change: FeedbackType, weight: float) -> None:
+    def _count(self, item: OutcomeItem, facts: ItemFacts, change: FeedbackType, weight: float) -> None:
         place = min(item.place, SLATE_SIZE) - 1
         at = min(max(int(_log_odds(item.predicted) / BIN_WIDTH + BINS / 2), 0), BINS - 1)
-        own, of_level = self.items.setdefault(item.item_id, Counts()), self.levels[goods.level]
-        of_brand = self.brands.setdefault(goods.brand, Counts()) if goods.brand else Counts()
+        own, of_level = self.items.setdefault(item.item_id, Counts()), self.levels[facts.level]
+        of_brand = self.brands.setdefault(facts.brand, Counts()) if facts.brand else Counts()
         match change:
             case FeedbackType.SHOWN:
                 chance, scale = self.chance(item.predicted), 1.0 / self._weight(self.newest_ms)

@@ -19,17 +19,17 @@ class LearningState(msgspec.Struct):
     controllers: dict[str, Controller] = {}  # by the scope that they turn
 
     def learn(
-        self, outcomes: Iterable[Outcome], table: PolicyTable, goods_of: FactsOf
+        self, outcomes: Iterable[Outcome], table: PolicyTable, facts_of: FactsOf
     ) -> tuple[Estimates, list[Policy]]:
         """Return what is known after `outcomes`, and the controllers' records that have changed by it."""
         constrained = {scope: record for scope, record in table.policies.items() if record.constraints}
         self.controllers = {scope: self.controllers.get(scope, Controller()) for scope in constrained}
         for outcome in outcomes:
-            self.learner.take([outcome], goods_of)
+            self.learner.take([outcome], facts_of)
             policy = constrained.get(outcome.policy_scope)
             if policy is not None:
-                self.controllers[policy.scope].take(outcome, policy.constraints, self.learner, goods_of)
-        estimates = self.learner.estimates(goods_of)
+                self.controllers[policy.scope].take(outcome, policy.constraints, self.learner, facts_of)
+        estimates = self.learner.estimates(facts_of)
         return estimates, [
             record for policy in constrained.values() if (record := self._turn(policy, table)) is not None
         ]

@@ -200,14 +200,14 @@ class Follower:
     def _count(self, outcome: Outcome) -> None:
         with self._lock:
             second = self._seconds[int(time.time())]
-            second.looked_at += any(new.change is FeedbackType.SHOWN for new in outcome.news)
-            for new in outcome.news:
-                if new.change is FeedbackType.CLICKED:
+            second.looked_at += any(delta.change is FeedbackType.SHOWN for delta in outcome.news)
+            for delta in outcome.news:
+                if delta.change is FeedbackType.CLICKED:
                     second.clicks += 1
-                elif new.change is FeedbackType.BOUGHT:
-                    item_id = outcome.items[new.place - 1].item_id
-                    second.purchases += new.quantity
-                    second.revenue += self.catalogue.goods(item_id).value * new.quantity
+                elif delta.change is FeedbackType.BOUGHT:
+                    item_id = outcome.items[delta.place - 1].item_id
+                    second.purchases += delta.quantity
+                    second.revenue += self.catalogue.facts(item_id).value * delta.quantity
             for old in [at for at in self._seconds if at < time.time() - CURVE_S - WINDOW_S]:
                 del self._seconds[old]
 

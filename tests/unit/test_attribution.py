@@ -156,7 +156,7 @@ def test_news_of_all_revisions_together_are_the_outcome() -> None:
         purchase("p1", "b", SLATE_MS + 3, price=2.0, rec_id="r"),
         purchase("p2", "b", SLATE_MS + 4, price=2.0, quantity=3, rec_id="r"),
     ):
-        news += [new for _, outcome in attribution.feedback(message) if outcome for new in outcome.news]
+        news += [delta for _, outcome in attribution.feedback(message) if outcome for delta in outcome.news]
     assert [(new.change, new.place, new.quantity, new.value) for new in news] == [
         (FeedbackType.SHOWN, 2, 0, 0.0),
         (FeedbackType.CLICKED, 2, 0, 0.0),

@@ -66,7 +66,7 @@ def test_price_level_is_the_tenth_of_the_categorys_prices() -> None:
     catalogue = Catalogue(KNOWN)
     for offset, (item_id, price) in enumerate((("i1", 1.0), ("i2", 9.0), ("i3", None), ("elsewhere", 5.0))):
         catalogue.put(item_id, item(item_id, "tea", price), offset)
-    assert [catalogue.goods(f"i{n}").level for n in (1, 2, 3, 4)] == [1, 8, UNKNOWN_LEVEL, UNKNOWN_LEVEL]
+    assert [catalogue.facts(f"i{n}").level for n in (1, 2, 3, 4)] == [1, 8, UNKNOWN_LEVEL, UNKNOWN_LEVEL]
     assert catalogue.price_level[:4].tolist() == [UNKNOWN_LEVEL, 1, 8, UNKNOWN_LEVEL]
     catalogue.put("i1", item("i1", "tea", 99.0), 10)
     assert catalogue.price_level[:4].tolist() == [UNKNOWN_LEVEL, 8, 5, UNKNOWN_LEVEL]
@@ -81,8 +81,8 @@ def test_item_without_outcomes_is_as_its_price_level_and_its_brand_are() -> None
     for offset, (item_id, brand) in enumerate((("i1", "a"), ("i2", "b"), ("i3", None), ("i4", "a"))):
         record = item(item_id, "tea", 5.0, content=new if item_id == "i4" else None)
         catalogue.put(item_id, msgspec.structs.replace(record, brand=brand), offset)
-    level = catalogue.goods("i1").level
-    assert catalogue.goods("i1").brand == "a"
+    level = catalogue.facts("i1").level
+    assert catalogue.facts("i1").brand == "a"
     learnt = estimates(
         levels=tuple(LevelEstimate(0.5 if n == level else 1.0, 2.0) for n in range(LEVELS)),
         brands={"a": 3.0, "gone": 9.0},

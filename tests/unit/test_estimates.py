@@ -67,15 +67,15 @@ class World:
         return outcomes
 
 
-def goods_of(item_id: str) -> ItemFacts:
+def facts_of(item_id: str) -> ItemFacts:
     return ItemFacts()
 
 
 def learn(outcomes: list[Outcome], every: int = 500) -> tuple[OutcomeEstimator, Estimates]:
     learner = OutcomeEstimator()
     for n in range(0, len(outcomes), every):
-        learner.take(outcomes[n : n + every], goods_of)
-        estimates = learner.estimates(goods_of)
+        learner.take(outcomes[n : n + every], facts_of)
+        estimates = learner.estimates(facts_of)
     return learner, estimates
 
 
@@ -104,7 +104,7 @@ def test_learner_finds_the_items_that_the_model_is_wrong_about() -> None:
 
 def test_without_outcomes_everything_is_as_the_model_has_it() -> None:
     learner = OutcomeEstimator(model_version="model-1")
-    estimates = learner.estimates(goods_of)
+    estimates = learner.estimates(facts_of)
     assert (estimates.intercept, estimates.slope, estimates.items) == (0.0, 1.0, {})
     assert estimates.click_rate == pytest.approx(0.1)
     np.testing.assert_allclose(estimates.looked, PRIOR_LOOKED)
@@ -114,13 +114,13 @@ def test_without_outcomes_everything_is_as_the_model_has_it() -> None:
 def test_spread_falls_with_evidence_and_an_item_that_is_not_shown_any_more_is_forgotten() -> None:
     world = World(np.random.default_rng(6), np.ones(len(ITEMS)))
     learner, few = learn(world.outcomes(100))
-    learner.take(world.outcomes(2_000, START_MS + 1_000_000), goods_of)
-    many = learner.estimates(goods_of)
+    learner.take(world.outcomes(2_000, START_MS + 1_000_000), facts_of)
+    many = learner.estimates(facts_of)
     assert few.prior_spread == 1 / sqrt(PRIOR_CLICKS)
     assert np.mean([item.spread for item in few.items.values()]) < 0.9 * few.prior_spread
     assert all(many.items[item].spread < few.items[item].spread for item in ITEMS)
-    learner.take(world.outcomes(1, START_MS + 60 * HALF_LIFE_MS), goods_of)
-    later = learner.estimates(goods_of)
+    learner.take(world.outcomes(1, START_MS + 60 * HALF_LIFE_MS), facts_of)
+    later = learner.estimates(facts_of)
     assert len(later.items) == PLACES
     assert later.version == few.version + 2
 
@@ -128,15 +128,15 @@ def test_spread_falls_with_evidence_and_an_item_that_is_not_shown_any_more_is_fo
 def test_old_outcomes_weigh_half_after_a_half_life() -> None:
     (shown,) = _shown("r", START_MS)
     learner = OutcomeEstimator()
-    learner.take([shown], goods_of)
+    learner.take([shown], facts_of)
     once = learner.items["i1"].expected
     (again,) = _shown("r2", START_MS + HALF_LIFE_MS)
-    learner.take([again], goods_of)
+    learner.take([again], facts_of)
     assert learner.items["i1"].expected == pytest.approx(3 * once)  # in the weight of the beginning
     expected = once * 1.5
     level = PRIOR_LEVEL_CLICKS / (PRIOR_LEVEL_CLICKS + expected)
     lift = PRIOR_CLICKS / (PRIOR_CLICKS / level + expected)
-    assert learner.estimates(goods_of).items["i1"].lift == pytest.approx(lift, abs=2e-4)
+    assert learner.estimates(facts_of).items["i1"].lift == pytest.approx(lift, abs=2e-4)
 
 
 def test_item_without_outcomes_is_as_others_of_its_price_level_are() -> None:
@@ -168,16 +168,16 @@ def test_brand_and_price_level_share_what_is_learnt_between_them() -> None:
     liked = np.array([n % 2 == 0 for n in range(len(ITEMS))])
     lift = np.where(dear, 0.5, 1.0) * np.where(liked, 1.6, 0.8)
 
-    def goods(item_id: str) -> ItemFacts:
+    def facts(item_id: str) -> ItemFacts:
         n = int(item_id[1:])
         return ItemFacts(level=9 if dear[n] else 4, brand="a" if liked[n] else "b")
 
     learner = OutcomeEstimator()
     for outcome in World(np.random.default_rng(12), lift).outcomes(9_000):
-        learner.take([outcome], goods)
+        learner.take([outcome], facts)
         if learner.shown % 500 == 0:
-            learner.estimates(goods)
-    estimates = learner.estimates(goods)
+            learner.estimates(facts)
+    estimates = learner.estimates(facts)
     assert estimates.brands["a"] / estimates.brands["b"] == pytest.approx(1.6 / 0.8, rel=0.15)
     assert estimates.levels[9].lift / estimates.levels[4].lift == pytest.approx(0.5, rel=0.15)
     learner.items.clear()
@@ -191,11 +191,11 @@ def test_another_model_begins_anew_and_versions_go_on() -> None:
     world = World(np.random.default_rng(7), np.ones(len(ITEMS)))
     learner, before = learn(world.outcomes(500))
     (late,) = _shown("late", START_MS)
-    learner.take([msgspec.structs.replace(late, model_version="model-0")], goods_of)  # of a model that was replaced
+    learner.take([msgspec.structs.replace(late, model_version="model-0")], facts_of)  # of a model that was replaced
     assert learner.model_version == "model-1"
     (shown,) = _shown("r", START_MS + 1_000_000)
-    learner.take([msgspec.structs.replace(shown, model_version="model-2"), late], goods_of)
-    after = learner.estimates(goods_of)
+    learner.take([msgspec.structs.replace(shown, model_version="model-2"), late], facts_of)
+    after = learner.estimates(facts_of)
     assert (after.model_version, after.version) == ("model-2", before.version + 1)
     assert after.items.keys() == {"i1"}
 
@@ -205,10 +205,10 @@ def test_learner_survives_its_bytes() -> None:
     outcomes = world.outcomes(400)
     whole, _ = learn(outcomes)
     half = OutcomeEstimator()
-    half.take(outcomes[:300], goods_of)
+    half.take(outcomes[:300], facts_of)
     restored = msgspec.msgpack.decode(msgspec.msgpack.encode(half), type=OutcomeEstimator)
-    half.take(outcomes[300:], goods_of)
-    restored.take(outcomes[300:], goods_of)
+    half.take(outcomes[300:], facts_of)
+    restored.take(outcomes[300:], facts_of)
     assert restored == half
     assert whole.items.keys() == restored.items.keys()
 

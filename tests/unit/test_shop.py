@@ -22,13 +22,13 @@ def acts(world: Shop, count: int, slate: str = "") -> list[Act]:
         act = world.act(n * 10)
         done.append(act)
         if slate:
-            number = world.goods.index_of[act.interaction.item_id]
+            number = world.assortment.index_of[act.interaction.item_id]
             numbers = (
-                world.goods.shelves[int(world.goods.category[number])].related[number]
+                world.assortment.shelves[int(world.assortment.category[number])].related[number]
                 if slate == "related"
-                else rng.choice(len(world.goods.items), POSITIONS, replace=False)
+                else rng.choice(len(world.assortment.items), POSITIONS, replace=False)
             )
-            items = [world.goods.items[number].item_id for number in numbers.tolist()]
+            items = [world.assortment.items[number].item_id for number in numbers.tolist()]
             world.show(act.interaction.shopper_id, f"rec-{n}", items)
     return done
 
@@ -95,9 +95,9 @@ def test_places_are_examined_less_the_lower_they_are() -> None:
         if act.clicked:
             assert act.rec_id is not None
             places[shown[act.rec_id].index(act.interaction.item_id)] += 1
-        number = world.goods.index_of[act.interaction.item_id]
-        related = world.goods.shelves[int(world.goods.category[number])].related[number]
-        items = [world.goods.items[item_index].item_id for item_index in rng.permutation(related).tolist()]
+        number = world.assortment.index_of[act.interaction.item_id]
+        related = world.assortment.shelves[int(world.assortment.category[number])].related[number]
+        items = [world.assortment.items[item_index].item_id for item_index in rng.permutation(related).tolist()]
         shown[f"rec-{n}"] = items
         world.show(act.interaction.shopper_id, f"rec-{n}", items)
     assert places[0] > 1.5 * places[2] > 1.5 * places[7] > 0
@@ -131,7 +131,9 @@ def test_those_who_mind_prices_buy_cheaper() -> None:
     def paid(sensitivity: float) -> float:
         world = Shop(9, Parameters(price_sensitivity=sensitivity))
         bought = [act.interaction for act in acts(world, 20_000) if act.interaction.kind is Kind.PURCHASE]
-        return float(np.mean([world.goods.dearness[world.goods.index_of[item_id.item_id]] for item_id in bought]))
+        return float(
+            np.mean([world.assortment.dearness[world.assortment.index_of[item_id.item_id]] for item_id in bought])
+        )
 
     assert paid(2.5) < paid(0.1) - 0.1
 

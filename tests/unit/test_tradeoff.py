@@ -21,13 +21,13 @@ def test_a_change_of_fashion_gives_items_another_quality_and_the_oracle_knows_it
     shop = Shop(3)
     act = shop.act(0)
     shopper = act.interaction.shopper_id
-    before, appeal = shop.best(shopper, 20), shop.goods.appeal.copy()
+    before, appeal = shop.best(shopper, 20), shop.assortment.appeal.copy()
     shop.shift_preferences()
     after = shop.best(shopper, 20)
     on_sale = np.isfinite(appeal)
-    assert (np.isfinite(shop.goods.appeal) == on_sale).all()
-    assert abs(np.corrcoef(appeal[on_sale], shop.goods.appeal[on_sale])[0, 1]) < 0.1
-    assert shop.goods.appeal[on_sale].std() == pytest.approx(appeal[on_sale].std(), rel=0.15)
+    assert (np.isfinite(shop.assortment.appeal) == on_sale).all()
+    assert abs(np.corrcoef(appeal[on_sale], shop.assortment.appeal[on_sale])[0, 1]) < 0.1
+    assert shop.assortment.appeal[on_sale].std() == pytest.approx(appeal[on_sale].std(), rel=0.15)
     assert len(set(after)) == 20
     assert after != before
     assert shop.best("shopper-999999", 20) == []

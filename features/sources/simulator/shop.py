@@ -95,7 +95,7 @@ class Shop:
             goods_seed: of what is sold.
             foresees: says what a slate that is looked at brings on average; at half the speed.
         """
-        self.goods = Assortment(goods_seed, parameters)
+        self.assortment = Assortment(goods_seed, parameters)
         self._seed, self._p, self._foresees = seed, parameters, foresees
         self._rng, self._chance = np.random.default_rng([seed, 1]), random.Random(seed)
         self._noise, self._noise_at = np.zeros(0), 0
@@ -106,22 +106,22 @@ class Shop:
 
     def items(self) -> list[ShopItem]:
         """Return all items as they are now."""
-        return list(self.goods.items)
+        return list(self.assortment.items)
 
     def changes(self) -> list[ShopItem]:
         """Return the items that are new or have another stock since this was asked last."""
-        return self.goods.changes()
+        return self.assortment.changes()
 
     def reprice(self, merchants: Container[str | None], factor: float) -> None:
         """Multiply the prices of these merchants' items: a shock."""
-        self.goods.reprice(self._of(merchants), factor)
+        self.assortment.reprice(self._of(merchants), factor)
 
     def stock_out(self, merchants: Container[str | None], share: float = 1.0) -> None:
         """Take this share of these merchants' items out of stock until they are delivered again: a shock."""
         item_index = self._of(merchants)
         # All of them are not drawn, so that the shop's later draws are the same.
         gone = item_index if share == 1.0 else self._chance.sample(item_index, round(share * len(item_index)))
-        self.goods.stock_out(gone, self._step)
+        self.assortment.stock_out(gone, self._step)
 
     def shift(self, share: float) -> None:
         """Give this share of the shoppers other favourites and another taste from their next visit on: a shock."""
@@ -132,7 +132,7 @@ class Shop:
 
     def shift_preferences(self) -> None:
         """Give every brand and every item another quality, as good on the whole: a shock."""
-        self.goods.shift_preferences()
+        self.assortment.shift_preferences()
 
     def best(self, shopper_id: str, count: int) -> list[str]:
         """Return the items that a shopper in the shop likes best at this moment: what no recommender can know."""
@@ -140,16 +140,16 @@ class Shop:
         if slot is None:
             return []
         item_index, _ = self._best(self._visits[slot], count)
-        return [self.goods.items[number].item_id for number in item_index.tolist()]
+        return [self.assortment.items[number].item_id for number in item_index.tolist()]
 
     def _of(self, merchants: Container[str | None]) -> list[int]:
-        return [number for number, item in enumerate(self.goods.items) if item.merchant in merchants]
+        return [number for number, item in enumerate(self.assortment.items) if item.merchant in merchants]
 
     def show(self, shopper_id: str, rec_id: str, items: Sequence[str]) -> None:
         """Put a slate before a shopper, who may look at it before the next step; one who has left does not."""
         slot = self._slot.get(int(shopper_id.removeprefix("shopper-")))
         if slot is not None:
-            item_index = [self.goods.index_of[item] for item in items if item in self.goods.index_of]
+            item_index = [self.assortment.index_of[item] for item in items if item in self.assortment.index_of]
             self._visits[slot].slate = rec_id, item_index
 
     def act(self, event_time_ms: int) -> Act:
@@ -175,7 +175,7 @@ class Shop:
                 kind = self._funnel(visit)
                 if kind is Kind.VIEW:
                     self._turn_to(visit, self._browse(visit))
-        item = self.goods.items[visit.item]
+        item = self.assortment.items[visit.item]
         if kind is Kind.PURCHASE:
             self._buy(visit)
         interaction = Interaction(
@@ -190,7 +190,7 @@ class Shop:
             brand=item.brand or "",
             merchant=item.merchant or "",
         )
-        self.goods.pass_by(self._step)
+        self.assortment.pass_by(self._step)
         self._step += 1
         return Act(interaction, looked_at, clicked, prospect)
 
@@ -213,7 +213,7 @@ class Shop:
         return visit
 
     def _after(self, shopper: _Shopper, category: int) -> Vector:
-        return _unit(shopper.taste + self.goods.centres[category])
+        return _unit(shopper.taste + self.assortment.centres[category])
 
     def _leave(self, slot: int) -> _Visit:
         left = self._visits[slot].shopper
@@ -235,10 +235,10 @@ class Shop:
 
     def _at_first_sight(self, visit: _Visit, item_index: NDArray[np.int64] | slice) -> Vector:
         """Return U (N,) without what was seen in the visit and what is owned."""
-        goods, p = self.goods, self._p
-        utility: Vector = p.taste * (goods.place[item_index] @ visit.after) + goods.appeal[item_index]
-        utility += p.category * (goods.category[item_index] == visit.category)
-        utility -= visit.shopper.price_sensitivity * goods.dearness[item_index]
+        assortment, p = self.assortment, self._p
+        utility: Vector = p.taste * (assortment.place[item_index] @ visit.after) + assortment.appeal[item_index]
+        utility += p.category * (assortment.category[item_index] == visit.category)
+        utility -= visit.shopper.price_sensitivity * assortment.dearness[item_index]
         return utility
 
     def _from_slate(self, visit: _Visit, slate: list[int]) -> int | None:
@@ -272,16 +272,16 @@ class Shop:
         p, utility = self._p, self._utility(visit, np.array(slate, dtype=np.int64))
         clicked = self._clicked(utility)
         bought = clicked * _chance(utility, p.add_to_cart) * _chance(utility, p.buy)
-        value = [(item.price or 0.0) * (item.margin or 0.0) for item in (self.goods.items[n] for n in slate)]
+        value = [(item.price or 0.0) * (item.margin or 0.0) for item in (self.assortment.items[n] for n in slate)]
         best = self._clicked(self._best(visit, len(slate))[1])
         return ExpectedReward(float(clicked.sum()), float(bought.sum()), float(bought @ value), float(best.sum()))
 
     def _funnel(self, visit: _Visit) -> Kind:
         """Say what becomes of the item in the cart, or of the one that is being looked at."""
-        chance, goods = self._chance, self.goods
+        chance, assortment = self._chance, self.assortment
         if visit.carted is not None:
             value = float(self._utility(visit, np.array([visit.carted]))[0]) + self._p.satiation
-            if goods.items[visit.carted].stock and self._passes(value, self._p.buy):
+            if assortment.items[visit.carted].stock and self._passes(value, self._p.buy):
                 visit.item = visit.carted
                 return Kind.PURCHASE
             return Kind.VIEW
@@ -299,11 +299,11 @@ class Shop:
             return self._search(visit)
         if draw < self._p.other_category + self._p.search:
             return self._search(visit)
-        category = int(self.goods.category[visit.item])
-        return self._choose(visit, self.goods.shelves[category].related[visit.item])
+        category = int(self.assortment.category[visit.item])
+        return self._choose(visit, self.assortment.shelves[category].related[visit.item])
 
     def _search(self, visit: _Visit) -> int:
-        return self._choose(visit, self.goods.shelves[visit.category].item_index)
+        return self._choose(visit, self.assortment.shelves[visit.category].item_index)
 
     def _choose(self, visit: _Visit, item_index: NDArray[np.int64]) -> int:
         noisy = self._utility(visit, item_index) + self._p.browse * self._gumbel(len(item_index))
@@ -312,12 +312,12 @@ class Shop:
     def _turn_to(self, visit: _Visit, number: int) -> None:
         visit.item = number
         visit.seen[number] = visit.seen.get(number, 0) + 1
-        visit.after = _unit((1 - self._p.follow) * visit.after + self._p.follow * self.goods.place[number])
+        visit.after = _unit((1 - self._p.follow) * visit.after + self._p.follow * self.assortment.place[number])
 
     def _buy(self, visit: _Visit) -> None:
         visit.shopper.bought.add(visit.item)
         visit.carted = None
-        self.goods.sell(visit.item, self._step)
+        self.assortment.sell(visit.item, self._step)
 
     def _passes(self, utility: float, half_at: float) -> bool:
         distance = half_at - utility

@@ -1,0 +1,105 @@
+"""The newest record of every item that the shop sells, and what follows from all of them together."""
+
+import contextlib
+import threading
+from bisect import bisect_left, bisect_right, insort
+from collections import Counter
+from collections.abc import Container, Iterator
+from math import sqrt
+
+from streaming.policy.estimates import UNKNOWN_LEVEL, ItemFacts
+from streaming.policy.objectives import PRICE_LEVELS
+from streaming.schemas import Item
+
+
+class ItemRecords:
+    """Latest record of every item. Records come in topic order; one that is not newer than what is known is ignored."""
+
+    def __init__(self) -> None:
+        self.offset = -1  # of the newest record that is taken over
+        self._items: dict[str, Item] = {}
+        self._offset: dict[str, int] = {}
+        self._content: dict[str, tuple[float, ...]] = {}  # of length 1
+        self._prices: dict[str, list[float]] = {}  # of a category, sorted
+        self._merchants: Counter[str] = Counter()  # items of each
+        self._lock = threading.RLock()
+
+    @contextlib.contextmanager
+    def unchanged(self) -> Iterator[int]:
+        """Keep the items as they are while a row is made, and yield the offset up to which they are known."""
+        with self._lock:
+            yield self.offset
+
+    def put(self, item_id: str, item: Item | None, offset: int) -> None:
+        """Take over the record at `offset`; None removes the item."""
+        with self._lock:
+            if offset <= self._offset.get(item_id, -1):
+                return
+            self._offset[item_id] = offset
+            self.offset = max(self.offset, offset)
+            before = self._items.pop(item_id, None)
+            if item is not None:
+                self._items[item_id] = item
+            self._put_price(before, item)
+            self._put_merchant(before, item)
+            self._put_content(item_id, item)
+            self._changed(item_id, before, item)
+
+    def item(self, item_id: str) -> Item | None:
+        """Return the newest record of the item, None if it is not known or gone."""
+        return self._items.get(item_id)
+
+    def price_quantile(self, item_id: str) -> float | None:
+        """Return where the item's price lies among those of its category: the share below it, ties half."""
+        item = self._items.get(item_id)
+        if item is None or item.price is None:
+            return None
+        prices = self._prices[item.category]
+        return (bisect_left(prices, item.price) + bisect_right(prices, item.price)) / (2 * len(prices))
+
+    def facts(self, item_id: str) -> ItemFacts:
+        """Return what outcomes of the item are learnt by."""
+        item = self._items.get(item_id)
+        if item is None:
+            return ItemFacts()
+        quantile = self.price_quantile(item_id)
+        level = UNKNOWN_LEVEL if quantile is None else min(int(quantile * PRICE_LEVELS), PRICE_LEVELS - 1)
+        value = (item.price or 0.0) * (1.0 if item.margin is None else item.margin)
+        return ItemFacts(item.merchant or "", value, level, item.brand or "")
+
+    def content(self, item_id: str) -> tuple[float, ...] | None:
+        """Return the item's content vector, (CONTENT_DIM,) of length 1; None where it has none."""
+        return self._content.get(item_id)
+
+    @property
+    def merchants(self) -> Container[str]:
+        """Those whose items the shop has."""
+        return self._merchants
+
+    def _changed(self, item_id: str, before: Item | None, item: Item | None) -> None:
+        """Take over what has changed into what is derived of the records; called with the lock."""
+
+    def _put_price(self, before: Item | None, item: Item | None) -> None:
+        if (before and (before.price, before.category)) == (item and (item.price, item.category)):
+            return
+        if before is not None and before.price is not None:
+            prices = self._prices[before.category]
+            del prices[bisect_left(prices, before.price)]
+        if item is not None and item.price is not None:
+            insort(self._prices.setdefault(item.category, []), item.price)
+
+    def _put_content(self, item_id: str, item: Item | None) -> None:
+        vector = () if item is None or item.content is None else item.content
+        length = sqrt(sum([x * x for x in vector]))
+        if length:
+            self._content[item_id] = tuple([x / length for x in vector])
+        else:
+            self._content.pop(item_id, None)
+
+    def _put_merchant(self, before: Item | None, item: Item | None) -> None:
+        if before is not None and before.merchant:
+            self._merchants[before.merchant] -= 1
+            if not self._merchants[before.merchant]:
+                del self._merchants[before.merchant]
+        if item is not None and item.merchant:
+            self._merchants[item.merchant] += 1
