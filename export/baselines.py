@@ -10,7 +10,7 @@ from rich.progress import Progress
 from torch import nn
 
 from export.cooccurrence import item_graph
-from export.quality import CUTOFF, MISS, ranks
+from export.rank_metrics import rank_metrics, ranks
 from export.session_index import session_index
 from export.sessions import NO_ORDERS, Orders, Sessions, Split
 from onnx_models.session_neighbours import SessionNeighbours, SessionNeighboursConfig
@@ -128,6 +128,5 @@ def _judge(model: Any, examples: list[Example]) -> float:
         item_seq, seq_len, target = batch_of(examples[start : start + BATCH], model.config.max_length)
         items, scores, _ = model(item_seq, seq_len, torch.zeros(1, 0))
         rank.append(ranks(items.numpy(), scores.numpy(), target.numpy()))
-    every = np.concatenate(rank)
-    hit = every <= CUTOFF
-    return float(hit.mean() + (hit / np.where(every == MISS, 1, every)).mean())
+    metrics = rank_metrics(np.concatenate(rank))
+    return metrics.recall + metrics.mrr

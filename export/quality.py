@@ -5,24 +5,22 @@ and its next item is ranked among all items of the shop. Ties count against the 
 know is a miss. An example is scored by itself: what else is in its batch changes nothing.
 """
 
-import math
 import time
 from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 from rich.progress import Progress
 
+from export.rank_metrics import CUTOFF, MISS, SHORT_CUTOFF, rank_metrics, ranks
 from export.sessions import Orders, Sessions
 from onnx_models.artifact import GRAPH, Manifest, read_manifest
+from onnx_models.session import INPUTS, TOP_ITEMS, TOP_LOGITS, TOP_PURCHASE, open_session
 
 BATCH = 32
 SINGLE_COUNT = 1_000  # examples that are timed one by one
-CUTOFF, SHORT_CUTOFF = 20, 10
-MISS = np.iinfo(np.int64).max
 
 
 class Figures(msgspec.Struct, frozen=True):
@@ -57,29 +55,27 @@ class Served:
     def __init__(self, folder: Path) -> None:
         self.manifest: Manifest = read_manifest(folder)
         self.max_length = self.manifest.max_length
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        self._session = onnxruntime.InferenceSession(folder / GRAPH, options, providers=["CPUExecutionProvider"])
+        self._session = open_session(folder / GRAPH)
         self._new_items = np.zeros((1, self.manifest.hidden_dim), dtype=np.float32)
 
     def __call__(self, item_seq: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        items, logits = self._run(["top_items", "top_logits"], item_seq)
+        items, logits = self._run([TOP_ITEMS, TOP_LOGITS], item_seq)
         return items, logits
 
     @property
     def tells_purchase(self) -> bool:
-        return any(output.name == "top_purchase" for output in self._session.get_outputs())
+        return any(output.name == TOP_PURCHASE for output in self._session.get_outputs())
 
     def purchases(self, item_seq: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Return top_items (B, K), and how likely the rest of each session buys them."""
-        items, purchase = self._run(["top_items", "top_purchase"], item_seq)
+        items, purchase = self._run([TOP_ITEMS, TOP_PURCHASE], item_seq)
         return items, purchase
 
     def _run(self, names: list[str], item_seq: NDArray[np.int64]) -> list[Any]:
         seq_len = np.full(len(item_seq), item_seq.shape[1], dtype=np.int64)
-        feed = {"item_seq": item_seq, "seq_len": seq_len, "new_items": self._new_items}
-        answer: list[Any] = self._session.run(names, feed)
-        return answer
+        feed = dict(zip(INPUTS, (item_seq, seq_len, self._new_items), strict=True))
+        outputs: list[Any] = self._session.run(names, feed)
+        return outputs
 
 
 class OrderFigures(msgspec.Struct, frozen=True):
@@ -137,29 +133,16 @@ def evaluate(score: Scorer, test: Sessions) -> Figures:
                 if len(group) == BATCH:
                     times_ns.append(time.perf_counter_ns() - began)
                 rank[group] = ranks(items, logits, targets[group])
-    hit = rank <= CUTOFF
-    known = np.where(hit, rank, 1)
+    at_20 = rank_metrics(rank)
     return Figures(
-        recall_at_10=float((rank <= SHORT_CUTOFF).mean()),
-        recall_at_20=float(hit.mean()),
-        # Summed exactly, so that the order of the examples cannot show.
-        mrr_at_20=math.fsum(hit / known) / len(rank),
-        ndcg_at_20=math.fsum(hit / np.log2(known + 1)) / len(rank),
+        recall_at_10=rank_metrics(rank, SHORT_CUTOFF).recall,
+        recall_at_20=at_20.recall,
+        mrr_at_20=at_20.mrr,
+        ndcg_at_20=at_20.ndcg,
         examples=len(rank),
         ms_batch1=_single_ms(score, [prefix for prefix in prefixes if len(prefix)]),
         ms_batch32=float(np.median(times_ns)) / 1e6 / BATCH if times_ns else float("nan"),
     )
-
-
-def ranks(items: NDArray[np.int64], logits: NDArray[np.float32], target: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return (B,) the rank from 1 of each target among the candidates (B, K), after all that are its equals.
-
-    A target that is not there, or is the equal of the last candidate (so that others may be, too), is a MISS.
-    """
-    is_target = (items == target[:, None]) & (target > 0)[:, None]
-    logit = np.where(is_target, logits, -np.inf).max(axis=1)
-    rank = (logits >= logit[:, None]).sum(axis=1)
-    return np.where(is_target.any(axis=1) & (logit > logits[:, -1]), rank, MISS)
 
 
 def _examples(test: Sessions, max_length: int) -> tuple[list[NDArray[np.int64]], NDArray[np.int64]]:

@@ -17,8 +17,9 @@ from torch.nn import functional
 
 from export.baselines import Example, batch_of, examples_of
 from export.calibration import calibration_error, platt
+from export.rank_metrics import MISS, RankMetrics, rank_metrics
 from export.sessions import Orders, Sessions, Split
-from export.training import CUTOFF, Quality, TrainingConfig, quality, schedule
+from export.training import TrainingConfig, schedule
 from onnx_models.fusion import Fusion, FusionConfig, Reranker, weighed, weights_of
 from onnx_models.session_neighbours import SessionNeighbours
 from onnx_models.session_ranker import ServedRanker
@@ -100,7 +101,7 @@ def _weigh(fusion: Fusion, config: FusionConfig, examples: list[Example]) -> Fus
             for rank, (of_neighbours, of_rules) in zip(ranks_of, grid, strict=True):
                 total = probable + of_neighbours * voted + of_rules * ruled
                 rank.append((total >= total.gather(1, target[:, None])).sum(1))
-    judged = [quality(torch.cat(ranks)) for ranks in ranks_of]
+    judged = [rank_metrics(torch.cat(ranks)) for ranks in ranks_of]
     of_neighbours, of_rules = grid[int(np.argmax([result.recall + result.mrr for result in judged]))]
     return replace(config, neighbours_weight=of_neighbours, rules_weight=of_rules)
 
@@ -173,11 +174,11 @@ def _trained(untrained: Reranker, lists: Lists) -> Reranker:
     return reranker
 
 
-def _judge(scores: Tensor, place: Tensor) -> Quality:
+def _judge(scores: Tensor, place: Tensor) -> RankMetrics:
     """Return the quality of lists (N, C) whose target is at `place`, C where it is not there."""
     padded = functional.pad(scores, (0, 1), value=-torch.inf)
     rank = (padded >= padded.gather(1, place[:, None])).sum(1)
-    return quality(torch.where(place < scores.shape[1], rank, CUTOFF + 1))
+    return rank_metrics(torch.where(place < scores.shape[1], rank, MISS))
 
 
 def _batches(fusion: Fusion, examples: list[Example]) -> list[tuple[Tensor, Tensor, Tensor]]:

@@ -19,10 +19,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from export.models import Model, ModelConfig, new_model
+from export.rank_metrics import rank_metrics
 from export.sessions import Sessions, Split
 from onnx_models.session_ranker import NEVER
 
-CUTOFF = 20
 REPEAT_OFFSETS = (-0.6, 0.0, 0.6, 1.2, 1.8)  # tried on the validation, added to the logits of the session's own items
 
 
@@ -42,13 +42,6 @@ class TrainingConfig:
     final_share: float = 0.02  # of the learning rate at the end of its cosine
     clip: float = 1.0
     seed: int = 0
-
-
-@dataclass(frozen=True)
-class Quality:
-    recall: float  # at CUTOFF
-    mrr: float
-    examples: int
 
 
 @dataclass(frozen=True)
@@ -182,11 +175,6 @@ def ranks(model: Model, sessions: Sessions, offsets: Sequence[float] = (0.0,)) -
     return torch.cat(batch_ranks, dim=1).cpu()
 
 
-def quality(rank: Tensor) -> Quality:
-    hit = rank <= CUTOFF
-    return Quality(float(hit.float().mean()), float((hit / rank).mean()), len(rank))
-
-
 @dataclass
 class TrainState:
     """How a training goes; what a checkpoint holds, so that it goes on where it was killed."""
@@ -291,7 +279,7 @@ def _fit(
 
 def _judge(model: Model, validation: Sessions, state: TrainState) -> None:
     """Add the validation of this epoch to its state; the best one is that of the largest sum of recall and MRR."""
-    qualities = [quality(rank) for rank in ranks(model, validation, REPEAT_OFFSETS)]
+    qualities = [rank_metrics(rank) for rank in ranks(model, validation, REPEAT_OFFSETS)]
     state.validation.append([(result.recall, result.mrr) for result in qualities])
     sums = [[recall + mrr for recall, mrr in epoch] for epoch in state.validation]
     if max(sums[-1]) >= max(map(max, sums)):

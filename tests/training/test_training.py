@@ -10,9 +10,10 @@ import torch
 from export import training
 from export.models import ModelConfig
 from export.quality import Served, evaluate
+from export.rank_metrics import rank_metrics
 from export.sessions import Sessions, Split
 from export.to_onnx import export
-from export.training import Batches, NegativeSampler, Trained, TrainingConfig, quality, ranks, train
+from export.training import Batches, NegativeSampler, Trained, TrainingConfig, ranks, train
 from features.errors import ParityError
 from onnx_models import artifact
 from onnx_models.item_vectors import ItemVectorsConfig
@@ -43,7 +44,7 @@ def trained(split: Split, tmp_path_factory: pytest.TempPathFactory) -> Trained:
 
 def test_a_training_learns_what_comes_next(split: Split, trained: Trained) -> None:
     assert trained.losses[-1] < trained.losses[0]
-    assert quality(ranks(trained.model, split.test)[0]).mrr > 0.5  # at random: 0.09
+    assert rank_metrics(ranks(trained.model, split.test)[0]).mrr > 0.5  # at random: 0.09
 
 
 def test_a_killed_training_ends_as_one_that_was_not(
@@ -99,7 +100,7 @@ def test_the_served_artifact_gives_the_figures_of_the_torch_model(
         tmp_path, artifact.Manifest("ring", "ring-1", 2, vocabulary, 40, 16, 8, 30, 18, "ring", {}, golden)
     )
     short = Sessions.of([session[:8].tolist() for session in split.test])
-    expected = quality(ranks(trained.model, short)[0])
+    expected = rank_metrics(ranks(trained.model, short)[0])
     figures = evaluate(Served(tmp_path), short)
     assert (figures.recall_at_20, figures.mrr_at_20) == pytest.approx((expected.recall, expected.mrr), abs=1e-6)
 

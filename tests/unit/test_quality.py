@@ -8,7 +8,8 @@ import polars as pl
 import pytest
 from numpy.typing import NDArray
 
-from export.quality import MISS, Figures, Served, evaluate, evaluate_orders, purchase_outcomes, ranks
+from export.quality import Figures, Served, evaluate, evaluate_orders, purchase_outcomes
+from export.rank_metrics import MISS, ranks
 from export.sessions import Orders, Sessions
 from export.splits import TEST, TRAIN, srgnn
 from features.errors import ArtifactError, DatasetError

@@ -27,9 +27,10 @@ from onnx import TensorProto, helper
 from features.errors import DeviceError
 from features.sources.simulator import shop
 from onnx_models.artifact import GRAPH, read_manifest
+from onnx_models.session import Device, open_session
 from streaming.io.feed import to_message
 from streaming.schemas import Click, Origin, Topic, encode
-from streaming.scoring.model import Device, SessionModel, open_session
+from streaming.scoring.model import SessionModel
 from streaming.scoring.recommender import Recommender
 from streaming.testing import control_state
 
