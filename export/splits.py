@@ -64,7 +64,7 @@ def srgnn(folder: Path) -> Split:
     Raises:
         DatasetError: it lacks a file or a column.
     """
-    train = _told(folder, TRAIN)
+    train = _sessions(folder, TRAIN)
     known = sorted({item for session in train for item in session})
     ids = ["", *map(str, known)]
     return Split(folder.name, ids, _numbered([list(map(str, s)) for s in train], ids), test_sessions(folder, ids))
@@ -72,10 +72,10 @@ def srgnn(folder: Path) -> Split:
 
 def test_sessions(folder: Path, ids: Sequence[str]) -> Sessions:
     """Return the test sessions of `folder` in the numbers of `ids`."""
-    return _numbered([list(map(str, session)) for session in _told(folder, TEST)], ids)
+    return _numbered([list(map(str, session)) for session in _sessions(folder, TEST)], ids)
 
 
-def _told(folder: Path, name: str) -> list[list[int]]:
+def _sessions(folder: Path, name: str) -> list[list[int]]:
     path = folder / name
     if not path.is_file():
         msg = f"{path} is missing; expected {TRAIN} and {TEST} with the columns {', '.join(COLUMNS)}"

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from export.__main__ import write_artifact
 from export.builds import Options, build
 from export.splits import of_log
+from export.write import write_artifact
 from features.interaction import Interaction
 from features.sources.simulator import shop
 

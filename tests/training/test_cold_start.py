@@ -6,18 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from export.cold_start import (
-    ColdConfig,
-    Examples,
-    Teacher,
-    at_random,
-    compare,
-    crossed,
-    export_generator,
-    generated,
-    judge_scores,
-    relatives_mean,
-)
+from export.cold_start.baselines import at_random, relatives_mean
+from export.cold_start.comparison import compare
+from export.cold_start.evaluation import judge_scores
+from export.cold_start.generator import ColdConfig, export_generator, generated
+from export.cold_start.teacher import Examples, Teacher, crossed
 from export.models import MODELS, Model, new_model
 from export.sessions import Sessions, Split
 from onnx_models.cold_start import Generator, GeneratorConfig

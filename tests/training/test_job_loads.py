@@ -11,13 +11,13 @@ import pytest
 import torch
 
 from export import builds
-from export.__main__ import write_artifact
 from export.baselines import Baseline, neighbours_model, rules_model
 from export.builds import Built, Options, Shape, build
 from export.models import MODELS
 from export.quality import Served, evaluate
 from export.sessions import Orders, Sessions, Split
 from export.training import TrainingConfig
+from export.write import write_artifact
 from onnx_models.session_ranker import ServedRanker, SessionRanker, SessionRankerConfig
 from streaming.scoring.model import SessionModel
 
@@ -74,7 +74,7 @@ def test_the_fusion_is_fitted_and_served(split: Split, tmp_path: Path, monkeypat
     assert 0 <= purchase.min() < purchase.max() <= 1
     ahead = (candidates > 8) & (candidates < 15)  # where the session may still come to
     assert purchase[ahead].mean() > 5 * purchase[~ahead].mean()
-    assert 0 < built.told["fusion"]["ece"] < 0.02
+    assert 0 < built.report["fusion"]["ece"] < 0.02
 
 
 def test_a_ranker_is_served(split: Split, tmp_path: Path) -> None:

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import torch
 
-from export.__main__ import write_artifact
 from export.baselines import rule_counts
 from export.builds import Built, Shape
 from export.models import MODELS, joined, new_model
 from export.reranking import Models
 from export.session_index import session_index
 from export.splits import srgnn
+from export.write import write_artifact
 from onnx_models.fusion import FEATURES, FusionConfig, Reranker, weights_of
 from onnx_models.session_neighbours import SessionNeighbours, SessionNeighboursConfig
 from onnx_models.session_rules import SessionRules, SessionRulesConfig
