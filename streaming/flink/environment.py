@@ -14,8 +14,9 @@ from pyflink.common import Configuration
 from pyflink.datastream import StreamExecutionEnvironment
 from pyflink.java_gateway import get_gateway
 
-from features.errors import ArtifactError, RestoreError
+from features.errors import RheostatError
 from streaming.config import JobConfig
+from streaming.flink.checkpoints import checkpoint_of
 
 # docs/benchmarks/journal.md says what each gave. The environment variable JVM_ARGS takes their place.
 FOR_LATENCY = "-XX:+UseSerialGC -Xms512m -Xmx1g -XX:MetaspaceSize=160m"
@@ -23,7 +24,11 @@ FOR_LITTLE_CPU = f"{FOR_LATENCY} -XX:TieredStopAtLevel=1"  # no second compiler 
 
 
 def environment(cfg: JobConfig, jvm_args: str) -> StreamExecutionEnvironment:
-    """Return the environment of a job that runs Python inside the TaskManager and checkpoints exactly once."""
+    """Return the environment of a job that runs Python inside the TaskManager and checkpoints exactly once.
+
+    Raises:
+        RestoreError: what it is to start from is not there.
+    """
     # The embedded interpreter is found through the first `python` on PATH; the JVM inherits this one.
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     os.environ.setdefault("JVM_ARGS", jvm_args)
@@ -57,8 +62,8 @@ def environment(cfg: JobConfig, jvm_args: str) -> StreamExecutionEnvironment:
             "metrics.reporter.prometheus.factory.class": PROMETHEUS,
             "metrics.reporter.prometheus.port": str(cfg.metrics_port),
         }
-    if cfg.restore_from is not None:
-        settings["execution.state-recovery.path"] = cfg.restore_from.as_uri()
+    if cfg.restore is not None:
+        settings["execution.state-recovery.path"] = checkpoint_of(cfg.restore, cfg.checkpoint_folder).as_uri()
     configuration = Configuration()
     for key, value in settings.items():
         configuration.set_string(key, value)
@@ -101,9 +106,9 @@ def run(
     """
     try:
         cfg = config()
-    except (RestoreError, ArtifactError) as error:
+        env = environment(cfg.job, jvm_args)
+    except RheostatError as error:
         sys.exit(f"{job_name}: {error}")
-    env = environment(cfg.job, jvm_args)
     build(env, cfg)
     client = env.execute_async(job_name)
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -14,7 +14,8 @@ from support.records import click, impression, purchase, recommendation
 from infra.local.kafka import Broker
 from infra.local.stack import Job, local_job
 from infra.local.subscriber import Subscriber
-from streaming.config import NEWEST, Cluster, newest_checkpoint
+from streaming.config import NEWEST, Cluster
+from streaming.flink.checkpoints import newest_checkpoint
 from streaming.io.feed import Feed
 from streaming.io.topics import read_topic
 from streaming.policy.attribution import Attribution

@@ -18,7 +18,8 @@ from features.sources.simulator import shop
 from infra.local.kafka import Broker
 from infra.local.stack import Job, local_job
 from infra.local.subscriber import Subscriber
-from streaming.config import NEWEST, Cluster, newest_checkpoint
+from streaming.config import NEWEST, Cluster
+from streaming.flink.checkpoints import newest_checkpoint
 from streaming.io.feed import Feed, to_item
 from streaming.schemas import FeatureRecord, Recommendation, Topic
 from streaming.scoring.recommender import rec_id

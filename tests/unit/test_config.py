@@ -7,6 +7,8 @@ import pytest
 
 from features.errors import RestoreError
 from streaming.config import RecommendConfig, features_config, recommend_config
+from streaming.flink.checkpoints import checkpoint_of
+from streaming.flink.environment import run
 
 
 @pytest.fixture
@@ -29,7 +31,7 @@ def test_defaults_and_groups(common: list[str], tmp_path: Path) -> None:
     features = features_config([*common, "--feast-repo", str(tmp_path)])
     assert isinstance(recommend, RecommendConfig)
     assert recommend.surface == "home"
-    assert (recommend.job.parallelism, recommend.job.restore_from) == (1, None)
+    assert (recommend.job.parallelism, recommend.job.restore) == (1, None)
     assert recommend.job.group_id != features.job.group_id
 
 
@@ -51,16 +53,29 @@ def test_missing_path_is_named(
     assert f"{tmp_path / 'gone'} is {word}" in capsys.readouterr().err
 
 
-def test_newest_is_the_checkpoint_or_savepoint_that_was_completed_last(common: list[str], tmp_path: Path) -> None:
-    checkpoint(tmp_path / "checkpoints" / "job" / "chk-9", age_s=20)
-    newest = checkpoint(tmp_path / "checkpoints" / "savepoints" / "savepoint-1", age_s=10)
-    (tmp_path / "checkpoints" / "job" / "chk-10").mkdir()  # never completed
-    assert recommend_config([*common, "--model", str(tmp_path), "--restore", "newest"]).job.restore_from == newest
+def test_newest_is_the_checkpoint_or_savepoint_that_was_completed_last(tmp_path: Path) -> None:
+    checkpoint(tmp_path / "job" / "chk-9", age_s=20)
+    newest = checkpoint(tmp_path / "savepoints" / "savepoint-1", age_s=10)
+    (tmp_path / "job" / "chk-10").mkdir()  # never completed
+    assert checkpoint_of("newest", tmp_path) == newest
+    assert checkpoint_of(str(tmp_path / "job" / "chk-9"), tmp_path) == tmp_path / "job" / "chk-9"
 
 
 @pytest.mark.parametrize(("path", "words"), [("newest", "no complete checkpoint below"), ("gone", "no _metadata")])
-def test_nothing_to_restore_from_says_where_it_was_looked_for(
-    common: list[str], tmp_path: Path, path: str, words: str
-) -> None:
+def test_nothing_to_restore_from_says_where_it_was_looked_for(tmp_path: Path, path: str, words: str) -> None:
     with pytest.raises(RestoreError, match=words):
-        recommend_config([*common, "--model", str(tmp_path), "--restore", path])
+        checkpoint_of(path, tmp_path)
+
+
+def test_a_job_without_what_it_is_to_start_from_ends_with_one_message(
+    common: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("PATH", "JVM_ARGS"):  # which it sets for the JVM
+        monkeypatch.setenv(name, os.environ.get(name, ""))
+    with pytest.raises(SystemExit, match=r"^recommend: --restore newest: no complete checkpoint below"):
+        run(
+            "recommend",
+            lambda: recommend_config([*common, "--model", str(tmp_path), "--restore", "newest"]),
+            lambda env, cfg: pytest.fail("it was built"),
+            "",
+        )

@@ -1,0 +1,40 @@
+"""Where a job starts: how Flink lays out its checkpoints and savepoints."""
+
+from pathlib import Path
+
+from features.errors import RestoreError
+from streaming.config import NEWEST
+
+METADATA = "_metadata"  # written when everything else of a checkpoint is there
+
+
+def checkpoint_of(restore: str, folder: Path) -> Path:
+    """Return the checkpoint or savepoint that a job starts from.
+
+    Args:
+        restore: its path, or NEWEST.
+        folder: of the job's own checkpoints and savepoints, in which the newest one is looked for.
+
+    Raises:
+        RestoreError: there is none.
+    """
+    if restore == NEWEST:
+        return newest_checkpoint(folder)
+    path = Path(restore).resolve()
+    if not (path / METADATA).is_file():
+        msg = f"--restore: {path} is neither a checkpoint nor a savepoint (it has no {METADATA})"
+        raise RestoreError(msg)
+    return path
+
+
+def newest_checkpoint(folder: Path) -> Path:
+    """Return the checkpoint or savepoint below `folder` that was completed last.
+
+    Raises:
+        RestoreError: there is none.
+    """
+    complete = sorted(folder.rglob(METADATA), key=lambda path: path.stat().st_mtime_ns)
+    if not complete:
+        msg = f"--restore {NEWEST}: no complete checkpoint below {folder}; leave --restore out to begin anew"
+        raise RestoreError(msg)
+    return complete[-1].parent
