@@ -18,7 +18,7 @@ from streaming.policy.off_policy import (
     Interval,
     contributions,
     effective_samples,
-    effective_samples_by_place,
+    effective_samples_by_position,
     interval,
     weights,
 )
@@ -55,7 +55,7 @@ class Effective:
 class Evaluation:
     slates: int
     shoppers: int
-    reproduced: float  # share of the places whose logged propensity the policies in force give, too
+    reproduced: float  # share of the positions whose logged propensity the policies in force give, too
     value: dict[Measure, Value]
     in_force: Effective
     asked: Effective
@@ -63,7 +63,7 @@ class Evaluation:
 
 @dataclass
 class _Columns:
-    """What is gathered of a policy: by slate, by place, by reward."""
+    """What is gathered of a policy: by slate, by position, by reward."""
 
     propensities: list[Floats] = field(default_factory=list)
     expected: list[Floats] = field(default_factory=list)
@@ -79,8 +79,8 @@ def evaluate(
 ) -> Evaluation:
     """Return what the policies `with_policy` would have brought, beside those `in_force`.
 
-    What the model expects of a place is scaled to what came of it: its own errors, and that lower places are looked at
-    less, are then the same for both.
+    What the model expects of a position is scaled to what came of it: its own errors, and that lower positions are
+    looked at less, are then the same for both.
 
     Args:
         slates: the log.
@@ -207,5 +207,5 @@ def _effective(behaviour: BehaviourLog, propensities: Floats) -> Effective:
     nothing: NDArray[np.float64] = np.zeros((0, 0))
     evaluation = EvaluationPolicy(propensities, nothing, nothing, nothing)
     return Effective(
-        effective_samples(weights(behaviour, evaluation)[:, -1]), effective_samples_by_place(behaviour, evaluation)
+        effective_samples(weights(behaviour, evaluation)[:, -1]), effective_samples_by_position(behaviour, evaluation)
     )

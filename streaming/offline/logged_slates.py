@@ -25,14 +25,14 @@ _CONSIDERED = msgspec.msgpack.Decoder(LoggedCandidates)
 
 
 class LoggedSlate(NamedTuple):
-    """What was drawn from what, for whom, and what became of each place."""
+    """What was drawn from what, for whom, and what became of each position."""
 
     rec_id: str
     shopper_id: str
     request: SlateRequest
     candidates: Candidates
     estimates: ItemEstimates
-    picks: list[int]  # positions among the candidates, place by place
+    picks: list[int]  # indices of candidates, position by position
     propensities: list[float]
     clicked: list[bool]
     bought: list[int]  # pieces
@@ -103,10 +103,10 @@ class LoggedSlates:
     def _logged(self, slate: dict[str, Any]) -> LoggedSlate:
         candidates, estimates = unpack(_CONSIDERED.decode(slate["considered"]), self.catalogue)
         ids = [self.catalogue.ids[index] for index in candidates.item_index.tolist()]
-        position = {item_id: n for n, item_id in enumerate(ids)}
-        places = slate["items"]
+        index_of = {item_id: n for n, item_id in enumerate(ids)}
+        items = slate["items"]
         try:
-            picks = [position[place["item_id"]] for place in places]
+            picks = [index_of[item["item_id"]] for item in items]
         except KeyError as error:  # a slate of the same id that was made again, from other candidates
             raise UnknownItemError(*error.args) from error
         return LoggedSlate(
@@ -116,9 +116,9 @@ class LoggedSlates:
             candidates=candidates,
             estimates=estimates,
             picks=picks,
-            propensities=[place["propensity"] for place in places],
-            clicked=[place["shown"] and place["clicked_after_ms"] is not None for place in places],
-            bought=[place["bought"] if place["shown"] else 0 for place in places],
+            propensities=[item["propensity"] for item in items],
+            clicked=[item["shown"] and item["clicked_after_ms"] is not None for item in items],
+            bought=[item["bought"] if item["shown"] else 0 for item in items],
         )
 
 

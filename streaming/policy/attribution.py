@@ -182,7 +182,7 @@ def _known(stored: bytes) -> Known | None:
         slate = _RECOMMENDATION.decode(stored)
     except msgspec.MsgspecError:  # of another version of this project
         return None
-    places = [OutcomeItem(item.item_id, n, item.propensity, item.predicted) for n, item in enumerate(slate.slate, 1)]
+    items = [OutcomeItem(item.item_id, n, item.propensity, item.predicted) for n, item in enumerate(slate.slate, 1)]
     return Known(
         Outcome(
             rec_id=slate.rec_id,
@@ -193,7 +193,7 @@ def _known(stored: bytes) -> Known | None:
             policy_scope=slate.policy_scope,
             model_version=slate.model_version,
             fallback=slate.fallback,
-            items=tuple(places),
+            items=tuple(items),
         )
     )
 
@@ -234,8 +234,8 @@ def _change(outcome: Outcome, message: Feedback) -> tuple[FeedbackStatus, Outcom
     )
 
 
-def _show(items: list[OutcomeItem], places: set[int], news: list[OutcomeDelta]) -> None:
-    for n in sorted(places):
+def _show(items: list[OutcomeItem], positions: set[int], news: list[OutcomeDelta]) -> None:
+    for n in sorted(positions):
         if not items[n].shown:
             items[n] = msgspec.structs.replace(items[n], shown=True)
             news.append(OutcomeDelta(FeedbackType.SHOWN, n + 1))

@@ -10,8 +10,9 @@ is the dual and DAMPING times the violation (a PI controller: the measure lags b
 around its aim), and never moves faster than the operator allows. One for "at most" pulls the other way. An exposure's
 is added to the score of the merchant's items.
 
-What is measured of clicks, purchases and revenue is what was to be expected of the places that were shown (which says
-within seconds what a turn has done), corrected by what has come of such expectations so far (which keeps it honest).
+What is measured of clicks, purchases and revenue is what was to be expected of the positions that were shown (which
+says within seconds what a turn has done), corrected by what has come of such expectations so far (which keeps it
+honest).
 """
 
 import msgspec
@@ -32,7 +33,7 @@ class ConstraintState(msgspec.Struct):
     """A constraint, and where its duals stand. Sums decay with the constraint's `over_s`."""
 
     amount: float = 0.0
-    of: float = 0.0  # slates; for an exposure places
+    of: float = 0.0  # slates; for an exposure positions
     low: float = 0.0  # dual of at_least
     high: float = 0.0  # dual of at_most
     added: float = 0.0  # to the weight

@@ -1,6 +1,6 @@
-"""How a slate is drawn: slot by slot, each pick with an exact probability. Pure numpy.
+"""How a slate is drawn: position by position, each pick with an exact probability. Pure numpy.
 
-At a slot, every candidate i that is left has
+At a position, every candidate i that is left has
 
     u(i) = score(i) - diversity * max over the picks j so far of cos(i, j) - tired of the group of i
 
@@ -15,7 +15,7 @@ so that with the rate x of exploration the pick's propensity, given the picks be
     p(i) = (1 - x) * [i = g] + x * q(i)
 
 until `allowance` picks that are not the greedy one have been made; from there on p(g) = 1. The propensity of a slate is
-the product over its slots.
+the product over its positions.
 """
 
 import hashlib
@@ -31,7 +31,7 @@ from streaming.schemas import SLATE_SIZE
 
 Floats = NDArray[np.float64]
 
-# Of a slot: the picks before it, the greedy one, what no wish exceeds and, where it may explore, what is wished (K,).
+# Of a position: the picks before, the greedy one, what no wish exceeds and, where it may explore, what is wished (K,).
 Choose = Callable[[list[int], int, float, Floats | None], int]
 
 BONUS_AT_MOST = 5.0
@@ -43,7 +43,7 @@ TEMPERATURE_AT_LEAST = 0.01  # above 0: BONUS_AT_MOST over it is an exponent tha
 class Exploration:
     """How far a slate may leave the greedy one."""
 
-    rate: float = 0.0  # chance that a slot explores, in [0, 1]
+    rate: float = 0.0  # chance that a position explores, in [0, 1]
     temperature: float = 0.1  # 0, or from TEMPERATURE_AT_LEAST; in the unit of the scores
     epsilon: float = 0.0  # share of what explores that is drawn evenly, in [0, 1]
     allowance: int = 0  # picks of the slate that may differ from the greedy one
@@ -57,9 +57,9 @@ class SatiationPenalty(NamedTuple):
     """How far a shopper is tired of groups of candidates, in the unit of the scores."""
 
     group: NDArray[np.int64]  # (K,) of each candidate
-    lost: Floats  # (K,) what it loses at the first slot
+    lost: Floats  # (K,) what it loses at the first position
     by_pick: (
-        Floats  # (K,) what its group loses once it is picked for the first place; EXAMINATION_PROB of it for another
+        Floats  # (K,) what its group loses once it is picked for the first position; EXAMINATION_PROB of it for another
     )
 
 
@@ -67,7 +67,7 @@ class ChoiceModel(NamedTuple):
     """What each of K candidates is worth, alone and beside those picked before it: all that chances depend on."""
 
     scores: Floats  # (K,) finite
-    size: int  # number of slots
+    size: int  # number of positions
     content: Floats = np.zeros((0, 0))  # (K, D) rows of length 1, or 0 for what is like no other; read for diversity
     diversity: float = 0.0  # what a candidate that is the same as a pick loses of its score
     exploration: Exploration = Exploration()  # how far the slate may leave the greedy one
@@ -76,7 +76,7 @@ class ChoiceModel(NamedTuple):
 
 
 class Draw(NamedTuple):
-    picks: list[int]  # positions among the candidates, slot by slot
+    picks: list[int]  # indices of candidates, position by position
     propensities: list[float]  # of each pick, given those before it
     explored: list[bool]  # whether it is another than the greedy pick
 
@@ -100,7 +100,7 @@ def draw(model: ChoiceModel, random: Floats) -> Draw:
 
     Args:
         model: of the candidates.
-        random: (2 * size,) in [0, 1): two for each slot; not looked at where nothing explores.
+        random: (2 * size,) in [0, 1): two for each position; not looked at where nothing explores.
     """
     exploration = model.exploration
     if not model.diversity and not exploration.is_on and model.satiation is None:
@@ -121,32 +121,34 @@ def draw(model: ChoiceModel, random: Floats) -> Draw:
         weights = _softmax_weights(wished, top, exploration.temperature)
         return _weighted(weights, (other - exploration.epsilon) / (1 - exploration.epsilon))
 
-    return _slots(model, min(model.size, len(model.scores)), choose)
+    return _fill(model, min(model.size, len(model.scores)), choose)
 
 
 def conditional(model: ChoiceModel, picks: Sequence[int]) -> Floats:
-    """Return (S, K) how likely `draw` makes each candidate the pick of a slot, given that `picks` (S,) precede it."""
+    """Return (S, K) how likely `draw` picks each candidate for a position, given that `picks` (S,) precede it."""
     exploration = model.exploration
     chances = np.zeros((len(picks), len(model.scores)))
 
     def follow(before: list[int], greedy: int, top: float, wished: Floats | None) -> int:
-        slot = len(before)
+        position = len(before)
         if wished is None:
-            chances[slot, greedy] = 1.0
+            chances[position, greedy] = 1.0
         else:
             weights = _softmax_weights(wished, top, exploration.temperature)
             even = np.ones(len(wished))
             even[before] = 0.0
             epsilon = exploration.epsilon
-            chances[slot] = exploration.rate * ((1 - epsilon) * weights / weights.sum() + epsilon * even / even.sum())
-            chances[slot, greedy] += 1 - exploration.rate
-        return picks[slot]
+            chances[position] = exploration.rate * (
+                (1 - epsilon) * weights / weights.sum() + epsilon * even / even.sum()
+            )
+            chances[position, greedy] += 1 - exploration.rate
+        return picks[position]
 
-    _slots(model, len(picks), follow)
+    _fill(model, len(picks), follow)
     return chances
 
 
-def _slots(model: ChoiceModel, size: int, choose: Choose) -> Draw:
+def _fill(model: ChoiceModel, size: int, choose: Choose) -> Draw:
     scores, _, content, diversity, exploration, bonus, satiation = model
     explores = exploration.is_on
     highest_bonus = 0.0 if bonus is None or not len(bonus) else float(bonus.max())
@@ -155,18 +157,18 @@ def _slots(model: ChoiceModel, size: int, choose: Choose) -> Draw:
     hoped = alone.copy() if bonus is None else alone + bonus
     utility, wished = (alone, hoped) if not diversity else (alone.copy(), hoped.copy())
     scaled, loss = diversity * content, np.zeros(len(scores))
-    seen = np.empty((size if explores else 0, len(scores)))  # what was wished at each slot that could explore
+    seen = np.empty((size if explores else 0, len(scores)))  # what was wished at each position that could explore
     tops: list[float] = []
     picks: list[int] = []
     explored: list[bool] = []
     spent = 0
-    for slot in range(size):
+    for position in range(size):
         greedy = int(utility.argmax())
         may_explore = explores and spent < exploration.allowance
         # No wish exceeds the greedy utility by more than the highest bonus, so no exponent will be above 0.
         top = float(utility[greedy]) + highest_bonus
         if may_explore:
-            seen[slot] = wished
+            seen[position] = wished
             tops.append(top)
         pick = choose(picks, greedy, top, wished if may_explore else None)
         picks.append(pick)
@@ -174,11 +176,11 @@ def _slots(model: ChoiceModel, size: int, choose: Choose) -> Draw:
         spent += pick != greedy
         alone[pick] = hoped[pick] = -np.inf
         if satiation is not None:
-            alike, more = satiation.group == satiation.group[pick], EXAMINATION_PROB[slot] * satiation.by_pick[pick]
+            alike, more = satiation.group == satiation.group[pick], EXAMINATION_PROB[position] * satiation.by_pick[pick]
             alone[alike] -= more
             if hoped is not alone:
                 hoped[alike] -= more
-        if diversity and slot < size - 1:
+        if diversity and position < size - 1:
             np.maximum(loss, scaled @ content[pick], out=loss)
             np.subtract(alone, loss, out=utility)
             if may_explore:
@@ -189,7 +191,7 @@ def _slots(model: ChoiceModel, size: int, choose: Choose) -> Draw:
 def _chances(
     picks: list[int], explored: list[bool], wished: Floats, tops: Floats, exploration: Exploration
 ) -> list[float]:
-    """Return the propensities of `picks`: by `wished` (S, K) in the slots that could explore, which come first."""
+    """Return the propensities of `picks`: by `wished` (S, K) in the positions that could explore, which come first."""
     count = len(tops)
     rate, epsilon = exploration.rate, exploration.epsilon
     greedy = [float(not is_explored) for is_explored in explored]
@@ -216,7 +218,7 @@ def _softmax_weights(wished: Floats, top: Floats | float, temperature: float) ->
 
 
 def _weighted(weights: Floats, coin: float) -> int:
-    """Return the place among `weights` (K,) that the `coin` in [0, 1) falls on."""
+    """Return the index among `weights` (K,) that the `coin` in [0, 1) falls on."""
     sums = weights.cumsum()
     drawn = int(sums.searchsorted(coin * sums[-1], side="right"))
     # Rounding may leave the last sum short of the whole; what lies there is the last that has any weight.

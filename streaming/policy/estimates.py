@@ -1,8 +1,8 @@
-"""What outcomes say: of each item, of the places of a slate, and of the model's probabilities. Pure.
+"""What outcomes say: of each item, of the positions of a slate, and of the model's probabilities. Pure.
 
-A place k of a slate is looked at with chance looked(k), relative to the first (the examination hypothesis: Craswell et
-al. 2008, "An experimental comparison of click position-bias models"); what is looked at is clicked as predicted, after
-a correction of all predictions (Platt 1999) and one of the item's:
+A position k of a slate is looked at with chance looked(k), relative to the first (the examination hypothesis: Craswell
+et al. 2008, "An experimental comparison of click position-bias models"); what is looked at is clicked as predicted,
+after a correction of all predictions (Platt 1999) and one of the item's:
 
     clicks of item i ~ Poisson(lift(i) * E(i)),  E(i) = sum over its impressions of looked(k) * P(clicked | looked at)
 
@@ -35,7 +35,7 @@ PRIOR_CLICKS = 5.0  # a, clicks that the prior of an item counts for
 PRIOR_BUYS = 2.0  # purchases that the prior of an item counts for
 PRIOR_LEVEL_CLICKS, PRIOR_LEVEL_BUYS = 30.0, 5.0  # of a price level
 PRIOR_BRAND_CLICKS = 10.0  # of a brand
-PRIOR_PLACE_CLICKS = 20.0  # of a place
+PRIOR_POSITION_CLICKS = 20.0  # of a position
 PRIOR_ALL_CLICKS = 20.0  # of the correction of all predictions, and of the buy rate
 PRIOR_LOOKED = EXAMINATION_PROB
 LEVELS, UNKNOWN_LEVEL = PRICE_LEVELS + 1, PRICE_LEVELS
@@ -111,7 +111,7 @@ class OutcomeEstimator(msgspec.Struct):
         """Return what is known now, the time of the newest outcome; what comes from here on is counted by it."""
         scale = 1.0 / self._weight(self.newest_ms)
         self._forget(scale)
-        self._fit_places(scale)
+        self._fit_examination(scale)
         self._fit_predictions(scale)
         self.version += 1
         shown = PRIOR_ALL_CLICKS / PRIOR_CLICK_RATE + scale * self.shown
@@ -142,7 +142,7 @@ class OutcomeEstimator(msgspec.Struct):
         return 1.0 / (1.0 + exp(-self.intercept - self.slope * _log_odds(predicted)))
 
     def expects(self, item: OutcomeItem, facts: ItemFacts) -> tuple[float, float]:
-        """Return what a place that is shown has of clicks and of purchases."""
+        """Return what a position that is shown has of clicks and of purchases."""
         scale = 1.0 / self._weight(self.newest_ms)
         buy_rate = self._buy_rate(scale)
         of_level, of_brand = self._level(facts.level, scale, buy_rate), self._brand_lift(facts.brand, scale)
@@ -189,27 +189,27 @@ class OutcomeEstimator(msgspec.Struct):
             setattr(self, name, getattr(self, name) * by)
 
     def _count(self, item: OutcomeItem, facts: ItemFacts, change: FeedbackType, weight: float) -> None:
-        place = min(item.place, SLATE_SIZE) - 1
+        position = min(item.place, SLATE_SIZE) - 1
         at = min(max(int(_log_odds(item.predicted) / BIN_WIDTH + BINS / 2), 0), BINS - 1)
         own, of_level = self.items.setdefault(item.item_id, Counts()), self.levels[facts.level]
         of_brand = self.brands.setdefault(facts.brand, Counts()) if facts.brand else Counts()
         match change:
             case FeedbackType.SHOWN:
                 chance, scale = self.chance(item.predicted), 1.0 / self._weight(self.newest_ms)
-                expected = weight * self.looked[place] * chance
+                expected = weight * self.looked[position] * chance
                 lifts = _lift(of_level, PRIOR_LEVEL_CLICKS, scale), _lift(of_brand, PRIOR_BRAND_CLICKS, scale)
                 own.expected += expected
                 of_level.expected += expected * lifts[1]
                 of_brand.expected += expected * lifts[0]
                 # Without the item's lift: both would explain the same clicks, and neither would come to its own.
-                self.place_expected[place] += weight * chance
-                self.bin_looks[at] += weight * self.looked[place]
+                self.place_expected[position] += weight * chance
+                self.bin_looks[at] += weight * self.looked[position]
                 self.shown += weight
                 self.shown_chance += weight * chance
             case FeedbackType.CLICKED:
                 for counts in (own, of_level, of_brand):
                     counts.clicks += weight
-                self.place_clicks[place] += weight
+                self.place_clicks[position] += weight
                 self.bin_clicks[at] += weight
                 self.clicks += weight
             case FeedbackType.BOUGHT:
@@ -227,10 +227,10 @@ class OutcomeEstimator(msgspec.Struct):
             for counts_of in (self.items, self.brands)
         )
 
-    def _fit_places(self, scale: float) -> None:
-        """Estimate looked(k) as clicks over what was expected of place k if it were looked at, beside its prior."""
+    def _fit_examination(self, scale: float) -> None:
+        """Estimate looked(k) as clicks over what was expected of position k if it were looked at, beside its prior."""
         rates = [
-            (PRIOR_PLACE_CLICKS * prior + scale * clicks) / (PRIOR_PLACE_CLICKS + scale * expected)
+            (PRIOR_POSITION_CLICKS * prior + scale * clicks) / (PRIOR_POSITION_CLICKS + scale * expected)
             for prior, clicks, expected in zip(PRIOR_LOOKED, self.place_clicks, self.place_expected, strict=True)
         ]
         self.looked = [min(max(rate / rates[0], LOOKED_AT_LEAST), 1.0) for rate in rates]

@@ -1,22 +1,22 @@
 """What a policy would have brought, from slates that another one drew. Pure numpy.
 
-A slate has L places; the pick of place k had the propensity p0(k) under the policy that drew it and has p(k) under the
-one that is asked about, both given the picks before it. With
+A slate has L positions; the pick of position k had the propensity p0(k) under the policy that drew it and has p(k)
+under the one that is asked about, both given the picks before it. With
 
     w(k) = product over j <= k of p(j) / p0(j),    w(0) = 1,    w = w(L)
 
-and the reward r(k) of a place, the value of a slate is estimated by
+and the reward r(k) of a position, the value of a slate is estimated by
 
     IPS      w * sum of r(k)
     SNIPS    the same, divided by the mean of w
     DR       sum of direct(k) + w * (sum of r(k) - q(k))
     cascade  sum of w(k) * (r(k) - q(k) - rest(k)) + w(k - 1) * (expected(k) + rest(k))
 
-where q(k) is what a model expects of the pick, expected(k) what it expects of place k under the policy asked about,
-given the picks before it, direct(k) what it expects of place k of a slate that this policy draws, and rest(k) the sum
-of direct over the places after k. IPS and DR are unbiased if the propensities are right and every slate that the policy
-may draw could have been drawn; cascade, too, where what comes of a place depends on the places before it and not on
-those after it, and then it varies less: a place is weighed by the picks up to it alone.
+where q(k) is what a model expects of the pick, expected(k) what it expects of position k under the policy asked about,
+given the picks before it, direct(k) what it expects of position k of a slate that this policy draws, and rest(k) the
+sum of direct over the positions after k. IPS and DR are unbiased if the propensities are right and every slate that the
+policy may draw could have been drawn; cascade, too, where what comes of a position depends on the positions before it
+and not on those after it, and then it varies less: a position is weighed by the picks up to it alone.
 
 IPS: Horvitz & Thompson 1952. SNIPS: Swaminathan & Joachims 2015, "The self-normalized estimator for counterfactual
 learning". DR: Dudik, Langford & Li 2011, "Doubly robust policy evaluation and learning". Cascade: Kiyohara et al.
@@ -43,7 +43,7 @@ class Estimator(StrEnum):
 
 
 class BehaviourLog(NamedTuple):
-    """N slates of up to L places; a place that a slate does not have brings 0 with propensity 1."""
+    """N slates of up to L positions; a position that a slate does not have brings 0 with propensity 1."""
 
     rewards: Floats  # (N, L)
     propensities: Floats  # (N, L) as logged, > 0
@@ -54,8 +54,8 @@ class EvaluationPolicy(NamedTuple):
 
     propensities: Floats  # (N, L) of the logged picks, given those before them
     predicted: Floats  # (N, L) what the model expects of the logged pick
-    expected: Floats  # (N, L) what it expects of the place, given the logged picks before it
-    direct: Floats  # (N, L) what it expects of the place in a slate that the policy draws
+    expected: Floats  # (N, L) what it expects of the position, given the logged picks before it
+    direct: Floats  # (N, L) what it expects of the position in a slate that the policy draws
 
 
 class Interval(NamedTuple):
@@ -65,7 +65,7 @@ class Interval(NamedTuple):
 
 
 def weights(behaviour: BehaviourLog, evaluation: EvaluationPolicy) -> Floats:
-    """Return (N, L) the weight of each slate up to each place."""
+    """Return (N, L) the weight of each slate up to each position."""
     ratios: Floats = evaluation.propensities / behaviour.propensities
     return ratios.cumprod(axis=1)
 
@@ -93,8 +93,10 @@ def contributions(estimator: Estimator, behaviour: BehaviourLog, evaluation: Eva
         case Estimator.CASCADE:
             before = np.column_stack([np.ones(len(up_to)), up_to[:, :-1]])
             rest = evaluation.direct[:, ::-1].cumsum(axis=1)[:, ::-1] - evaluation.direct
-            at_place = up_to * (behaviour.rewards - evaluation.predicted - rest) + before * (evaluation.expected + rest)
-            contribution = at_place.sum(axis=1)
+            at_position = up_to * (behaviour.rewards - evaluation.predicted - rest) + before * (
+                evaluation.expected + rest
+            )
+            contribution = at_position.sum(axis=1)
     return contribution
 
 
@@ -104,12 +106,12 @@ def effective_samples(weight: Floats) -> float:
     return float(weight.sum()) ** 2 / squares if squares else 0.0
 
 
-def effective_samples_by_place(behaviour: BehaviourLog, evaluation: EvaluationPolicy) -> float:
-    """Return the mean over the places, each as often as it is rewarded, of the effective samples up to there."""
+def effective_samples_by_position(behaviour: BehaviourLog, evaluation: EvaluationPolicy) -> float:
+    """Return the mean over the positions, each as often as it is rewarded, of the effective samples up to there."""
     up_to = weights(behaviour, evaluation)
-    of_place = np.array([effective_samples(up_to[:, place]) for place in range(up_to.shape[1])])
+    of_position = np.array([effective_samples(up_to[:, position]) for position in range(up_to.shape[1])])
     rewarded = behaviour.rewards.sum(axis=0)
-    return float(of_place @ rewarded / rewarded.sum()) if rewarded.sum() else float(of_place.mean())
+    return float(of_position @ rewarded / rewarded.sum()) if rewarded.sum() else float(of_position.mean())
 
 
 def interval(of_slates: Floats, shoppers: NDArray[np.int64], confidence: float) -> Interval:

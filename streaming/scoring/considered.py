@@ -48,10 +48,10 @@ def unpack(considered: LoggedCandidates, catalogue: Catalogue) -> tuple[Candidat
     """
     table = np.frombuffer(considered.candidates, CANDIDATE)
     item_index = table["index"].astype(np.int64)
-    for place, item_id in enumerate(considered.new_items, start=len(item_index) - len(considered.new_items)):
+    for row, item_id in enumerate(considered.new_items, start=len(item_index) - len(considered.new_items)):
         if item_id not in catalogue.index_of:
             raise UnknownItemError(item_id)
-        item_index[place] = catalogue.index_of[item_id]
+        item_index[row] = catalogue.index_of[item_id]
     bought = None if np.isnan(table["bought"]).any() else _floats(table["bought"])
     estimates = ItemEstimates(
         version=considered.estimates_version,

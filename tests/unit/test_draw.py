@@ -64,8 +64,8 @@ def test_frequencies_of_many_draws_are_the_propensities(
     count_of = Counter(tuple(draw(model, coins).picks) for coins in random)
     total = 0.0
     for slate in permutations(range(5), 3):
-        by_slot = conditional(model, slate)
-        chance = float(by_slot[np.arange(3), list(slate)].prod())
+        by_position = conditional(model, slate)
+        chance = float(by_position[np.arange(3), list(slate)].prod())
         total += chance
         # Five standard deviations of a binomial share: one slate of all these tests in 30,000 would miss it.
         assert count_of[slate] / DRAWS == pytest.approx(chance, abs=5 * np.sqrt(chance * (1 - chance) / DRAWS) + 1e-12)
@@ -80,8 +80,8 @@ def test_emitted_propensities_are_those_of_the_picks_and_the_allowance_holds(
     model = ChoiceModel(scores, size, content, diversity, exploration, bonus)
     slate = draw(model, uniforms(f"{seed}", 2 * size))
     assert len(set(slate.picks)) == len(slate.picks) == min(size, count)
-    by_slot = conditional(model, slate.picks)
-    assert slate.propensities == pytest.approx(by_slot[np.arange(len(slate.picks)), slate.picks])
+    by_position = conditional(model, slate.picks)
+    assert slate.propensities == pytest.approx(by_position[np.arange(len(slate.picks)), slate.picks])
     assert all(0 < propensity <= 1 + 1e-12 for propensity in slate.propensities)
     assert sum(slate.explored) <= exploration.allowance
 

@@ -14,7 +14,7 @@ from streaming.policy.off_policy import (
     Floats,
     contributions,
     effective_samples,
-    effective_samples_by_place,
+    effective_samples_by_position,
     interval,
     weights,
 )
@@ -37,8 +37,10 @@ def of_picks(picks: tuple[int, ...], table: Floats) -> Floats:
 
 
 def reward(picks: tuple[int, ...]) -> Floats:
-    """Return the clicks to be expected of each place: an item that is like one before it gets half as many."""
-    alike = [any(CONTENT[pick] @ CONTENT[earlier] for earlier in picks[:place]) for place, pick in enumerate(picks)]
+    """Return the clicks to be expected of each position: an item that is like one before it gets half as many."""
+    alike = [
+        any(CONTENT[pick] @ CONTENT[earlier] for earlier in picks[:position]) for position, pick in enumerate(picks)
+    ]
     return EXAMINATION_PROB * CLICKED[list(picks)] * np.where(alike, 0.5, 1.0)
 
 
@@ -111,7 +113,7 @@ def test_a_policy_that_draws_as_was_logged_has_the_mean_reward_and_the_whole_sam
     same = evaluation._replace(propensities=behaviour.propensities)
     for estimator in (Estimator.IPS, Estimator.SNIPS):
         assert contributions(estimator, behaviour, same).mean() == pytest.approx(behaviour.rewards.sum(axis=1).mean())
-    assert effective_samples_by_place(behaviour, same) == pytest.approx(len(SLATES))
+    assert effective_samples_by_position(behaviour, same) == pytest.approx(len(SLATES))
 
 
 def test_effective_samples_fall_with_uneven_weights() -> None:
