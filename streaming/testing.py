@@ -20,7 +20,9 @@ from streaming.control.item_estimates import ItemEstimates
 from streaming.control.state import ControlState
 from streaming.io.feed import to_item
 from streaming.policy.attribution import Attribution, Feedback, FeedbackStatus
+from streaming.policy.estimates import FactsOf
 from streaming.policy.learning_state import LearningState
+from streaming.policy.table import PolicyTable
 from streaming.schemas import (
     Click,
     Estimates,
@@ -65,6 +67,40 @@ def control_state(model: SessionModel, items: Iterable[ShopItem]) -> ControlStat
     return control
 
 
+class FeedbackLoop:
+    """What the job `learn` does: slates and feedback in, outcomes and what they say out. One at a time."""
+
+    def __init__(self, emit: Callable[[Topic, str, Message], None] = lambda topic, key, message: None) -> None:
+        """Begin with nothing learnt; `emit` is called with what would lie on outcomes."""
+        self.state = LearningState()
+        self._emit = emit
+        self._attributions: dict[str, Attribution] = defaultdict(lambda: Attribution(Memory()))
+        self._outcomes: list[Outcome] = []
+
+    def shown(self, slate: Recommendation) -> list[Outcome]:
+        """Take a slate over to what feedback is joined with; return what that leads to."""
+        return self._join(self._attributions[slate.shopper_id].slate(slate.rec_id, encode(slate)))
+
+    def feedback(self, message: Feedback) -> list[Outcome]:
+        """Return the outcomes that change by an impression, a click or a purchase."""
+        return self._join(self._attributions[message.shopper_id].feedback(message))
+
+    def learn(self, table: PolicyTable, facts_of: FactsOf) -> tuple[Estimates, list[Policy]] | None:
+        """Return what the outcomes since the last time say, and the controllers' records; None where there are none."""
+        if not self._outcomes:
+            return None
+        learnt = self.state.learn(self._outcomes, table, facts_of)
+        self._outcomes.clear()
+        return learnt
+
+    def _join(self, joined: Iterable[tuple[FeedbackStatus, Outcome | None]]) -> list[Outcome]:
+        outcomes = [outcome for _, outcome in joined if outcome is not None]
+        for outcome in outcomes:
+            self._emit(Topic.OUTCOMES, outcome.shopper_id, outcome)
+        self._outcomes += outcomes
+        return outcomes
+
+
 class Pipeline:
     """Interactions and feedback in, slates, outcomes and estimates out. One at a time."""
 
@@ -87,10 +123,9 @@ class Pipeline:
         """
         self.control = control_state(model, ())
         self._recommender = Recommender(model, self.control, surface)
-        self._emit, self._sample, self._learning = emit, sample, LearningState()
+        self.loop = FeedbackLoop(emit)
+        self._emit, self._sample = emit, sample
         self._states: dict[str, bytes] = {}
-        self._attributions: dict[str, Attribution] = defaultdict(lambda: Attribution(Memory()))
-        self._outcomes: list[Outcome] = []
         self._offsets: dict[Topic, int] = defaultdict(int)
         self.put(items)
 
@@ -136,18 +171,18 @@ class Pipeline:
 
     def shown(self, slate: Recommendation) -> list[Outcome]:
         """Take a slate over to what feedback is joined with; return what that leads to."""
-        return self._join(self._attributions[slate.shopper_id].slate(slate.rec_id, encode(slate)))
+        return self.loop.shown(slate)
 
     def feedback(self, message: Feedback) -> list[Outcome]:
         """Return the outcomes that change by an impression, a click or a purchase."""
-        return self._join(self._attributions[message.shopper_id].feedback(message))
+        return self.loop.feedback(message)
 
     def learn(self) -> Estimates | None:
         """Learn from the outcomes since the last time, and put what they say in force; None where there are none."""
-        if not self._outcomes:
+        learnt = self.loop.learn(self.control.table, self.control.catalogue.facts)
+        if learnt is None:
             return None
-        estimates, turned = self._learning.learn(self._outcomes, self.control.table, self.control.catalogue.facts)
-        self._outcomes.clear()
+        estimates, turned = learnt
         self.control.apply(estimates.name, encode(estimates), self._next(Topic.ESTIMATES))
         self._emit(Topic.ESTIMATES, estimates.name, estimates)
         for policy in turned:
@@ -156,16 +191,9 @@ class Pipeline:
 
     def measured(self, constraint: str) -> float:
         """Return what the controller of the global policy measures; 0 before anything was shown."""
-        policy, controller = self.control.table.policies["global"], self._learning.controllers.get("global")
+        policy, controller = self.control.table.policies["global"], self.loop.state.controllers.get("global")
         value = controller.measured(constraint, policy.constraints[constraint]) if controller else None
         return value or 0.0
-
-    def _join(self, joined: Iterable[tuple[FeedbackStatus, Outcome | None]]) -> list[Outcome]:
-        outcomes = [outcome for _, outcome in joined if outcome is not None]
-        for outcome in outcomes:
-            self._emit(Topic.OUTCOMES, outcome.shopper_id, outcome)
-        self._outcomes += outcomes
-        return outcomes
 
     def _next(self, topic: Topic) -> Origin:
         offset = self._offsets[topic]

@@ -27,8 +27,6 @@ from infra.bench.content_interest import ContentInterest
 from streaming.control.catalogue import Catalogue, unknown_to_any_model
 from streaming.control.item_estimates import posterior, prior
 from streaming.io.feed import to_message
-from streaming.policy.attribution import Attribution
-from streaming.policy.learning_state import LearningState
 from streaming.policy.objectives import LOGIT_AT_MOST
 from streaming.policy.table import PolicyTable
 from streaming.schemas import (
@@ -36,15 +34,13 @@ from streaming.schemas import (
     Impression,
     Item,
     Origin,
-    Outcome,
     Policy,
     Recommendation,
     SlateItem,
-    encode,
 )
 from streaming.scoring.candidates import Candidates
 from streaming.scoring.slate import SlateRequest, draw_slate
-from streaming.testing import Memory
+from streaming.testing import FeedbackLoop
 
 ENVIRONMENTS = "SlateTopK-Bored-v0", "SlateTopK-BoredInf-v0", "SlateTopK-Uncertain-v0"
 START_MS, STEP_MS = 1_700_000_000_000, 200_000  # between two slates of a shopper
@@ -175,11 +171,11 @@ class _Shop:
         fields = {"version": 2, "author": "bench"} | policy
         self._table = PolicyTable({"global": msgspec.convert(fields, Policy)})
         self._estimates = prior(self._catalogue)
-        self._loop, self._outcomes, self._now_ms = LearningState(), list[Outcome](), START_MS
+        self._loop, self._now_ms = FeedbackLoop(), START_MS
 
     def meet(self, seed: int, slate: NDArray[np.int64], clicked: NDArray[np.bool_]) -> None:
         self._shopper, self._state = f"shopper-{seed}", shopper.new()
-        self._content_interest, self._attribution, self._slates = ContentInterest(CONTENT_DIM), Attribution(Memory()), 0
+        self._content_interest, self._slates = ContentInterest(CONTENT_DIM), 0
         self._take(slate, clicked)
 
     def slate(self) -> NDArray[np.int64]:
@@ -227,16 +223,14 @@ class _Shop:
         shown = Impression(
             rec_id=self._rec_id, shopper_id=self._shopper, items=items, event_time_ms=slate.event_time_ms
         )
-        joined = [*self._attribution.slate(self._rec_id, encode(slate)), *self._attribution.feedback(shown)]
+        self._loop.shown(slate)
+        self._loop.feedback(shown)
         for place in np.flatnonzero(clicked).tolist():
-            click = to_message(self._click(place, self._place[items[place]]), self._rec_id)
-            joined += self._attribution.feedback(click)
-        self._outcomes += [outcome for _, outcome in joined if outcome is not None]
+            self._loop.feedback(to_message(self._click(place, self._place[items[place]]), self._rec_id))
 
     def _learn(self) -> None:
-        estimates, _ = self._loop.learn(self._outcomes, self._table, self._catalogue.facts)
-        self._estimates = posterior(estimates, self._catalogue)
-        self._outcomes.clear()
+        if learnt := self._loop.learn(self._table, self._catalogue.facts):
+            self._estimates = posterior(learnt[0], self._catalogue)
 
 
 def _recommendation(rec_id: str, shopper_id: str, event_time_ms: int, items: tuple[SlateItem, ...]) -> Recommendation:

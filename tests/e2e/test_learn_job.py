@@ -8,7 +8,6 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from support.memory import feed
 from support.records import click, impression, purchase, recommendation
 
 from infra.local.kafka import Broker
@@ -18,7 +17,7 @@ from streaming.config import NEWEST, Cluster
 from streaming.flink.checkpoints import newest_checkpoint
 from streaming.io.feed import Feed
 from streaming.io.topics import read_topic
-from streaming.policy.attribution import Attribution
+from streaming.policy.attribution import Feedback
 from streaming.policy.estimates import PRIOR_ALL_CLICKS
 from streaming.policy.objectives import PRIOR_BUY_RATE
 from streaming.schemas import (
@@ -34,7 +33,7 @@ from streaming.schemas import (
     encode,
     key_of,
 )
-from streaming.testing import Memory
+from streaming.testing import FeedbackLoop
 
 DEADLINE_S = 90.0
 START_MS = 1_700_000_000_000
@@ -42,12 +41,12 @@ TOPICS = {Recommendation: Topic.RECOMMENDATIONS, Impression: Topic.IMPRESSIONS, 
 SHOPPERS = 7
 
 
-def feedback(first: int, count: int) -> list[msgspec.Struct]:
+def feedback(first: int, count: int) -> list[Recommendation | Feedback]:
     """Return slates of some shoppers and what became of them: a click on every second, a purchase on every fourth."""
-    messages: list[msgspec.Struct] = []
+    messages: list[Recommendation | Feedback] = []
     for n in range(first, first + count):
         at, rec_id = START_MS + n, f"r{n}"
-        of_one: list[msgspec.Struct] = [
+        of_one: list[Recommendation | Feedback] = [
             recommendation(rec_id, ["a", "b", "c"], at),
             impression(rec_id, ["a", "b"], at + 1),
         ]
@@ -59,7 +58,7 @@ def feedback(first: int, count: int) -> list[msgspec.Struct]:
     return messages
 
 
-def send(feed: Feed, messages: list[msgspec.Struct]) -> None:
+def send(feed: Feed, messages: list[Recommendation | Feedback]) -> None:
     for message in messages:
         feed.raw(TOPICS.get(type(message), Topic.CLICKS), key_of(message), encode(message))  # type: ignore[arg-type, call-overload]
     feed.flush()
@@ -127,11 +126,11 @@ def test_killed_job_goes_on_and_learns_from_every_outcome_once(learning: Learnin
         job.process.wait()
     assert newest_checkpoint(job.checkpoints) == restored_from, "the kill came too late to lose anything"
     learning.estimates = None
-    attributions = {f"s{n}": Attribution(Memory()) for n in range(SHOPPERS)}
+    loop = FeedbackLoop()
     expected: dict[str, tuple[OutcomeItem, ...]] = {}
     for message in feedback(0, 300):
-        joined = feed(attributions[key_of(message)], message)  # type: ignore[arg-type]
-        expected |= {outcome.rec_id: outcome.items for _, outcome in joined if outcome is not None}
+        outcomes = loop.shown(message) if isinstance(message, Recommendation) else loop.feedback(message)
+        expected |= {outcome.rec_id: outcome.items for outcome in outcomes}
 
     def outcomes_are_whole() -> bool:  # a click may be joined after its slate was learnt from
         return {rec_id: outcome.items for rec_id, outcome in learning.outcomes.items()} == expected

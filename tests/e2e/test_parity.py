@@ -10,7 +10,6 @@ import msgspec
 import polars as pl
 import pytest
 from support.data import HAS_DATA, JDATA, needs_data
-from support.memory import feed
 from support.records import feature_record, views
 
 from features.interaction import Interaction
@@ -30,7 +29,6 @@ from streaming.offline.logged_slates import LoggedSlates, policies_in_force
 from streaming.offline.parity import Report, check
 from streaming.offline.sink import land
 from streaming.offline.tables import feature_frame
-from streaming.policy.attribution import Attribution
 from streaming.schemas import (
     Exploration,
     FeatureRecord,
@@ -42,7 +40,7 @@ from streaming.schemas import (
     encode,
     now_ms,
 )
-from streaming.testing import Memory
+from streaming.testing import FeedbackLoop
 
 ROOT = Path(__file__).parents[2]
 ARTIFACT = ROOT / "onnx_models" / "artifacts" / "generator"
@@ -124,16 +122,15 @@ def test_what_a_slate_was_drawn_from_draws_it_again(
     for _, _, raw in read_topic(stack.cluster, Topic.RECOMMENDATIONS):
         slate = msgspec.json.decode(raw or b"", type=Recommendation)
         if slate.policy_version == turned.version:
-            attribution = Attribution(Memory())
-            list(feed(attribution, slate))
+            loop = FeedbackLoop()
+            loop.shown(slate)
             seen = Impression(
                 rec_id=slate.rec_id,
                 shopper_id=slate.shopper_id,
                 items=tuple(item.item_id for item in slate.slate),
                 event_time_ms=slate.event_time_ms + 1,
             )
-            ((_, outcome),) = feed(attribution, seen)
-            assert outcome is not None
+            (outcome,) = loop.feedback(seen)
             stack.feed.raw(Topic.OUTCOMES, outcome.shopper_id, encode(outcome))
             shown += 1
     stack.feed.flush()

@@ -1,12 +1,12 @@
 """Slates and what became of them, in every order of arrival."""
 
+from collections.abc import Iterator
 from itertools import permutations
 
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.memory import feed
 from support.records import click, impression, purchase, recommendation
 
 from streaming.policy.attribution import (
@@ -24,16 +24,18 @@ SLATE_MS = 1_000_000
 Message = Recommendation | Impression | Click | Purchase
 
 
+def feed(attribution: Attribution, message: Message) -> Iterator[tuple[FeedbackStatus, Outcome | None]]:
+    """Yield what becomes of a slate or of a piece of feedback."""
+    if isinstance(message, Recommendation):
+        return attribution.slate(message.rec_id, encode(message))
+    return attribution.feedback(message)
+
+
 def run(messages: list[Message]) -> tuple[dict[str, Outcome], list[FeedbackStatus]]:
     """Return the newest outcome by slate, and what became of everything."""
     attribution, outcomes, fates = Attribution(Memory()), dict[str, Outcome](), list[FeedbackStatus]()
     for message in messages:
-        joined = (
-            attribution.slate(message.rec_id, encode(message))
-            if isinstance(message, Recommendation)
-            else attribution.feedback(message)
-        )
-        for fate, outcome in joined:
+        for fate, outcome in feed(attribution, message):
             fates.append(fate)
             if outcome is not None:
                 before = outcomes.get(outcome.rec_id)

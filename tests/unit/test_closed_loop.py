@@ -64,5 +64,5 @@ def test_new_items_of_the_shop_are_shown() -> None:
     cold = closed_loop.pipeline.control.catalogue.cold
     assert len(cold) == 5  # one every 400 interactions
     assert cold.min() >= known
-    shown = {item for item, counts in closed_loop.pipeline._learning.learner.items.items() if counts.expected > 0}
+    shown = {item for item, counts in closed_loop.pipeline.loop.state.learner.items.items() if counts.expected > 0}
     assert shown & {closed_loop.pipeline.control.catalogue.ids[number] for number in cold.tolist()}

@@ -3,14 +3,13 @@
 import msgspec
 import numpy as np
 import pytest
-from support.memory import feed
 from support.records import click, impression, purchase, recommendation
 
-from streaming.policy.attribution import Attribution
+from streaming.policy.attribution import Feedback
 from streaming.policy.controllers import Controller
 from streaming.policy.estimates import ItemFacts, OutcomeEstimator
 from streaming.schemas import Constraint, Measure, Outcome
-from streaming.testing import Memory
+from streaming.testing import FeedbackLoop
 
 START_MS = 1_700_000_000_000
 GOODS = {"cheap": ItemFacts("m1", 1.0, 2), "dear": ItemFacts("m2", 5.0, 7)}
@@ -31,15 +30,15 @@ class Plant:
             at = self.now_ms + n * 1000 // PER_SECOND
             share = 1 / (1 + np.exp(-(dual - 1.0 + self.offset)))
             items = ["dear" if self.rng.random() < share else "cheap" for _ in range(1)]
-            attribution = Attribution(Memory())
-            list(feed(attribution, recommendation(f"r{at}", items, at, predicted=0.5)))
-            feedback: list[object] = [impression(f"r{at}", items, at)]
+            loop = FeedbackLoop()
+            loop.shown(recommendation(f"r{at}", items, at, predicted=0.5))
+            feedback: list[Feedback] = [impression(f"r{at}", items, at)]
             if self.rng.random() < 0.5:
                 feedback.append(click(f"c{at}", items[0], at + 1, rec_id=f"r{at}"))
                 if self.rng.random() < 0.3:
                     feedback.append(purchase(f"p{at}", items[0], at + 2, price=9.0, rec_id=f"r{at}"))
             for message in feedback:
-                outcomes += [out for _, out in attribution.feedback(message) if out is not None]  # type: ignore[arg-type]
+                outcomes += loop.feedback(message)
         self.now_ms += 1000
         return outcomes
 

@@ -6,11 +6,10 @@ from math import sqrt
 import msgspec
 import numpy as np
 import pytest
-from support.memory import feed
 from support.records import click, impression, purchase, recommendation
 
 from streaming.policy import estimates
-from streaming.policy.attribution import Attribution
+from streaming.policy.attribution import Feedback
 from streaming.policy.estimates import (
     HALF_LIFE_MS,
     PRIOR_CLICKS,
@@ -20,7 +19,7 @@ from streaming.policy.estimates import (
     OutcomeEstimator,
 )
 from streaming.schemas import Estimates, Outcome
-from streaming.testing import Memory
+from streaming.testing import FeedbackLoop
 
 START_MS = 1_700_000_000_000
 ITEMS = [f"i{n}" for n in range(30)]
@@ -52,9 +51,9 @@ class World:
                     for item, k in zip(slate.slate, shown, strict=True)
                 ),
             )
-            attribution = Attribution(Memory())
-            list(feed(attribution, slate))
-            feedback: list[object] = [impression(slate.rec_id, [item.item_id for item in slate.slate], at)]
+            loop = FeedbackLoop()
+            loop.shown(slate)
+            feedback: list[Feedback] = [impression(slate.rec_id, [item.item_id for item in slate.slate], at)]
             for place, k in enumerate(shown, 1):
                 logits = np.log(predicted[k] / (1 - predicted[k]))
                 chance = self.lift[k] / (1 + np.exp(-self.intercept - self.slope * logits))
@@ -63,7 +62,7 @@ class World:
                     if self.rng.random() < self.buys:
                         feedback.append(purchase(f"p{at}-{k}", ITEMS[k], at + 2, price=1.0, rec_id=slate.rec_id))
             for message in feedback:
-                outcomes += [out for _, out in attribution.feedback(message) if out is not None]  # type: ignore[arg-type]
+                outcomes += loop.feedback(message)
         return outcomes
 
 
@@ -226,6 +225,6 @@ def test_scaling_the_weights_changes_no_estimate(monkeypatch: pytest.MonkeyPatch
 
 
 def _shown(rec_id: str, at_ms: int) -> list[Outcome]:
-    attribution = Attribution(Memory())
-    list(feed(attribution, recommendation(rec_id, ["i1"], at_ms)))
-    return [out for _, out in attribution.feedback(impression(rec_id, ["i1"], at_ms)) if out is not None]
+    loop = FeedbackLoop()
+    loop.shown(recommendation(rec_id, ["i1"], at_ms))
+    return loop.feedback(impression(rec_id, ["i1"], at_ms))
