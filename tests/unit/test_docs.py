@@ -1,11 +1,14 @@
-"""Pages that are made from the code are those of this code."""
+"""Pages that are made from the code are those of this code, and what others name is there."""
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.main import get_command
 
 from infra.docs.topics import MESSAGES, page
+from streaming.cli.main import app
 from streaming.schemas import Topic
 
 ROOT = Path(__file__).parents[2]
@@ -33,6 +36,24 @@ def test_what_a_page_points_to_is_there(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     named = [ROOT / name for name in PATH.findall(text)] + [path.parent / name for name in LINK.findall(text)]
     assert [str(target) for target in named if not target.exists()] == []
+
+
+COMMAND = re.compile(r"(?:`|^)rheostat ([^`\n#]+)", re.MULTILINE)
+WITH_COMMANDS = [*PAGES, *(ROOT / "docs/benchmarks").glob("*.md")]
+
+
+@pytest.mark.parametrize("path", WITH_COMMANDS, ids=lambda path: path.name)
+def test_commands_of_a_page_have_the_options_that_it_names(path: Path) -> None:
+    for text in COMMAND.findall(path.read_text(encoding="utf-8")):
+        command: Any = get_command(app)
+        words = re.sub(r"<[^>]*>", "X", text).split()
+        for before, word in zip(["", *words], words, strict=False):
+            if word.startswith("--") and word != "--help":
+                assert word in {option for parameter in command.params for option in parameter.opts}, text
+            elif word in getattr(command, "commands", {}):
+                command = command.commands[word]
+            else:
+                assert before.startswith("--") or not hasattr(command, "commands") or word == "--help", text
 
 
 def test_every_decision_is_in_the_index() -> None:
