@@ -18,7 +18,7 @@ from feast.protos.feast.types.Value_pb2 import Value
 from feast.repo_config import RepoConfig
 
 Row = tuple[EntityKey, dict[str, Value], datetime, datetime | None]  # as Feast hands it to a store
-Found = tuple[datetime | None, dict[str, Value] | None]  # as Feast wants it from a store
+StoredRow = tuple[datetime | None, dict[str, Value] | None]  # as Feast wants it from a store
 Native = Any  # a number, a text, bytes, a list of one of them, or None: what msgpack holds
 Maker = Callable[[Native], Value]
 
@@ -80,7 +80,7 @@ class PackedOnlineStore(OnlineStore):
         table: FeatureView,
         entity_keys: list[EntityKey],
         requested_features: list[str] | None = None,
-    ) -> list[Found]:
+    ) -> list[StoredRow]:
         keys = [serialize_entity_key(entity_key, config.entity_key_serialization_version) for entity_key in entity_keys]
         makers = value_makers(table)
         if requested_features is not None:
@@ -126,7 +126,7 @@ def pack_rows(config: RepoConfig, rows: Sequence[Row]) -> list[PackedRow]:
     return list(packed.values())
 
 
-def unpack(content: bytes | None, makers: Mapping[str, Maker], oldest: datetime) -> Found:
+def unpack(content: bytes | None, makers: Mapping[str, Maker], oldest: datetime) -> StoredRow:
     """Return a stored row's features that have a maker; nothing if there is no row or if it is older than `oldest`."""
     if content is None:
         return None, None

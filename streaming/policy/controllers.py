@@ -59,14 +59,14 @@ class Controller(msgspec.Struct):
     version: int = 0  # of the record that was written last
     duals: dict[str, float] = {}  # and what it says
     turned_ms: int = 0
-    held: dict[str, ConstraintState] = {}
+    states: dict[str, ConstraintState] = msgspec.field(default_factory=dict, name="held")  # by constraint
     corrections: dict[Measure, Correction] = {}
 
     def take(
         self, outcome: Outcome, constraints: dict[str, Constraint], learner: OutcomeEstimator, facts_of: FactsOf
     ) -> None:
         """Count the news of an outcome; the learner must have counted it before."""
-        self.held = {name: self.held.get(name, ConstraintState()) for name in constraints}
+        self.states = {name: self.states.get(name, ConstraintState()) for name in constraints}
         now_ms = learner.newest_ms
         shown = [outcome.items[delta.place - 1] for delta in outcome.news if delta.change is FeedbackType.SHOWN]
         is_first = bool(shown) and sum(item.shown for item in outcome.items) == len(shown)
@@ -82,7 +82,7 @@ class Controller(msgspec.Struct):
         for measure in PRIOR_EVENTS:
             self._correct(measure, expected[measure], came[measure], now_ms)
         for name, constraint in constraints.items():
-            state = self.held[name]
+            state = self.states[name]
             state.forget(1000.0 * constraint.over_s, now_ms)
             if constraint.measure is Measure.EXPOSURE:
                 state.of += len(shown)
@@ -97,7 +97,7 @@ class Controller(msgspec.Struct):
         self.turned_ms = max(self.turned_ms, now_ms)
         duals = {}
         for name, constraint in constraints.items():
-            state, measured = self.held.get(name), self.measured(name, constraint)
+            state, measured = self.states.get(name), self.measured(name, constraint)
             if state is None or measured is None:
                 continue
             step, aim = constraint.speed / 60.0 * passed_s, 0.0
@@ -115,7 +115,7 @@ class Controller(msgspec.Struct):
 
     def measured(self, name: str, constraint: Constraint) -> float | None:
         """Return what the slates of late have of the measure; None before any."""
-        state = self.held.get(name)
+        state = self.states.get(name)
         if state is None or not state.of > 0:
             return None
         measured = state.amount / state.of

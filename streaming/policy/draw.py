@@ -36,6 +36,7 @@ Choose = Callable[[list[int], int, float, Floats | None], int]
 
 BONUS_AT_MOST = 5.0
 EXAMINATION_PROB = [1.0 / log2(k + 2) for k in range(SLATE_SIZE)]  # as DCG discounts (Järvelin & Kekäläinen 2002)
+NO_CONTENT: Floats = np.zeros((0, 0))  # where nothing is compared
 TEMPERATURE_AT_LEAST = 0.01  # above 0: BONUS_AT_MOST over it is an exponent that a double still has
 
 
@@ -68,7 +69,7 @@ class ChoiceModel(NamedTuple):
 
     scores: Floats  # (K,) finite
     size: int  # number of positions
-    content: Floats = np.zeros((0, 0))  # (K, D) rows of length 1, or 0 for what is like no other; read for diversity
+    content: Floats = NO_CONTENT  # (K, D) rows of length 1, or 0 for what is like no other; read for diversity
     diversity: float = 0.0  # what a candidate that is the same as a pick loses of its score
     exploration: Exploration = Exploration()  # how far the slate may leave the greedy one
     bonus: Floats | None = None  # (K,) in [0, BONUS_AT_MOST], for what is not known well; None for none

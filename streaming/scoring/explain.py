@@ -8,7 +8,7 @@ from streaming.policy.objectives import sigmoid
 from streaming.scoring.model import SessionModel
 
 
-class Mattered(NamedTuple):
+class ClickInfluence(NamedTuple):
     """A click of the session, and by how much P(clicked | looked at) of an item falls without it."""
 
     item_id: str
@@ -18,7 +18,7 @@ class Mattered(NamedTuple):
 
 class Traced(NamedTuple):
     predicted: float  # with the whole session
-    clicks: list[Mattered]  # what changes most first
+    clicks: list[ClickInfluence]  # what changes most first
 
 
 def session_of(row: FeatureRow) -> list[str]:
@@ -38,7 +38,7 @@ def trace(item_id: str, clicked: list[str], model: SessionModel) -> Traced:
     item_index = [model.index_of[item] for _, item in known]
     whole = _predicted(item_id, item_index, model)
     without = [_predicted(item_id, [*item_index[:n], *item_index[n + 1 :]], model) for n in range(len(item_index))]
-    clicks = [Mattered(item, place, whole - score) for (place, item), score in zip(known, without, strict=True)]
+    clicks = [ClickInfluence(item, place, whole - score) for (place, item), score in zip(known, without, strict=True)]
     return Traced(whole, sorted(clicks, key=lambda click: -abs(click.change)))
 
 

@@ -50,7 +50,8 @@ def before(stack: Stack) -> Snapshot:
 
 
 @pytest.fixture
-def metrics(stack: Stack) -> dict[str, str]:
+def metrics(stack: Stack, before: Snapshot) -> dict[str, str]:
+    """Where the jobs' metrics are, after some traffic: what never happened has no metric."""
     return {job.name: job.metrics_url for job in stack.jobs}
 
 

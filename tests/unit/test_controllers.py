@@ -96,7 +96,7 @@ def test_constraint_that_is_taken_away_is_forgotten() -> None:
     for outcome in plant.second(0.0):
         learner.take([outcome], GOODS.__getitem__)
         controller.take(outcome, {}, learner, GOODS.__getitem__)
-    assert controller.held == {}
+    assert controller.states == {}
     assert controller.turn({}, learner.newest_ms) == {}
 
 
@@ -118,3 +118,10 @@ def test_controller_survives_its_bytes() -> None:
     run(plant, controller, learner, constraints, 10)
     again = msgspec.msgpack.decode(msgspec.msgpack.encode(controller), type=Controller)
     assert again == controller
+
+
+def test_a_savepoint_of_an_older_version_is_read() -> None:
+    raw = msgspec.msgpack.encode({"version": 3, "held": {"share": {"amount": 2.0, "of": 4.0, "added": 0.5}}})
+    controller = msgspec.msgpack.decode(raw, type=Controller)
+    assert (controller.version, controller.states["share"].added) == (3, 0.5)
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(controller))["held"]["share"]["amount"] == 2.0
