@@ -23,6 +23,7 @@ from streaming.policy.attribution import Attribution, Feedback, FeedbackStatus
 from streaming.policy.estimates import FactsOf
 from streaming.policy.learning_state import LearningState
 from streaming.policy.table import PolicyTable
+from streaming.records import encode
 from streaming.schemas import (
     Click,
     Estimates,
@@ -35,7 +36,6 @@ from streaming.schemas import (
     Purchase,
     Recommendation,
     Topic,
-    encode,
 )
 from streaming.scoring.model import SessionModel
 from streaming.scoring.recommender import Recommender, Response

@@ -18,7 +18,8 @@ from streaming.control.item_estimates import ItemEstimates
 from streaming.io.feed import to_message
 from streaming.offline.sink import LOGS
 from streaming.offline.tables import Record
-from streaming.schemas import FeatureRecord, FeedbackType, Message, Outcome, Recommendation, Topic, now_ms
+from streaming.records import now_ms
+from streaming.schemas import FeatureRecord, FeedbackType, Message, Outcome, Recommendation, Topic
 from streaming.scoring.model import SessionModel
 from streaming.testing import Pipeline, impression, recommendation
 

@@ -36,7 +36,8 @@ from streaming.control.catalogue import Catalogue
 from streaming.io.columns import feature_columns
 from streaming.io.feed import to_item, to_message
 from streaming.io.online_store import OnlineStore
-from streaming.schemas import Fallback, FeatureRecord, LoggedCandidates, Origin, Topic, now_ms
+from streaming.records import now_ms
+from streaming.schemas import Fallback, FeatureRecord, LoggedCandidates, Origin, Topic
 from streaming.scoring.advance import interaction
 from streaming.scoring.considered import CANDIDATE
 

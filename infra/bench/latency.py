@@ -26,7 +26,8 @@ from infra.local.stack import Stack, local_stack
 from streaming.config import Cluster
 from streaming.io.feed import to_message
 from streaming.io.tail import at_the_end
-from streaming.schemas import GLOBAL, Click, ClickKind, Policy, Purchase, SlateView, Topic, encode
+from streaming.records import encode
+from streaming.schemas import GLOBAL, OLDEST_MS, Click, ClickKind, Policy, Purchase, SlateView, Topic
 
 BENCH_SEED = 11
 DRAIN_S = 20.0
@@ -110,7 +111,7 @@ def _send(cluster: Cluster, records: list[Record], rate: int, turns: list[int], 
         shopper_id="probe-bench",
         session_id="bench",
         item_id="none",
-        event_time_ms=1,
+        event_time_ms=OLDEST_MS,
         kind=ClickKind.VIEW,
     )
     producer.produce(cluster.topic(Topic.PROBES), key=first.shopper_id, value=encode(first))

@@ -29,15 +29,7 @@ from streaming.control.item_estimates import posterior, prior
 from streaming.io.feed import to_message
 from streaming.policy.objectives import LOGIT_AT_MOST
 from streaming.policy.table import PolicyTable
-from streaming.schemas import (
-    Fallback,
-    Impression,
-    Item,
-    Origin,
-    Policy,
-    Recommendation,
-    SlateItem,
-)
+from streaming.schemas import Fallback, Impression, Item, Origin, Policy, Recommendation, SlateItem
 from streaming.scoring.candidates import Candidates
 from streaming.scoring.slate import SlateRequest, draw_slate
 from streaming.testing import FeedbackLoop

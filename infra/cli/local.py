@@ -184,7 +184,8 @@ def traffic(
     from infra.local.traffic import ShopTraffic
     from streaming.io.feed import Feed, to_item
     from streaming.io.topics import read_compacted
-    from streaming.schemas import Topic, encode
+    from streaming.records import encode
+    from streaming.schemas import Topic
 
     console = Console(stderr=as_json)
     with errors(KafkaException, TimeoutError), Feed(cluster) as feed:

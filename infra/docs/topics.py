@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
@@ -14,6 +14,7 @@ from features.sources.simulator import shop
 from infra.local.topics import CONFIG, PARTITIONS
 from streaming import schemas
 from streaming.io.feed import to_item, to_message
+from streaming.records import encode, invalid
 from streaming.schemas import (
     COMPACTED,
     FeatureRecord,
@@ -24,8 +25,6 @@ from streaming.schemas import (
     Purchase,
     StoredProfile,
     Topic,
-    encode,
-    invalid,
 )
 from streaming.scoring.model import SessionModel
 from streaming.testing import Pipeline, impression, recommendation
@@ -49,16 +48,10 @@ MESSAGES: dict[Topic, tuple[str, str, str]] = {  # struct, who writes it, who re
     Topic.PROBE_SLATES: ("Recommendation", "`recommend`", "`streaming.io.probes`"),
     Topic.PROBE_LOG: ("FeatureRecord", "`recommend`", "nobody: what is made up never meets what is real"),
 }
-ALIASES = {
-    "Text": "text, 1 to 256 characters",
-    "TimeMs": "integer, ms since the epoch",
-    "Version": f"integer, 1 to {schemas.SCHEMA_VERSION}",
-    "Money": "number ≥ 0",
-    "Count": "integer ≥ 0",
-    "Share": "number, 0 to 1",
-    "Vector": "16 numbers",
-    "Weight": "number, 0 to 100",
+WORDS = {
     "Scope": "text, `global` or KIND:NAME",
+    "TimeMs": "integer, ms since 1970 UTC, of the years 2000 to 2100",
+    "Int64": "integer of 64 bits",
     "bytes": "bytes, base64",
     "str": "text",
     "int": "integer",
@@ -66,9 +59,17 @@ ALIASES = {
     "bool": "true or false",
 }
 _ABOUT = """\
-For whoever writes to a topic or reads from one. Every record is JSON of one message, decoded strictly: a field
-that is not here makes a dead letter of it. Each has `schema_version` beside the fields below. Topics may have a
-prefix (`--topic-prefix`), which messages leave out. Made from `streaming/schemas.py` by `make docs`."""
+For whoever writes to a topic or reads from one. Every record is JSON of one message. Types are strict: a field that is
+missing, of another type or out of its bounds makes a dead letter of the record. Each has `schema_version` beside the
+fields below. Topics may have a prefix (`--topic-prefix`), which messages leave out. Made from `streaming/schemas.py` by
+`make docs`.
+
+**Versions.** Readers ignore fields that they do not know, and take a word that they do not know for `other` where the
+list of words has that. So a field or such a word may be added under the same `schema_version`, and jobs of two versions
+read each other's records. What changes the meaning of a field raises `schema_version`; a reader refuses a higher one
+than its own.
+
+**Transactions.** Only what was committed is read (`read_committed`)."""
 LONG = 3  # elements of a list, and fields of a map, that an example shows
 
 
@@ -135,17 +136,55 @@ def _struct(node: ast.ClassDef, lines: list[str]) -> Iterator[str]:
 
 
 def _type(text: str) -> str:
-    optional = text.endswith(" | None")
-    text = text.removesuffix(" | None")
+    """Return what an annotation of `streaming/schemas.py` says, in words."""
+    if text.endswith(" | None"):
+        return f"{_type(text.removesuffix(' | None'))}, or null"
+    alias: Any = getattr(schemas, text, None)
+    if text not in WORDS and hasattr(alias, "__metadata__"):
+        (meta,) = alias.__metadata__
+        return _bounded(_spelled(alias.__origin__), meta)
     if text.startswith("Annotated["):
-        base, _, meta = text.removeprefix("Annotated[").removesuffix("]").partition(", Meta(")
-        text = f"{ALIASES.get(base, base)} ({meta.removesuffix(')')})"
-    elif text.startswith("tuple["):
-        text = f"list of {_type(text.removeprefix('tuple[').removesuffix(', ...]'))}"
-    elif text.startswith("dict["):
-        text = f"map of {_type(text.removeprefix('dict[str, ').removesuffix(']'))}"
-    text = ALIASES.get(text, text).replace("|", "\\|")
-    return f"{text}, or null" if optional else text
+        base, _, meta = text.removeprefix("Annotated[").removesuffix("]").rpartition(", Meta(")
+        return _bounded(base, eval(f"msgspec.Meta({meta}", {"msgspec": msgspec, "SLATE_SIZE": schemas.SLATE_SIZE}))
+    if text.startswith("tuple["):
+        return f"list of {_type(text.removeprefix('tuple[').removesuffix(', ...]'))}"
+    if text.startswith("dict["):
+        _, _, value = text.removesuffix("]").partition(", ")
+        return f"map of {_type(value)}"
+    return WORDS.get(text, text).replace("|", "\\|")
+
+
+def _spelled(origin: Any) -> str:
+    """Return a type as the schemas spell it."""
+    arguments = get_args(origin)
+    if not arguments:
+        return str(origin.__name__)
+    names = [argument if isinstance(argument, str) else _name_of(argument) for argument in arguments]
+    return f"{origin.__origin__.__name__}[{', '.join(names)}]"
+
+
+def _name_of(argument: Any) -> str:
+    """Return what the schemas call a type."""
+    if argument is ...:
+        return "..."
+    return next((name for name, value in vars(schemas).items() if value is argument), getattr(argument, "__name__", ""))
+
+
+def _bounded(base: str, meta: msgspec.Meta) -> str:
+    kind = _type(base)
+    if meta.min_length is not None and meta.min_length == meta.max_length:
+        return f"{meta.max_length} of: {kind.removeprefix('list of ')}"
+    if meta.max_length is not None:
+        unit = "characters" if base == "str" else "of them"
+        return f"{kind}, {meta.min_length or 0} to {meta.max_length:,} {unit}"
+    low = f"above {_number(meta.gt)}" if meta.ge is None else _number(meta.ge)
+    high = f"below {_number(meta.lt)}" if meta.le is None else _number(meta.le)
+    return f"{kind}, {low} to {high}"
+
+
+def _number(bound: float | None) -> str:
+    assert bound is not None, "a number has two bounds"
+    return f"{bound:g}" if not float(bound).is_integer() or abs(bound) > 1e18 else f"{int(bound):,}"
 
 
 def _default(value: ast.expr | None) -> str:

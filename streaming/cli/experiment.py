@@ -86,7 +86,8 @@ def _words(value: float, form: str = ".4f") -> str:
 
 def _outcomes(cluster: Cluster) -> Iterator[Any]:
     from streaming.io.topics import read_topic
-    from streaming.schemas import Outcome, Topic, decode_any
+    from streaming.records import decode_any
+    from streaming.schemas import Outcome, Topic
 
     for origin, _, raw in read_topic(cluster, Topic.OUTCOMES):
         message = decode_any(raw or b"", origin)

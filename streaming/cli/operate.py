@@ -138,7 +138,8 @@ def dead_letters_replay(
     Example: rheostat dead-letters replay --topic clicks --dry-run
     """
     from streaming.io.feed import Feed
-    from streaming.schemas import DeadLetter, Topic, decode_any, key_of
+    from streaming.records import decode_any, key_of
+    from streaming.schemas import DeadLetter, Topic
 
     console = Console(stderr=as_json)
     sent, unreadable, repeated = 0, 0, 0

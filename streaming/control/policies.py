@@ -10,7 +10,8 @@ from streaming.io.feed import Feed
 from streaming.io.topics import read_compacted
 from streaming.policy.check import apply_policy, validate
 from streaming.policy.table import PolicyTable, is_controller
-from streaming.schemas import Item, Policy, ScopeKind, Topic, decode, now_ms, split_scope
+from streaming.records import decode, now_ms
+from streaming.schemas import Item, Policy, ScopeKind, Topic, split_scope
 
 
 class Turned(NamedTuple):

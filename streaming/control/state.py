@@ -10,7 +10,8 @@ from streaming.control.item_records import ItemRecords
 from streaming.io.topics import read_compacted
 from streaming.policy.check import apply_policy
 from streaming.policy.table import PolicyTable
-from streaming.schemas import CONTROL, DeadLetter, Estimates, Item, Message, Origin, Policy, Topic, decode, invalid
+from streaming.records import decode, invalid
+from streaming.schemas import CONTROL, DeadLetter, Estimates, Item, Message, Origin, Policy, Topic
 
 
 class PolicyState:

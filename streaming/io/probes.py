@@ -21,7 +21,8 @@ from features.errors import NotReadyError, TopicError
 from streaming.config import Cluster, add_cluster, cluster_of
 from streaming.io.tail import at_the_end
 from streaming.io.topics import read_compacted
-from streaming.schemas import Click, ClickKind, Recommendation, Topic, encode, now_ms
+from streaming.records import encode, now_ms
+from streaming.schemas import Click, ClickKind, Recommendation, Topic
 
 PROBE_ITEMS = 200  # distinct items in the made-up sessions
 PROBE_SHOPPERS = 50

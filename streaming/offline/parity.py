@@ -18,7 +18,8 @@ from features.shopper import ShopperState
 from streaming.config import Cluster
 from streaming.control.catalogue import Catalogue
 from streaming.io.topics import read_topic
-from streaming.schemas import Click, DeadLetter, FeatureRecord, Item, Origin, Purchase, StoredProfile, Topic, decode
+from streaming.records import decode
+from streaming.schemas import Click, DeadLetter, FeatureRecord, Item, Origin, Purchase, StoredProfile, Topic
 from streaming.scoring.advance import Advanced, advance
 from streaming.scoring.candidates import known_session
 from streaming.scoring.model import SessionModel

@@ -18,7 +18,8 @@ from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 from streaming.config import Cluster
 from streaming.io.topics import consumer, partitions
 from streaming.offline.tables import Record, decision_log, feature_log, item_log, outcome_log, policy_log
-from streaming.schemas import DeadLetter, Origin, Topic, decode
+from streaming.records import decode
+from streaming.schemas import DeadLetter, Origin, Topic
 
 LANDED = "_landed.json"
 POLL_RECORDS, POLL_S = 500, 0.2

@@ -10,20 +10,8 @@ from pyflink.datastream.state import MapStateDescriptor, StateTtlConfig
 from streaming.flink.thread_mode import assert_thread_mode
 from streaming.operators.metrics import LearnMetrics
 from streaming.policy.attribution import KEPT_MS, Attribution
-from streaming.schemas import (
-    Click,
-    DeadLetter,
-    Impression,
-    Origin,
-    Outgoing,
-    Purchase,
-    SlateKey,
-    Topic,
-    dead_letter_record,
-    decode,
-    encode,
-    invalid,
-)
+from streaming.records import dead_letter_record, decode, encode, invalid
+from streaming.schemas import Click, DeadLetter, Impression, Origin, Outgoing, Purchase, SlateKey, Topic
 
 _SLATE_KEY = msgspec.json.Decoder(SlateKey)
 

@@ -15,7 +15,8 @@ from streaming.flink.thread_mode import assert_thread_mode
 from streaming.io.topics import read_compacted
 from streaming.operators.metrics import gauge, group
 from streaming.policy.learning_state import LearningState
-from streaming.schemas import FOR_CONTROLLERS, Origin, Outcome, Outgoing, Topic, encode
+from streaming.records import encode
+from streaming.schemas import FOR_CONTROLLERS, Origin, Outcome, Outgoing, Topic
 
 _ENCODER = msgspec.msgpack.Encoder()
 _LOOP = msgspec.msgpack.Decoder(LearningState)

@@ -9,7 +9,8 @@ from streaming.config import RecommendConfig
 from streaming.control.state import shared_control
 from streaming.flink.thread_mode import assert_thread_mode
 from streaming.operators.metrics import dead_letters, group
-from streaming.schemas import Origin, Outgoing, Topic, dead_letter_record, encode
+from streaming.records import dead_letter_record, encode
+from streaming.schemas import Origin, Outgoing, Topic
 from streaming.scoring.model import shared_model
 
 

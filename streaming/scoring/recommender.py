@@ -16,6 +16,7 @@ from features.row import FeatureRow, row
 from features.shopper import ShopperState, ShopperView
 from features.spec import SPEC_VERSION
 from streaming.control.state import ControlState
+from streaming.records import dead_letter_record, decode, encode, invalid, now_ms
 from streaming.schemas import (
     Click,
     ClickKind,
@@ -29,11 +30,6 @@ from streaming.schemas import (
     Recommendation,
     StoredProfile,
     Topic,
-    dead_letter_record,
-    decode,
-    encode,
-    invalid,
-    now_ms,
 )
 from streaming.scoring.advance import Advanced, advance
 from streaming.scoring.considered import pack

@@ -16,6 +16,7 @@ from streaming.control.policies import Turned
 from streaming.io.tail import at_the_end
 from streaming.io.topics import read_compacted
 from streaming.policy.table import PolicyTable
+from streaming.records import decode
 from streaming.schemas import (
     FeatureRecord,
     FeedbackType,
@@ -26,7 +27,6 @@ from streaming.schemas import (
     ReasonCode,
     Recommendation,
     Topic,
-    decode,
 )
 from streaming.scoring.considered import unpack
 from streaming.scoring.slate import Slate, SlateRequest, draw_slate

@@ -19,7 +19,8 @@ from streaming.config import FEATURES_GROUP, NEWEST, Cluster
 from streaming.io.feed import Feed, to_item
 from streaming.io.lag import lag
 from streaming.io.online_store import OnlineStore
-from streaming.schemas import FeatureRecord, ProfileRequest, StoredProfile, Topic, encode, now_ms
+from streaming.records import encode, now_ms
+from streaming.schemas import FeatureRecord, ProfileRequest, StoredProfile, Topic
 
 DEADLINE_S = 90.0
 START_MS = now_ms() - 60_000

@@ -20,6 +20,7 @@ from streaming.io.topics import read_topic
 from streaming.policy.attribution import Feedback
 from streaming.policy.estimates import PRIOR_ALL_CLICKS
 from streaming.policy.objectives import PRIOR_BUY_RATE
+from streaming.records import encode, key_of
 from streaming.schemas import (
     DeadLetter,
     Estimates,
@@ -30,8 +31,6 @@ from streaming.schemas import (
     Reason,
     Recommendation,
     Topic,
-    encode,
-    key_of,
 )
 from streaming.testing import FeedbackLoop
 

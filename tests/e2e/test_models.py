@@ -14,7 +14,8 @@ from infra.local.kafka import Broker
 from infra.local.stack import local_job
 from infra.local.subscriber import Subscriber
 from streaming.io.feed import Feed, to_message
-from streaming.schemas import Fallback, Recommendation, Topic, now_ms
+from streaming.records import now_ms
+from streaming.schemas import Fallback, Recommendation, Topic
 from streaming.scoring.model import SessionModel
 from streaming.testing import Pipeline, recommendation
 

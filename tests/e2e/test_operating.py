@@ -24,7 +24,8 @@ from streaming.io import replay
 from streaming.io.scrape import OURS, Snapshot, scrape
 from streaming.io.topics import read_topic
 from streaming.policy.objectives import PRIOR_BUY_RATE
-from streaming.schemas import Topic, now_ms
+from streaming.records import now_ms
+from streaming.schemas import Topic
 
 ROOT = Path(__file__).parents[2]
 ARTIFACT = ROOT / "onnx_models" / "artifacts" / "generator"

@@ -29,17 +29,8 @@ from streaming.offline.logged_slates import LoggedSlates, policies_in_force
 from streaming.offline.parity import Report, check
 from streaming.offline.sink import land
 from streaming.offline.tables import feature_frame
-from streaming.schemas import (
-    Exploration,
-    FeatureRecord,
-    Impression,
-    Policy,
-    Recommendation,
-    StoredProfile,
-    Topic,
-    encode,
-    now_ms,
-)
+from streaming.records import encode, now_ms
+from streaming.schemas import Exploration, FeatureRecord, Impression, Policy, Recommendation, StoredProfile, Topic
 from streaming.testing import FeedbackLoop
 
 ROOT = Path(__file__).parents[2]

@@ -26,7 +26,8 @@ from streaming.cli.main import app
 from streaming.config import PREFIX_VARIABLE, Cluster
 from streaming.control import policies
 from streaming.io.feed import Feed, to_message
-from streaming.schemas import Policy, Recommendation, Topic, encode, now_ms
+from streaming.records import encode, now_ms
+from streaming.schemas import Policy, Recommendation, Topic
 from streaming.scoring.model import shared_model
 from streaming.testing import Pipeline, impression, recommendation
 

@@ -20,7 +20,8 @@ from streaming.io.columns import feature_columns
 from streaming.io.feed import Feed, to_item
 from streaming.offline.sink import LANDED, land
 from streaming.offline.tables import FEATURE_LOG, ITEM_LOG
-from streaming.schemas import FeatureRecord, Topic, encode, now_ms
+from streaming.records import encode, now_ms
+from streaming.schemas import FeatureRecord, Topic
 
 START_MS = now_ms() // DAY_MS * DAY_MS - DAY_MS - 5_000  # a few seconds before midnight
 

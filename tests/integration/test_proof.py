@@ -18,7 +18,8 @@ from streaming.cli.policy import history
 from streaming.config import Cluster
 from streaming.io.feed import Feed
 from streaming.policy.experiment import is_treated
-from streaming.schemas import Fallback, Outcome, OutcomeItem, Policy, Topic, encode, now_ms
+from streaming.records import encode, now_ms
+from streaming.schemas import Fallback, Outcome, OutcomeItem, Policy, Topic
 from streaming.scoring.model import shared_model
 
 ARTIFACT = Path(__file__).parents[2] / "onnx_models" / "artifacts" / "generator"

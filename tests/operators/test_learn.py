@@ -13,6 +13,7 @@ from streaming.operators import learn as operator
 from streaming.operators.attribute import Attribute
 from streaming.operators.learn import Learn
 from streaming.policy.learning_state import LearningState
+from streaming.records import encode
 from streaming.schemas import (
     Constraint,
     DeadLetter,
@@ -25,7 +26,6 @@ from streaming.schemas import (
     Policy,
     Reason,
     Topic,
-    encode,
 )
 
 START_MS = 1_700_000_000_000

@@ -21,6 +21,7 @@ from streaming.io.feed import to_message
 from streaming.operators import recommend, reject_control
 from streaming.operators.recommend import Recommend
 from streaming.operators.reject_control import RejectControl
+from streaming.records import encode, now_ms
 from streaming.schemas import (
     DeadLetter,
     Fallback,
@@ -35,8 +36,6 @@ from streaming.schemas import (
     Recommendation,
     StoredProfile,
     Topic,
-    encode,
-    now_ms,
 )
 from streaming.scoring.model import shared_model
 

@@ -17,10 +17,11 @@ from streaming.policy.attribution import (
     Attribution,
     FeedbackStatus,
 )
-from streaming.schemas import Click, FeedbackType, Impression, Outcome, Purchase, Recommendation, encode
+from streaming.records import encode
+from streaming.schemas import Click, FeedbackType, Impression, Outcome, Purchase, Recommendation
 from streaming.testing import Memory
 
-SLATE_MS = 1_000_000
+SLATE_MS = 1_700_000_000_000
 Message = Recommendation | Impression | Click | Purchase
 
 

@@ -82,8 +82,9 @@ def test_turning_conversion_brings_what_is_ordered_up_and_is_plotted(
     for n, item in enumerate(good.item_id for good in goods[:40] if good.stock):
         ids = [model.items.ids[number] for number in model.next_items([model.index_of[item]]).items[:8].tolist()]
         kinds = [(item, Kind.VIEW), (ids[0], Kind.VIEW), (ids[7], Kind.PURCHASE)]
+        began_ms = 1_700_000_000_000 + 1_000 * n
         log += [
-            Interaction(f"{n}-{at}", f"shopper-{n}", f"s-{n}", item_id, kind, 1_000 * n + at, "tea", 1.0, "", "")
+            Interaction(f"{n}-{at}", f"shopper-{n}", f"s-{n}", item_id, kind, began_ms + at, "tea", 1.0, "", "")
             for at, (item_id, kind) in enumerate(kinds)
         ]
     monkeypatch.setattr(

@@ -29,7 +29,8 @@ from features.sources.simulator import shop
 from onnx_models.artifact import GRAPH, read_manifest
 from onnx_models.session import Device, open_session
 from streaming.io.feed import to_message
-from streaming.schemas import Click, Origin, Topic, encode
+from streaming.records import encode
+from streaming.schemas import Click, Origin, Topic
 from streaming.scoring.model import SessionModel
 from streaming.scoring.recommender import Recommender
 from streaming.testing import control_state

@@ -1,0 +1,151 @@
+"""Records and messages: decoding, encoding, and what is kept of a record that cannot be used."""
+
+import hashlib
+import re
+import time
+
+import msgspec
+
+from features.errors import UnavailableError
+from streaming import formats
+from streaming.schemas import (
+    COMPACTED,
+    Click,
+    DeadLetter,
+    Estimates,
+    FeatureRecord,
+    Impression,
+    Item,
+    Message,
+    Origin,
+    Outcome,
+    Outgoing,
+    Policy,
+    ProfileRequest,
+    Purchase,
+    Reason,
+    Recommendation,
+    StoredProfile,
+    Topic,
+)
+
+# A broker takes records of 1 MiB (message.max.bytes, max.request.size) with what is around them.
+RECORD_AT_MOST = 1_000_000  # bytes of key and value
+RAW_KEPT = 65_536  # bytes of a record that cannot be used
+ERROR_AT_MOST = 2_000  # characters
+
+_MESSAGES: dict[str, type[Message]] = {
+    Topic.CLICKS: Click,
+    Topic.PURCHASES: Purchase,
+    Topic.PROBES: Click,
+    Topic.ITEMS: Item,
+    Topic.POLICIES: Policy,
+    Topic.RECOMMENDATIONS: Recommendation,
+    Topic.IMPRESSIONS: Impression,
+    Topic.OUTCOMES: Outcome,
+    Topic.ESTIMATES: Estimates,
+    Topic.FEATURE_LOG: FeatureRecord,
+    Topic.PROFILE_REQUESTS: ProfileRequest,
+    Topic.PROFILES: StoredProfile,
+}
+_DECODERS = {topic: msgspec.json.Decoder(message) for topic, message in _MESSAGES.items()}
+_ENCODER = msgspec.json.Encoder()
+# Whoever says anything but `true` has not consented, whatever the record is wrapped in, and whether it can be read.
+_NO_CONSENT = re.compile(rb"""consent\\*["']\s*+[:=]\s*+(?!\\*["']?true\b)""", re.IGNORECASE)
+_PATH = re.compile(r"`\$[^`]*`")
+# Faults of the system, which no record is to blame for: the job tries again, and then fails.
+SYSTEM_FAULTS = (UnavailableError, MemoryError, OSError)
+
+
+def decode(key: str, raw: bytes | None, origin: Origin) -> Message | DeadLetter | None:
+    """Return the message of a record or, never raising for bad data, its dead letter.
+
+    None is a tombstone: a null value on a compacted topic, by which what has that key is gone.
+    """
+    if raw is None and origin.topic in COMPACTED:
+        return None
+    message = decode_any(raw or b"", origin)
+    if isinstance(message, DeadLetter) or key == key_of(message):
+        return message
+    return invalid(origin, f"the record's key is {key!r}, expected {key_of(message)!r}{_key_remedy(key)}", raw or b"")
+
+
+def decode_any(raw: bytes, origin: Origin) -> Message | DeadLetter:
+    """Return the message of a record under whatever key, or its dead letter."""
+    try:
+        return _DECODERS[origin.topic].decode(raw)
+    except msgspec.ValidationError as error:
+        names = frozenset(_MESSAGES[origin.topic].__struct_encode_fields__)
+        return _refused(origin, Reason.INVALID, f"{error}", formats.of_invalid(raw, names), raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return _refused(origin, Reason.UNDECODABLE, f"{error}", formats.of_undecodable(raw), raw)
+
+
+def invalid(origin: Origin, error: str, raw: bytes) -> DeadLetter:
+    """Return the dead letter of a record that decodes but cannot be used."""
+    return _refused(origin, Reason.INVALID, error, "", raw)
+
+
+def failed(origin: Origin, error: Exception, raw: bytes) -> DeadLetter:
+    """Return the dead letter of a record at which the code that should have used it raised."""
+    name = type(error).__name__
+    return _refused(origin, Reason.FAILED, f"{name}: {error}", "", raw, without_consent=name)
+
+
+def key_of(message: Message) -> str:
+    """Return the key of the message's record."""
+    match message:
+        case Item():
+            return message.item_id
+        case Policy():
+            return message.scope
+        case Estimates():
+            return message.name
+        case Click() | Purchase() | Impression() | Recommendation() | Outcome() | ProfileRequest() | StoredProfile():
+            return message.shopper_id
+        case FeatureRecord():
+            return message.row.shopper_id
+
+
+def encode(message: msgspec.Struct) -> bytes:
+    return _ENCODER.encode(message)
+
+
+def dead_letter_record(letter: DeadLetter) -> Outgoing:
+    return Topic.DEAD_LETTERS.value, letter.origin.topic, encode(letter)
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _refused(
+    origin: Origin, reason: Reason, error: str, remedy: str, raw: bytes, without_consent: str = ""
+) -> DeadLetter:
+    if _NO_CONSENT.search(raw.replace(b"\0", b"")):
+        at = _PATH.search(error)
+        said = without_consent or (f"at {at.group()}" if at else f"{reason.value}")
+        return DeadLetter(
+            origin=origin,
+            reason=reason,
+            error=f"{said}; it says that there is no consent, so nothing of it is kept",
+            raw=b"",
+            time_ms=now_ms(),
+        )
+    return DeadLetter(
+        origin=origin,
+        reason=reason,
+        error=f"{error}: {remedy}"[:ERROR_AT_MOST] if remedy else error[:ERROR_AT_MOST],
+        raw=raw[:RAW_KEPT],
+        raw_length=len(raw),
+        raw_sha256=hashlib.sha256(raw).hexdigest(),
+        time_ms=now_ms(),
+    )
+
+
+def _key_remedy(key: str) -> str:
+    if not key:
+        return "; the producer sends none"
+    if key.startswith(('"', "{")):
+        return "; the producer sends it as JSON: key.converter=org.apache.kafka.connect.storage.StringConverter"
+    return ""
