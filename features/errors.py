@@ -17,9 +17,10 @@
     │   ├── JobError
     │   ├── NotReadyError
     │   └── NoEnvironmentError
-    ├── ModelError                no model came of a training
+    ├── ModelError                a model cannot be made, or is not to be believed
     │   ├── TrainingError
-    │   └── ParityError
+    │   ├── ParityError
+    │   └── ModelAnswerError
     └── UnknownItemError
 
 Their messages are for operators, who can mend them: the command `rheostat` prints them and ends with exit code 2.
@@ -95,7 +96,7 @@ class NoEnvironmentError(UnavailableError):
 
 
 class ModelError(RheostatError):
-    """No model came of a training."""
+    """A model cannot be made, or is not to be believed."""
 
 
 class TrainingError(ModelError):
@@ -104,6 +105,10 @@ class TrainingError(ModelError):
 
 class ParityError(ModelError):
     """The exported graph answers differently from the torch model; the message says where and by how much."""
+
+
+class ModelAnswerError(ModelError):
+    """A model raised, or answered with what cannot be an answer; the message says with what."""
 
 
 class UnknownItemError(RheostatError):

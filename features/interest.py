@@ -11,10 +11,11 @@ it would have: the weight of a key is never above the truth, and below it by `cu
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from math import inf
 from typing import NamedTuple
 
 from features.interaction import KINDS
-from features.spec import INTEREST_COUNT
+from features.spec import INTEREST_COUNT, LATEST_MS, OLDEST_MS
 
 REBASE_AFTER_HALF_LIVES = 40  # beyond that a new landmark is taken, so that no weight grows without bound
 NEGLIGIBLE = 1e-9  # what has faded to less is forgotten at a rebase
@@ -116,6 +117,17 @@ def merge(interests: Interests, other: Interests, half_lives_ms: Sequence[int]) 
             of_dimension[key] = _sum(of_dimension.get(key, _NONE), by_kind)
         cut.append(_cut(of_dimension, _sum(merged.cut[n], added.cut[n]), [1.0] * len(KINDS)))
     return merged._replace(cut=tuple(cut))
+
+
+def are_plausible(interests: Interests, dimension_count: int) -> bool:
+    """Return whether interactions can have led to the interests."""
+    by_kinds = [*interests.cut, *[by_kind for of_dimension in interests.weights for by_kind in of_dimension.values()]]
+    return (
+        len(interests.weights) == len(interests.cut) == dimension_count
+        and (interests.landmark_ms == 0 or OLDEST_MS <= interests.landmark_ms <= LATEST_MS)
+        and all(len(of_dimension) <= INTEREST_COUNT for of_dimension in interests.weights)
+        and all(len(by_kind) == len(KINDS) and all(0 <= weight < inf for weight in by_kind) for by_kind in by_kinds)
+    )
 
 
 def _sum(by_kind: ByKind, more: ByKind) -> ByKind:

@@ -4,13 +4,24 @@ It outlives the session and the keyed state of the job: Feast holds it, and a sh
 """
 
 from collections.abc import Sequence
+from math import inf
 from typing import NamedTuple
 
 from features import interest, price, windows
 from features.interaction import KIND_NUMBER, KINDS, Interaction, Kind
 from features.interest import Interests
 from features.price import Bins
-from features.spec import DIMENSIONS, KIND_WEIGHT, LONG, PRICE_BIN_COUNT, SHORT, WINDOWS
+from features.spec import (
+    DIMENSIONS,
+    KIND_WEIGHT,
+    LARGEST_COUNT,
+    LATEST_MS,
+    LONG,
+    OLDEST_MS,
+    PRICE_BIN_COUNT,
+    SHORT,
+    WINDOWS,
+)
 from features.windows import Tiles
 
 _WEIGHTS = tuple([KIND_WEIGHT[kind] for kind in KINDS])
@@ -103,6 +114,29 @@ def add(profile: Profile, touches: Sequence[Touch], late: bool = False) -> Profi
         purchase_value,
         last_purchase_ms,
     )
+
+
+def check(profile: Profile) -> None:
+    """Raise ValueError, saying which, if a part of the profile is nothing that interactions lead to."""
+    counts = profile.evidence, profile.late, profile.purchases
+    times = profile.oldest_ms, profile.newest_ms, profile.last_purchase_ms
+    tiles, interests = profile.tiles, (profile.short, profile.long)
+    parts = {
+        "counts": all(0 <= count <= LARGEST_COUNT for count in counts),
+        "times": all(time_ms == 0 or OLDEST_MS <= time_ms <= LATEST_MS for time_ms in times)
+        and profile.oldest_ms <= profile.newest_ms,
+        "tiles": len(tiles) == len(WINDOWS)
+        and all(windows.are_plausible(of, window) for of, window in zip(tiles, WINDOWS, strict=True)),
+        "interests": all(
+            interest.are_plausible(of, count) for of, count in zip(interests, (1, len(DIMENSIONS)), strict=True)
+        ),
+        "price": len(profile.price) == PRICE_BIN_COUNT
+        and all(0 <= weight <= LARGEST_COUNT for weight in profile.price),
+        "purchase_value": 0 <= profile.purchase_value < inf,
+    }
+    if implausible := [name for name, is_plausible in parts.items() if not is_plausible]:
+        msg = f"{', '.join(implausible)}: out of bounds"
+        raise ValueError(msg)
 
 
 def merge(profile: Profile, other: Profile) -> Profile:

@@ -8,7 +8,7 @@ merging gives the same.
 from collections.abc import Sequence
 
 from features.interaction import KINDS
-from features.spec import WINDOWS, Window
+from features.spec import LARGEST_COUNT, LATEST_MS, WINDOWS, Window
 
 _TILES_MS = tuple([window.tile_ms for window in WINDOWS])
 
@@ -48,6 +48,16 @@ def merge(tiles: Tiles, other: Tiles) -> Tiles:
     for place, count in other.items():
         merged[place] = merged.get(place, 0) + count
     return merged
+
+
+def are_plausible(tiles: Tiles, window: Window) -> bool:
+    """Return whether interactions can have led to the tiles."""
+    # Some that the window has left are dropped late; twice as many are more than that can be.
+    at_most = 2 * (window.span_ms // window.tile_ms + 2) * len(KINDS)
+    latest = LATEST_MS // window.tile_ms * len(KINDS) + len(KINDS)
+    return len(tiles) <= at_most and all(
+        0 <= place <= latest and 0 <= count <= LARGEST_COUNT for place, count in tiles.items()
+    )
 
 
 def _begin(window: Window, now_ms: int) -> int:

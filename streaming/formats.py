@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from streaming.schemas import LATEST_MS, OLDEST_MS
+from features.spec import LATEST_MS, OLDEST_MS
 
 LOOKED_AT = 4096  # bytes of a record, from its start
 _LARGEST_TIME = LATEST_MS * 10**6  # in nanoseconds

@@ -3,6 +3,7 @@
 import hashlib
 import re
 import time
+from collections.abc import Iterable
 
 import msgspec
 
@@ -113,6 +114,14 @@ def encode(message: msgspec.Struct) -> bytes:
 
 def dead_letter_record(letter: DeadLetter) -> Outgoing:
     return Topic.DEAD_LETTERS.value, letter.origin.topic, encode(letter)
+
+
+def check_sizes(records: Iterable[Outgoing]) -> None:
+    """Raise ValueError for a record that a broker does not take."""
+    for topic, key, value in records:
+        if len(key) + len(value) > RECORD_AT_MOST:
+            msg = f"the record for {topic} would have {len(value)} bytes, a broker takes {RECORD_AT_MOST}"
+            raise ValueError(msg)
 
 
 def now_ms() -> int:

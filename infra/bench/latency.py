@@ -22,12 +22,13 @@ from rich.console import Console
 from rich.table import Table
 
 from features.sources.simulator import shop
+from features.spec import OLDEST_MS
 from infra.local.stack import Stack, local_stack
 from streaming.config import Cluster
 from streaming.io.feed import to_message
 from streaming.io.tail import at_the_end
 from streaming.records import encode
-from streaming.schemas import GLOBAL, OLDEST_MS, Click, ClickKind, Policy, Purchase, SlateView, Topic
+from streaming.schemas import GLOBAL, Click, ClickKind, Policy, Purchase, SlateView, Topic
 
 BENCH_SEED = 11
 DRAIN_S = 20.0

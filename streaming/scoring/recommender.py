@@ -14,9 +14,9 @@ from features import profile, shopper
 from features.profile import Profile
 from features.row import FeatureRow, row
 from features.shopper import ShopperState, ShopperView
-from features.spec import SPEC_VERSION
+from features.spec import OLDEST_MS, SPEC_VERSION
 from streaming.control.state import ControlState
-from streaming.records import dead_letter_record, decode, encode, invalid, now_ms
+from streaming.records import SYSTEM_FAULTS, check_sizes, dead_letter_record, decode, encode, failed, invalid, now_ms
 from streaming.schemas import (
     Click,
     ClickKind,
@@ -68,12 +68,28 @@ class Recommender:
         self._surface = surface
 
     def answer(self, key: str, raw: bytes | None, origin: Origin, stored: bytes | None) -> Response:
-        """Return what a record of one of the topics SHOPPERS leads to; never raises for bad data.
+        """Return what a record of one of the topics SHOPPERS leads to.
 
         An interaction leads to a slate and, unless it has come before, a feature row and a new state; the first one of
         a shopper also to the question what Feast has. Without consent the slate is made as for a shopper of whom
-        nothing is known, and nothing is kept. A profile that answers the question leads to a new state alone.
+        nothing is known, and nothing is kept. A profile that answers the question leads to a new state alone. A record
+        that cannot be used, at which anything raises, or that would lead to one that no broker takes, leads to its dead
+        letter.
+
+        Raises:
+            SYSTEM_FAULTS: which are not about the record.
         """
+        try:
+            response = self._answer(key, raw, origin, stored)
+            check_sizes(response.records)
+        except SYSTEM_FAULTS:
+            raise
+        except Exception as error:
+            letter = failed(origin, error, raw or b"")
+            return Response([dead_letter_record(letter)], letter=letter.reason)
+        return response
+
+    def _answer(self, key: str, raw: bytes | None, origin: Origin, stored: bytes | None) -> Response:
         message = decode(key, raw, origin)
         if isinstance(message, DeadLetter):
             return Response([dead_letter_record(message)], letter=message.reason)
@@ -156,7 +172,10 @@ class Recommender:
         )
 
     def warm_up(self) -> None:
-        """Answer made-up clicks of every session length, so that the first shopper does not pay for first times."""
+        """Answer made-up clicks of every session length, so that the first shopper does not pay for first times.
+
+        Whatever is raised is raised here: a job that cannot answer does not start.
+        """
         state: bytes | None = None
         items = islice(cycle(self._model.items.ids[1:]), WARM_UP_COUNT)
         for n, item in enumerate(items):
@@ -165,10 +184,10 @@ class Recommender:
                 shopper_id="warm-up",
                 session_id=f"warm-up-{n // 50}",
                 item_id=item,
-                event_time_ms=(n + 1) * 2_000,
+                event_time_ms=OLDEST_MS + (n + 1) * 2_000,
                 kind=ClickKind.VIEW,
             )
-            state = self.answer("warm-up", encode(click), Origin(Topic.CLICKS, 0, n), state).state
+            state = self._answer("warm-up", encode(click), Origin(Topic.CLICKS, 0, n), state).state
 
 
 def adopt(state: ShopperState, message: StoredProfile, origin: Origin) -> tuple[ShopperState, str | None]:
@@ -176,15 +195,18 @@ def adopt(state: ShopperState, message: StoredProfile, origin: Origin) -> tuple[
 
     Then the state goes on without it, and the question is answered all the same.
     """
-    brought, error = profile.empty(), None
+    nothing, where = profile.empty(), str(origin)
     if message.spec_version != SPEC_VERSION:
         error = f"profile of feature spec {message.spec_version}, this job computes {SPEC_VERSION}"
-    elif message.profile_state:
-        try:
-            brought = _PROFILE_DECODER.decode(message.profile_state)
-        except msgspec.MsgspecError as undecodable:
-            error = str(undecodable)
-    return shopper.adopt(state, brought, str(origin)), error
+        return shopper.adopt(state, nothing, where), error
+    if not message.profile_state:
+        return shopper.adopt(state, nothing, where), None
+    try:
+        brought = _PROFILE_DECODER.decode(message.profile_state)
+        profile.check(brought)
+        return shopper.adopt(state, brought, where), None
+    except (msgspec.MsgspecError, ValueError) as error:
+        return shopper.adopt(state, nothing, where), f"profile_state: {error}"
 
 
 def _answer_profile(message: StoredProfile, raw: bytes, origin: Origin, stored: bytes | None) -> Response:

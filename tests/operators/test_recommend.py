@@ -14,6 +14,7 @@ from features.shopper import ShopperState, event_hash
 from features.sources.simulator import shop
 from features.spec import ALLOWED_LATENESS_MS, DAY_MS, SPEC_VERSION
 from onnx_models.artifact import Items
+from streaming import records
 from streaming.config import Cluster, JobConfig, RecommendConfig
 from streaming.control.catalogue import Catalogue
 from streaming.control.state import ControlState
@@ -37,8 +38,10 @@ from streaming.schemas import (
     StoredProfile,
     Topic,
 )
+from streaming.scoring import recommender
 from streaming.scoring.model import shared_model
 
+START_MS = 1_700_000_000_000
 ARTIFACT = Path(__file__).parents[2] / "onnx_models" / "artifacts" / "generator"
 STRUCTS = {
     Topic.RECOMMENDATIONS: Recommendation,
@@ -71,7 +74,7 @@ def harness(monkeypatch: pytest.MonkeyPatch) -> KeyedHarness:
 
 
 def view(n: int, item: str = "i030", shopper: str = "s") -> Interaction:
-    return Interaction(f"e{n}", shopper, "x", item, Kind.VIEW, 1_000 + n, "tea")
+    return Interaction(f"e{n}", shopper, "x", item, Kind.VIEW, START_MS + n, "tea")
 
 
 def send(harness: KeyedHarness, interaction: Interaction, topic: Topic = Topic.CLICKS) -> dict[Topic, msgspec.Struct]:
@@ -140,7 +143,7 @@ def test_purchase_leaves_the_next_slates(harness: KeyedHarness) -> None:
     before = send(harness, view(0))[Topic.RECOMMENDATIONS]
     assert isinstance(before, Recommendation)
     bought = before.slate[0].item_id
-    purchase = Interaction("p", "s", "x", bought, Kind.PURCHASE, 2_000, "tea", price=2.0)
+    purchase = Interaction("p", "s", "x", bought, Kind.PURCHASE, START_MS + 1_000, "tea", price=2.0)
     assert isinstance(to_message(purchase), Purchase)
     after = send(harness, purchase, Topic.PURCHASES)[Topic.RECOMMENDATIONS]
     assert isinstance(after, Recommendation)
@@ -227,7 +230,7 @@ def test_refused_control_record_becomes_a_dead_letter_once_and_what_stays_in_for
 
 
 def old_profile() -> FeatureRecord:
-    return feature_record(views("s", *(900 + n for n in range(3))))
+    return feature_record(views("s", *(START_MS - 100 + n for n in range(3))))
 
 
 def test_first_interaction_of_a_shopper_asks_feast_and_the_answer_is_adopted_once(harness: KeyedHarness) -> None:
@@ -277,10 +280,10 @@ def test_profile_that_cannot_be_used_becomes_a_dead_letter_and_is_not_waited_for
 
 
 def test_everything_is_counted(harness: KeyedHarness) -> None:
-    for n, time_ms in enumerate((1_000_000, 1_000_000 - ALLOWED_LATENESS_MS, 1_000_000 - ALLOWED_LATENESS_MS - 1)):
+    for n, time_ms in enumerate((START_MS, START_MS - ALLOWED_LATENESS_MS, START_MS - ALLOWED_LATENESS_MS - 1)):
         send(harness, Interaction(f"e{n}", "s", "x", "i030", Kind.VIEW, time_ms, "tea"))
-    send(harness, Interaction("e0", "s", "x", "i030", Kind.VIEW, 1_000_000, "tea"))
-    bought = Interaction("e3", "t", "x", "nowhere", Kind.PURCHASE, 1_000_000, "tea")
+    send(harness, Interaction("e0", "s", "x", "i030", Kind.VIEW, START_MS, "tea"))
+    bought = Interaction("e3", "t", "x", "nowhere", Kind.PURCHASE, START_MS, "tea")
     harness.record(Topic.PURCHASES, "t", encode(to_message(bought)))
     harness.record(Topic.CLICKS, "s", b"no json")
     harness.record(Topic.PROBES, "s", encode(to_message(view(9))))
@@ -316,4 +319,47 @@ def test_event_from_the_future_becomes_a_dead_letter(harness: KeyedHarness) -> N
     assert isinstance(letter, DeadLetter)
     assert response.keys() == {Topic.DEAD_LETTERS}
     assert "ahead of the job's clock" in letter.error
+    assert harness.state == {}
+
+
+def test_record_at_which_anything_raises_is_a_dead_letter_and_changes_nothing(
+    harness: KeyedHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send(harness, view(0))
+    before = dict(harness.state)
+    monkeypatch.setattr(recommender, "advance", lambda *_: 1 / 0)
+    letter = by_topic(harness.record(Topic.CLICKS, "s", encode(to_message(view(1)))))[Topic.DEAD_LETTERS]
+    assert isinstance(letter, DeadLetter)
+    assert (letter.reason, letter.error) == (Reason.FAILED, "ZeroDivisionError: division by zero")
+    assert letter.raw == encode(to_message(view(1)))
+    assert harness.state == before
+    monkeypatch.undo()
+    assert Topic.RECOMMENDATIONS in send(harness, view(2))
+
+
+def test_state_that_cannot_be_read_is_a_dead_letter_and_stays(harness: KeyedHarness) -> None:
+    send(harness, view(0))
+    harness.state["s", "shopper"] = b"of another version"
+    letter = by_topic(harness.record(Topic.CLICKS, "s", encode(to_message(view(1)))))[Topic.DEAD_LETTERS]
+    assert isinstance(letter, DeadLetter)
+    assert letter.reason is Reason.FAILED
+    assert harness.state["s", "shopper"] == b"of another version"
+
+
+def test_fault_of_the_system_is_no_dead_letter(harness: KeyedHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    def out_of_memory(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(recommender, "advance", out_of_memory)
+    with pytest.raises(MemoryError):
+        send(harness, view(0))
+
+
+def test_record_that_would_not_fit_the_broker_is_a_dead_letter(
+    harness: KeyedHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(records, "RECORD_AT_MOST", 1_000)
+    letter = by_topic(harness.record(Topic.CLICKS, "s", encode(to_message(view(0)))))[Topic.DEAD_LETTERS]
+    assert isinstance(letter, DeadLetter)
+    assert "a broker takes 1000" in letter.error
     assert harness.state == {}

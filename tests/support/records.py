@@ -92,7 +92,7 @@ def estimates(**learnt: object) -> Estimates:
     """Return what is learnt, where nothing is but `learnt`."""
     prior = Estimates(
         version=1,
-        time_ms=1,
+        time_ms=1_700_000_000_000,
         model_version="model-1",
         intercept=0.0,
         slope=1.0,
