@@ -13,6 +13,7 @@
     ├── UnavailableError          what has to be there is not, or not as it must be
     │   ├── TopicError
     │   ├── OnlineStoreError
+    │   ├── StateError
     │   ├── StartError
     │   ├── JobError
     │   ├── NotReadyError
@@ -77,6 +78,10 @@ class TopicError(UnavailableError):
 
 class OnlineStoreError(UnavailableError):
     """The store cannot be used; the message says which, why, and what to do."""
+
+
+class StateError(UnavailableError):
+    """The engine's state cannot be read."""
 
 
 class StartError(UnavailableError):

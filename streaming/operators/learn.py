@@ -1,6 +1,6 @@
 """Outcomes -> what is learnt of items, places and the model's probabilities, and the weights that constraints turn."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import msgspec
 from pyflink.common import Row, Time, Types
@@ -13,13 +13,13 @@ from streaming.control.item_records import ItemRecords
 from streaming.control.state import PolicyState
 from streaming.flink.thread_mode import assert_thread_mode
 from streaming.io.topics import read_compacted
-from streaming.operators.metrics import gauge, group
+from streaming.operators.metrics import dead_letters, gauge, group
 from streaming.policy.learning_state import LearningState
-from streaming.records import encode
+from streaming.records import SYSTEM_FAULTS, check_sizes, dead_letter_record, encode, failed
 from streaming.schemas import FOR_CONTROLLERS, Origin, Outcome, Outgoing, Topic
 
 _ENCODER = msgspec.msgpack.Encoder()
-_LOOP = msgspec.msgpack.Decoder(LearningState)
+_LEARNING_STATE = msgspec.msgpack.Decoder(LearningState)
 _OUTCOME = msgspec.json.Decoder(Outcome)
 
 
@@ -28,8 +28,8 @@ class Learn(KeyedProcessFunction):
     timers.
 
     Runs alone (parallelism 1): items and policies are held in the process, where all outcomes must find them. Output,
-    (topic, key, value): after each batch of outcomes estimates, and the records of the controllers that have turned.
-    State exactly once: no outcome is learnt from twice.
+    (topic, key, value): after each batch of outcomes estimates, and the records of the controllers that have turned;
+    an outcome at which anything raises is a dead letter. State exactly once: no outcome is learnt from twice.
     """
 
     def __init__(self, cfg: LearnConfig) -> None:
@@ -39,12 +39,13 @@ class Learn(KeyedProcessFunction):
         assert_thread_mode(runtime_context)
         descriptor = ValueStateDescriptor("loop", Types.PICKLED_BYTE_ARRAY())
         descriptor.enable_time_to_live(StateTtlConfig.new_builder(Time.milliseconds(STATE_TTL_MS)).build())
-        self._held = runtime_context.get_state(descriptor)
+        self._stored = runtime_context.get_state(descriptor)
         self._control = PolicyState(ItemRecords())
         for origin, key, raw in read_compacted(self._cfg.job.cluster, FOR_CONTROLLERS):
             self._control.apply(key.decode(errors="replace"), raw, origin)
         self._version = gauge(group(runtime_context), "estimates_version")
         self._version.update(0)
+        self._dead_letters = dead_letters(group(runtime_context))
 
     def process_element(self, value: Row, ctx: KeyedProcessFunction.Context) -> Iterator[Outgoing]:
         topic, partition, offsets, keys, values = value
@@ -52,13 +53,43 @@ class Learn(KeyedProcessFunction):
             for offset, key, raw in zip(offsets, keys, values, strict=True):
                 self._control.apply(key, raw, Origin(topic, partition, offset))
             return
-        stored = self._held.value()
-        loop = LearningState() if stored is None else _LOOP.decode(stored)
-        estimates, turned = loop.learn(
-            [_OUTCOME.decode(raw) for raw in values], self._control.table, self._control.items.facts
-        )
-        self._held.update(_ENCODER.encode(loop))
-        self._version.update(estimates.version)
-        yield Topic.ESTIMATES.value, estimates.name, encode(estimates)
-        for policy in turned:
-            yield Topic.POLICIES.value, policy.scope, encode(policy)
+        stored = self._stored.value()
+        state = LearningState() if stored is None else _LEARNING_STATE.decode(stored)
+        try:
+            records = self._learnt(state, values)
+        except SYSTEM_FAULTS:
+            raise
+        except Exception:  # which of them is to blame?
+            state = LearningState() if stored is None else _LEARNING_STATE.decode(stored)
+            state, records = self._learn_each(state, values)
+        self._stored.update(_ENCODER.encode(state))
+        self._version.update(state.learner.version)
+        yield from records
+
+    def _learnt(self, state: LearningState, values: Sequence[bytes]) -> list[Outgoing]:
+        """Return the records of what outcomes say; the state is changed."""
+        outcomes = [_OUTCOME.decode(raw) for raw in values]
+        estimates, turned = state.learn(outcomes, self._control.table, self._control.items.facts)
+        records: list[Outgoing] = [(Topic.ESTIMATES.value, estimates.name, encode(estimates))]
+        records += [(Topic.POLICIES.value, policy.scope, encode(policy)) for policy in turned]
+        check_sizes(records)
+        return records
+
+    def _learn_each(self, state: LearningState, values: Sequence[bytes]) -> tuple[LearningState, list[Outgoing]]:
+        """Return the state after one outcome at a time, without those at which anything raises: dead letters."""
+        letters, newest = list[Outgoing](), dict[tuple[str, str], Outgoing]()
+        for raw in values:
+            before = _ENCODER.encode(state)
+            try:
+                records = self._learnt(state, [raw])
+            except SYSTEM_FAULTS:
+                raise
+            except Exception as error:
+                state = _LEARNING_STATE.decode(before)
+                # An outcome comes here before it has a place on its topic.
+                letter = failed(Origin(Topic.OUTCOMES, 0, -1), error, raw)
+                self._dead_letters[letter.reason].inc()
+                letters.append(dead_letter_record(letter))
+                continue
+            newest |= {(topic, key): (topic, key, value) for topic, key, value in records}
+        return state, [*letters, *newest.values()]

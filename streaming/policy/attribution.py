@@ -12,6 +12,7 @@ from typing import Protocol
 
 import msgspec
 
+from features.errors import StateError
 from features.spec import DAY_MS, MINUTE_MS
 from streaming.schemas import (
     Click,
@@ -81,6 +82,40 @@ class Kept(Protocol):
     def put(self, name: str, value: bytes) -> None: ...
 
     def remove(self, name: str) -> None: ...
+
+
+class Uncommitted:
+    """What one record changes of `kept`: nothing, until `commit` is called."""
+
+    def __init__(self, kept: Kept) -> None:
+        self._kept = kept
+        self._changed: dict[str, bytes | None] = {}
+
+    def get(self, name: str) -> bytes | None:
+        """Return what is kept under the name.
+
+        Raises:
+            StateError: it cannot be read, which no record is to blame for.
+        """
+        if name in self._changed:
+            return self._changed[name]
+        try:
+            return self._kept.get(name)
+        except Exception as error:
+            raise StateError(str(error)) from error
+
+    def put(self, name: str, value: bytes) -> None:
+        self._changed[name] = value
+
+    def remove(self, name: str) -> None:
+        self._changed[name] = None
+
+    def commit(self) -> None:
+        for name, value in self._changed.items():
+            if value is not None:
+                self._kept.put(name, value)
+            elif self._kept.get(name) is not None:
+                self._kept.remove(name)
 
 
 class Attribution:

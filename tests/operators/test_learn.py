@@ -8,10 +8,12 @@ from pyflink.common import Row
 from support.harness import KeyedHarness
 from support.records import click, impression, recommendation
 
+from features.errors import StateError
 from streaming.config import JobConfig, LearnConfig
 from streaming.operators import learn as operator
 from streaming.operators.attribute import Attribute
 from streaming.operators.learn import Learn
+from streaming.policy import attribution
 from streaming.policy.learning_state import LearningState
 from streaming.records import encode
 from streaming.schemas import (
@@ -124,3 +126,49 @@ def test_controller_turns_the_policy_that_came_by_the_topic_and_is_written_to_it
         ("controller:global", n, "learn") for n in (1, 2, 3)
     ]
     assert [policy.duals for policy in policies] == [{"share of m": 0.0}, {"share of m": 1.0}, {"share of m": 2.0}]
+
+
+def test_record_at_which_anything_raises_is_a_dead_letter_and_changes_no_state(
+    attribute: KeyedHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outcome(attribute, Topic.RECOMMENDATIONS, recommendation("r", ["a"], START_MS))
+    before = dict(attribute.state)
+    monkeypatch.setattr(attribution, "_change", lambda *_: 1 / 0)
+    ((topic, _, raw),) = attribute.record(Topic.IMPRESSIONS, "s", encode(impression("r", ["a"], START_MS)))
+    letter = msgspec.json.decode(raw, type=DeadLetter)
+    assert (topic, letter.reason, letter.error) == (
+        Topic.DEAD_LETTERS,
+        Reason.FAILED,
+        "ZeroDivisionError: division by zero",
+    )
+    assert attribute.state == before
+
+
+def test_state_that_cannot_be_read_is_a_fault_of_the_system(
+    attribute: KeyedHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attribute._function._kept, "get", lambda name: 1 / 0)
+    with pytest.raises(StateError):
+        attribute.record(Topic.IMPRESSIONS, "s", encode(impression("r", ["a"], START_MS)))
+
+
+def test_outcome_at_which_anything_raises_is_a_dead_letter_and_the_others_of_its_batch_count(
+    attribute: KeyedHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(operator, "read_compacted", lambda *_: iter(()))
+    learn = KeyedHarness(Learn(LearnConfig(JobConfig("nowhere:1", (), Path("nowhere"), "group"))))
+    records = []
+    for name in ("r1", "r2", "r3"):
+        outcome(attribute, Topic.RECOMMENDATIONS, recommendation(name, ["a"], START_MS))
+        records.append(encode(outcome(attribute, Topic.IMPRESSIONS, impression(name, ["a"], START_MS))))
+    records[1] = records[1].replace(b'"place":1', b'"place":7')  # of a slate of one item
+    learn.key = Topic.OUTCOMES.value
+    batch = Row(Topic.OUTCOMES.value, 0, [0] * 3, ["s"] * 3, records)
+    letters, *learnt = list(learn._function.process_element(batch, None))
+    letter = msgspec.json.decode(letters[2], type=DeadLetter)
+    assert (letter.reason, letter.raw) == (Reason.FAILED, records[1])
+    assert letter.error.startswith("IndexError")
+    assert [topic for topic, *_ in learnt] == [Topic.ESTIMATES]
+    (stored,) = learn.state.values()
+    assert msgspec.msgpack.decode(stored, type=LearningState).learner.shown == 2.0
+    assert learn.counts["dead_letters_total{reason=failed}"] == 1
