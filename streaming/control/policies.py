@@ -54,10 +54,9 @@ def read_items(cluster: Cluster) -> list[Item]:
     for origin, raw_key, raw in read_compacted(cluster, [Topic.ITEMS]):
         key = raw_key.decode(errors="replace")
         message = decode(key, raw, origin)
+        items.pop(key, None)
         if isinstance(message, Item):
             items[key] = message
-        elif message is None:
-            items.pop(key, None)
     return list(items.values())
 
 

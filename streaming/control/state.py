@@ -10,15 +10,19 @@ from streaming.control.item_records import ItemRecords
 from streaming.io.topics import read_compacted
 from streaming.policy.check import apply_policy
 from streaming.policy.table import PolicyTable
-from streaming.records import decode, invalid
+from streaming.records import SYSTEM_FAULTS, decode, failed, invalid
 from streaming.schemas import CONTROL, DeadLetter, Estimates, Item, Message, Origin, Policy, Topic
+
+REFUSED_AT_MOST = 1_000  # control records of which the letters are known
 
 
 class PolicyState:
     """What the topics of items and policies say now. Thread-safe.
 
     The newest record of a key counts, by its offset: it is what compaction leaves, so a job that starts later sees the
-    same. The broadcast stream brings again what was read at the start; an older offset changes nothing.
+    same. Of an item whose newest record is refused there is nothing; what a refused policy was to replace stays, and
+    is written behind it by `streaming/operators/reject_control.py`. The broadcast stream brings again what was read at
+    the start; an older offset changes nothing.
     """
 
     def __init__(self, items: ItemRecords) -> None:
@@ -33,24 +37,29 @@ class PolicyState:
         topic = Topic(origin.topic)
         if topic is Topic.ITEMS:
             message = decode(key, raw, origin)
-            if isinstance(message, DeadLetter):
-                return message
             self.items.put(key, message if isinstance(message, Item) else None, origin.offset)
-            return None
+            return message if isinstance(message, DeadLetter) else None
         with self._lock:
             if origin.offset > self._read_to.get(topic, -1):
                 self._read_to[topic] = origin.offset
-                message = decode(key, raw, origin)
-                letter = message if isinstance(message, DeadLetter) else self._take(key, message, raw, origin)
+                letter = self._take(key, decode(key, raw, origin), raw or b"", origin)
                 if letter is not None:
                     self._refused[origin] = letter
+                    while len(self._refused) > REFUSED_AT_MOST:  # by then both operators have met the first
+                        del self._refused[next(iter(self._refused))]
             return self._refused.get(origin)
 
-    def _take(self, key: str, message: Message | None, raw: bytes | None, origin: Origin) -> DeadLetter | None:
-        policy = message if isinstance(message, Policy) else None
-        table = apply_policy(self.table, key, policy, self.items.merchants)
+    def _take(self, key: str, message: Message | DeadLetter | None, raw: bytes, origin: Origin) -> DeadLetter | None:
+        if isinstance(message, DeadLetter):
+            return message
+        try:
+            table = apply_policy(self.table, key, message if isinstance(message, Policy) else None)
+        except SYSTEM_FAULTS:
+            raise
+        except Exception as error:
+            return failed(origin, error, raw)
         if isinstance(table, str):
-            return invalid(origin, table, raw or b"")
+            return invalid(origin, table, raw)
         self.table = table
         return None
 
@@ -64,12 +73,20 @@ class ControlState(PolicyState):
         self.estimates: ItemEstimates = prior(catalogue)
         self._model_version = model_version  # estimates of what another one predicts say nothing here
 
-    def _take(self, key: str, message: Message | None, raw: bytes | None, origin: Origin) -> DeadLetter | None:
+    def _take(self, key: str, message: Message | DeadLetter | None, raw: bytes, origin: Origin) -> DeadLetter | None:
         if origin.topic != Topic.ESTIMATES:
             return super()._take(key, message, raw, origin)
+        letter = message if isinstance(message, DeadLetter) else None
+        estimates = prior(self.catalogue)
         if isinstance(message, Estimates) and message.model_version == self._model_version:
-            self.estimates = posterior(message, self.catalogue)
-        return None
+            try:
+                estimates = posterior(message, self.catalogue)
+            except SYSTEM_FAULTS:
+                raise
+            except Exception as error:
+                letter = failed(origin, error, raw)
+        self.estimates = estimates
+        return letter
 
 
 _states: dict[Cluster, ControlState] = {}

@@ -17,6 +17,7 @@ def at_the_end(cluster: Cluster, *topics: str) -> Consumer:
             "bootstrap.servers": cluster.bootstrap_servers,
             "group.id": cluster.group("rheostat-tail"),
             "enable.auto.commit": False,
+            "isolation.level": "read_committed",
             "log_level": 0,
         }
     )

@@ -93,6 +93,7 @@ def consumer(cluster: Cluster) -> Consumer:
             "bootstrap.servers": cluster.bootstrap_servers,
             "group.id": cluster.group("rheostat-topics"),  # nothing is committed under it
             "enable.auto.commit": False,
+            "isolation.level": "read_committed",  # an aborted transaction has never been
             "enable.partition.eof": True,
             "fetch.wait.max.ms": 10,  # which the end of a partition would be waited for
             "auto.offset.reset": "earliest",

@@ -128,8 +128,7 @@ def _place(origin: Origin) -> tuple[str, int, int]:
 def _put(catalogue: Catalogue, origin: Origin, key: bytes, value: bytes | None) -> None:
     item_id = key.decode(errors="replace")
     item = decode(item_id, value, origin)
-    if item is None or isinstance(item, Item):
-        catalogue.put(item_id, item, origin.offset)
+    catalogue.put(item_id, item if isinstance(item, Item) else None, origin.offset)
 
 
 def _replay(

@@ -15,6 +15,9 @@ from streaming.schemas import Fallback, Reason, ReasonCode, Topic
 from streaming.scoring.recommender import Response
 
 GROUP = "rheostat"
+# What this version says; `other` is of a newer one.
+_FALLBACKS: list[Fallback] = [fallback for fallback in Fallback if fallback is not Fallback.OTHER]
+_REASONS: list[Reason] = [reason for reason in Reason if reason is not Reason.OTHER]
 
 
 class Gauge(Protocol):
@@ -32,7 +35,7 @@ def gauge(metrics: MetricGroup, name: str) -> Gauge:
 
 
 def dead_letters(metrics: MetricGroup) -> dict[Reason, Counter]:
-    return {reason: metrics.add_group("reason", reason.value).counter("dead_letters_total") for reason in Reason}
+    return {reason: metrics.add_group("reason", reason.value).counter("dead_letters_total") for reason in _REASONS}
 
 
 class LearnMetrics:
@@ -57,7 +60,7 @@ class RecommendMetrics:
             topic.value: metrics.add_group("topic", topic.value).counter("events_total") for topic in topics
         }
         self._slates = {
-            fallback: metrics.add_group("fallback", fallback.value).counter("slates_total") for fallback in Fallback
+            fallback: metrics.add_group("fallback", fallback.value).counter("slates_total") for fallback in _FALLBACKS
         }
         self._dead_letters = dead_letters(metrics)
         self._places, self._explored = metrics.counter("places_total"), metrics.counter("explored_places_total")

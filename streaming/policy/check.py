@@ -1,4 +1,4 @@
-"""Whether a policy can be used. The command line asks before it writes one, the job before it takes one over."""
+"""Whether a policy can be used. Who writes one asks first; the job, before it takes one over."""
 
 from collections.abc import Container
 
@@ -20,15 +20,18 @@ class _Anyone:
 ANYONE = _Anyone()
 
 
-def apply_policy(
-    table: PolicyTable, scope: str, policy: Policy | None, merchants: Container[str] = ANYONE
-) -> PolicyTable | str:
-    """Return the table after the newest record of a scope, None for a tombstone; or why the record is refused."""
+def apply_policy(table: PolicyTable, scope: str, policy: Policy | None) -> PolicyTable | str:
+    """Return the table after the newest record of a scope, None for a tombstone; or why the record is refused.
+
+    What is refused depends on the policy and on the one before it in its scope, and on nothing else: so whoever reads
+    what compaction has left comes to the same table as who has read all of it.
+    """
     if policy is None:
         return table.remove(scope)
-    if policy == table.policies.get(scope):  # as it comes back from the topic
+    before = table.policies.get(scope)
+    if policy == before:  # as it comes back from the topic
         return table
-    return validate(policy, table.highest(scope), merchants) or table.put(policy)
+    return validate(policy, 0 if before is None else before.version, ANYONE) or table.put(policy)
 
 
 def validate(policy: Policy, in_force: int, merchants: Container[str]) -> str | None:

@@ -41,5 +41,6 @@ class LearningState(msgspec.Struct):
         if duals == controller.duals:
             return None
         controller.duals = duals
-        controller.version = max(controller.version, table.highest(scope)) + 1
+        written = table.written(scope)
+        controller.version = max(controller.version, 0 if written is None else written.version) + 1
         return Policy(scope=scope, version=controller.version, author=AUTHOR, time_ms=now_ms, duals=duals)

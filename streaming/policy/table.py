@@ -77,12 +77,6 @@ class PolicyTable:
         """Return the table without the scope's policy; the global one becomes the default."""
         return PolicyTable({name: record for name, record in self.policies.items() if name != scope})
 
-    def highest(self, scope: str) -> int:
-        """Return the version that a policy of the scope must exceed."""
-        if not is_controller(scope):
-            return self.version
-        return self.policies[scope].version if scope in self.policies else 0
-
     def written(self, scope: str) -> Policy | None:
         """Return the scope's policy if somebody wrote it; None for the default one, and for none."""
         policy = self.policies.get(scope)

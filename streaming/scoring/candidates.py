@@ -1,5 +1,6 @@
 """From a shopper to the items that a slate may hold. Pure but for the model call."""
 
+import logging
 import time
 from collections.abc import Sequence
 from itertools import islice
@@ -8,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from features.errors import ModelAnswerError
 from features.interaction import KIND_NUMBER, Kind
 from features.session import Session
 from features.shopper import ShopperView
@@ -19,6 +21,7 @@ from streaming.scoring.model import SessionModel
 COLD_COUNT = 10  # candidates that the model does not know
 POPULAR_COUNT = 100  # candidates where the model has none
 
+_LOG = logging.getLogger(__name__)
 _PURCHASE = KIND_NUMBER[Kind.PURCHASE]
 
 
@@ -53,6 +56,8 @@ def retrieve(
 ) -> Candidates:
     """Return the model's candidates, and items that it does not know; where they are too few, popular items too.
 
+    A model that fails is a fallback that says so, and a warning in the log.
+
     What stands in for the model's is as likely to be clicked as an average item at the most, and the less so the less
     popular it is. An item that the model does not know is as likely to be clicked as the candidate that is most like
     it, less what they differ by; there are the COLD_COUNT that are nearest to `content_interest`, (D,) as the feature
@@ -61,13 +66,14 @@ def retrieve(
     session = known_session(shopper.session, model)
     bought = {catalogue.index_of[item] for item in shopper.bought if item in catalogue.index_of}
     if not session:
-        item_index = _popular(bought, catalogue, POPULAR_COUNT)
-        logits = _stand_in(PRIOR_CLICK_RATE, item_index, catalogue)
-        is_known = clicked_items(shopper.session)
-        fallback = Fallback.UNKNOWN_TO_MODEL if is_known else Fallback.EMPTY_SESSION
-        return Candidates(item_index, logits, None, fallback, b"", 0)
+        has_clicked = bool(clicked_items(shopper.session))
+        return _without_model(Fallback.UNKNOWN_TO_MODEL if has_clicked else Fallback.EMPTY_SESSION, bought, catalogue)
     model_began = time.perf_counter_ns()
-    output = model.next_items(session)
+    try:
+        output = model.next_items(session)
+    except ModelAnswerError as error:
+        _LOG.warning("a slate of popular items: %s", error)
+        return _without_model(Fallback.MODEL_FAILED, bought, catalogue)
     model_ns = time.perf_counter_ns() - model_began
     allowed = catalogue.available[output.items]
     if bought:
@@ -88,6 +94,11 @@ def retrieve(
         buys = None if buys is None else np.concatenate([buys, np.zeros(len(cold))])
     vector = output.vector.astype("<f4", copy=False).tobytes()
     return Candidates(item_index, logits, buys, Fallback.NONE, vector, model_ns)
+
+
+def _without_model(fallback: Fallback, bought: set[int], catalogue: Catalogue) -> Candidates:
+    item_index = _popular(bought, catalogue, POPULAR_COUNT)
+    return Candidates(item_index, _stand_in(PRIOR_CLICK_RATE, item_index, catalogue), None, fallback, b"", 0)
 
 
 def _cold(

@@ -168,8 +168,8 @@ class Follower:
 
     def _take(self, origin: Origin, key: str, raw: bytes | None) -> None:
         message = decode(key, raw, origin)
-        if origin.topic == Topic.ITEMS and (message is None or isinstance(message, Item)):
-            self.catalogue.put(key, message, origin.offset)
+        if origin.topic == Topic.ITEMS:
+            self.catalogue.put(key, message if isinstance(message, Item) else None, origin.offset)
         elif origin.topic == Topic.POLICIES and (message is None or isinstance(message, Policy)):
             self.turned = policies.taken(self.turned, key, message)
         elif isinstance(message, Recommendation):
