@@ -11,7 +11,17 @@ from features.interaction import KINDS
 from features.interest import Strongest
 from features.items import Items, collaborative_interest, content_interest, touched
 from features.shopper import ShopperView
-from features.spec import DIMENSIONS, KIND_WEIGHT, LONG, SHORT, SIMILAR_RECENT_COUNT, WINDOWS
+from features.spec import (
+    CONTENT_DIM,
+    DIMENSIONS,
+    KIND_WEIGHT,
+    LATEST_MS,
+    LONG,
+    OLDEST_MS,
+    SHORT,
+    SIMILAR_RECENT_COUNT,
+    WINDOWS,
+)
 
 Value = str | int | float | bytes | tuple[str, ...] | tuple[int, ...] | tuple[float, ...] | None
 _NAMES = tuple([kind.value for kind in KINDS])
@@ -95,6 +105,34 @@ def row(shopper_id: str, shopper_view: ShopperView, items: Items) -> FeatureRow:
         interest_entropy=uncertainty.entropy(long[0]),
         interest_drift=uncertainty.drift(short, long[0]),
     )
+
+
+def check(features: FeatureRow) -> None:
+    """Raise ValueError, saying which, if a feature is none that the job makes, or that no store holds."""
+    shapes = {
+        "event_time_ms": OLDEST_MS <= features.event_time_ms <= LATEST_MS,
+        "session_counts": len(features.session_counts) == len(KINDS),
+        "recent_items": len(features.recent_items) == len(features.recent_kinds) == len(features.recent_age_ms),
+        "recent_kinds": all(kind in _NAMES for kind in features.recent_kinds),
+        "window_counts": [len(counts) for counts in features.window_counts] == [len(KINDS)] * len(WINDOWS),
+        "long_interests": len(features.long_interests) == len(DIMENSIONS),
+        "content_interest": len(features.content_interest) in (0, CONTENT_DIM),
+        "collaborative_items": len(features.collaborative_items) == len(features.collaborative_weights),
+    }
+    wrong = [name for name, is_right in shapes.items() if not is_right]
+    wrong += [name for name in FeatureRow.__slots__ if not _fits(getattr(features, name))]
+    if wrong:
+        msg = f"row: {', '.join(wrong)} out of bounds"
+        raise ValueError(msg)
+
+
+def _fits(value: object) -> bool:
+    """Return whether 64 bits hold each integer in it."""
+    if isinstance(value, int):
+        return -(2**63) <= value < 2**63
+    if isinstance(value, tuple):
+        return all(map(_fits, value))
+    return not isinstance(value, Strongest) or len(value.keys) == len(value.weights)
 
 
 def columns(features: FeatureRow) -> Mapping[str, Value]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from features import row
 from features.errors import UnavailableError
 from streaming import formats
 from streaming.schemas import (
@@ -74,12 +75,18 @@ def decode(key: str, raw: bytes | None, origin: Origin) -> Message | DeadLetter 
 def decode_any(raw: bytes, origin: Origin) -> Message | DeadLetter:
     """Return the message of a record under whatever key, or its dead letter."""
     try:
-        return _DECODERS[origin.topic].decode(raw)
+        message = _DECODERS[origin.topic].decode(raw)
     except msgspec.ValidationError as error:
         names = frozenset(_MESSAGES[origin.topic].__struct_encode_fields__)
         return _refused(origin, Reason.INVALID, f"{error}", formats.of_invalid(raw, names), raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         return _refused(origin, Reason.UNDECODABLE, f"{error}", formats.of_undecodable(raw), raw)
+    if isinstance(message, FeatureRecord):
+        try:
+            row.check(message.row)
+        except ValueError as error:
+            return invalid(origin, f"{error}", raw)
+    return message
 
 
 def invalid(origin: Origin, error: str, raw: bytes) -> DeadLetter:

@@ -8,8 +8,7 @@ from collections.abc import Container, Iterator
 from math import sqrt
 
 from streaming.policy.estimates import UNKNOWN_LEVEL, ItemFacts
-from streaming.policy.objectives import PRICE_LEVELS
-from streaming.schemas import Item
+from streaming.schemas import PRICE_LEVELS, Item
 
 
 class ItemRecords:

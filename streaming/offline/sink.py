@@ -18,7 +18,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 from streaming.config import Cluster
 from streaming.io.topics import consumer, partitions
 from streaming.offline.tables import Record, decision_log, feature_log, item_log, outcome_log, policy_log
-from streaming.records import decode
+from streaming.records import SYSTEM_FAULTS, decode
 from streaming.schemas import DeadLetter, Origin, Topic
 
 LANDED = "_landed.json"
@@ -42,6 +42,49 @@ LOGS = (
 )
 
 
+class Rows:
+    """What is to land of a log's records, until it does."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._records: list[Record] = []
+        self.unusable = 0  # records that did not land
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def add(self, key: str, raw: bytes | None, written_ms: int, origin: Origin) -> None:
+        message = decode(key, raw, origin)
+        if isinstance(message, DeadLetter):
+            self.unusable += 1
+            if self._log.topic != Topic.ITEMS:
+                return
+            message = None  # what the shop says of an item is gone with the record that took its place
+        self._records.append(Record(key, message, written_ms, origin.offset))
+
+    def frame(self) -> pl.DataFrame | None:
+        """Return the rows, None without any, and begin anew. A record at which anything raises has none."""
+        records, self._records = self._records, []
+        if not records:
+            return None
+        try:
+            return self._log.to_frame(records)
+        except SYSTEM_FAULTS:
+            raise
+        except Exception:  # which of them is to blame?
+            frames = [frame for record in records if (frame := self._frame_of(record)) is not None]
+            return pl.concat(frames) if frames else None
+
+    def _frame_of(self, record: Record) -> pl.DataFrame | None:
+        try:
+            return self._log.to_frame([record])
+        except SYSTEM_FAULTS:
+            raise
+        except Exception:
+            self.unusable += 1
+            return None
+
+
 @dataclass
 class Landed:
     """What a run of the sink has done."""
@@ -49,6 +92,16 @@ class Landed:
     rows: int = 0
     files: int = 0
     undecodable: int = 0  # the jobs put them among the dead letters
+
+
+@dataclass
+class Batch:
+    """Records of a partition that land together."""
+
+    rows: Rows
+    first: int  # offset
+    last: int = -1
+    count: int = 0
 
 
 class LogSink:
@@ -71,7 +124,7 @@ class LogSink:
             [TopicPartition(cluster.topic(log.topic), n, self._next.get(n, 0)) for n in self._partitions]
         )
         self._ended: set[int] = set()
-        self._batch: dict[int, list[tuple[int, Record | None]]] = {}  # partition -> offsets and what lands of them
+        self._batch: dict[int, Batch] = {}  # by partition
         self._began = time.monotonic()
         self.landed = Landed()
 
@@ -86,26 +139,26 @@ class LogSink:
         Raises:
             KafkaException: the broker is not there.
         """
-        wanted = min(POLL_RECORDS, batch_rows - sum(map(len, self._batch.values())))
+        wanted = min(POLL_RECORDS, batch_rows - self._batch_size)
         for record in self._consumer.consume(wanted, POLL_S):
             partition, error = record.partition() or 0, record.error()
             if error is None:
-                self._batch.setdefault(partition, []).append((record.offset() or 0, self._decode(record)))
+                self._add(record)
             elif error.code() == KafkaError._PARTITION_EOF:
                 self._ended.add(partition)
             else:
                 raise KafkaException(error)
-        is_full = sum(map(len, self._batch.values())) >= batch_rows
+        is_full = self._batch_size >= batch_rows
         if is_full or time.monotonic() - self._began >= batch_s:
             self.flush()
 
     def flush(self) -> None:
         """Land what has been read."""
-        for partition, records in self._batch.items():
-            first, last = records[0][0], records[-1][0]
-            rows = [row for _, row in records if row is not None]
-            if rows:
-                frame = self._log.to_frame(rows)
+        for partition, batch in self._batch.items():
+            first, last = batch.first, batch.last
+            frame = batch.rows.frame()
+            self.landed.undecodable += batch.rows.unusable
+            if frame is not None:
                 dates = frame["event_timestamp"].dt.date()
                 for date in dates.unique().sort():
                     folder = self._folder / f"date={date.isoformat()}"
@@ -115,7 +168,7 @@ class LogSink:
                     frame.filter(dates == date).write_parquet(unfinished, compression="zstd")
                     unfinished.replace(path)
                     self.landed.files += 1
-            self.landed.rows += len(rows)
+                self.landed.rows += len(frame)
             self._next[partition] = last + 1
         if self._batch:
             unfinished = self._folder / f"{LANDED}.part"
@@ -126,16 +179,16 @@ class LogSink:
     def close(self) -> None:
         self._consumer.close()
 
-    def _decode(self, record: Message) -> Record | None:
+    @property
+    def _batch_size(self) -> int:
+        return sum(batch.count for batch in self._batch.values())
+
+    def _add(self, record: Message) -> None:
+        partition, offset = record.partition() or 0, record.offset() or 0
+        batch = self._batch.setdefault(partition, Batch(Rows(self._log), offset))
+        batch.count, batch.last = batch.count + 1, offset
         key = (record.key() or b"").decode(errors="replace")
-        origin = Origin(self._log.topic, record.partition() or 0, record.offset() or 0)
-        message = decode(key, record.value(), origin)
-        if isinstance(message, DeadLetter):
-            self.landed.undecodable += 1
-            if self._log.topic != Topic.ITEMS:
-                return None
-            message = None  # what the shop says of an item is gone with the record that took its place
-        return Record(key, message, record.timestamp()[1], origin.offset)
+        batch.rows.add(key, record.value(), record.timestamp()[1], Origin(self._log.topic, partition, offset))
 
 
 def land(

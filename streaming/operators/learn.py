@@ -1,6 +1,7 @@
 """Outcomes -> what is learnt of items, places and the model's probabilities, and the weights that constraints turn."""
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import msgspec
 from pyflink.common import Row, Time, Types
@@ -15,12 +16,17 @@ from streaming.flink.thread_mode import assert_thread_mode
 from streaming.io.topics import read_compacted
 from streaming.operators.metrics import dead_letters, gauge, group
 from streaming.policy.learning_state import LearningState
-from streaming.records import SYSTEM_FAULTS, check_sizes, dead_letter_record, encode, failed
-from streaming.schemas import FOR_CONTROLLERS, Origin, Outcome, Outgoing, Topic
+from streaming.records import SYSTEM_FAULTS, check_sizes, dead_letter_record, decode, encode, failed
+from streaming.schemas import FOR_CONTROLLERS, DeadLetter, Origin, Outcome, Outgoing, Topic
 
 _ENCODER = msgspec.msgpack.Encoder()
 _LEARNING_STATE = msgspec.msgpack.Decoder(LearningState)
-_OUTCOME = msgspec.json.Decoder(Outcome)
+_UNPLACED = Origin(Topic.OUTCOMES.value, 0, -1)
+
+
+class _Read(NamedTuple):
+    outcome: Outcome
+    raw: bytes
 
 
 class Learn(KeyedProcessFunction):
@@ -53,43 +59,55 @@ class Learn(KeyedProcessFunction):
             for offset, key, raw in zip(offsets, keys, values, strict=True):
                 self._control.apply(key, raw, Origin(topic, partition, offset))
             return
+        outcomes = list[_Read]()
+        for key, raw in zip(keys, values, strict=True):
+            # An outcome comes here before it has a place on its topic.
+            message = decode(key, raw, _UNPLACED)
+            if isinstance(message, Outcome):
+                outcomes.append(_Read(message, raw))
+            elif isinstance(message, DeadLetter):
+                yield self._refuse(message)
+        if not outcomes:
+            return
         stored = self._stored.value()
-        state = LearningState() if stored is None else _LEARNING_STATE.decode(stored)
         try:
-            records = self._learnt(state, values)
+            state = LearningState() if stored is None else _LEARNING_STATE.decode(stored)
+            records = self._learn(state, outcomes)
         except SYSTEM_FAULTS:
             raise
         except Exception:  # which of them is to blame?
             state = LearningState() if stored is None else _LEARNING_STATE.decode(stored)
-            state, records = self._learn_each(state, values)
+            state, records = self._learn_each(state, outcomes)
         self._stored.update(_ENCODER.encode(state))
         self._version.update(state.learner.version)
         yield from records
 
-    def _learnt(self, state: LearningState, values: Sequence[bytes]) -> list[Outgoing]:
+    def _learn(self, state: LearningState, outcomes: Sequence["_Read"]) -> list[Outgoing]:
         """Return the records of what outcomes say; the state is changed."""
-        outcomes = [_OUTCOME.decode(raw) for raw in values]
-        estimates, turned = state.learn(outcomes, self._control.table, self._control.items.facts)
+        estimates, turned = state.learn(
+            [read.outcome for read in outcomes], self._control.table, self._control.items.facts
+        )
         records: list[Outgoing] = [(Topic.ESTIMATES.value, estimates.name, encode(estimates))]
         records += [(Topic.POLICIES.value, policy.scope, encode(policy)) for policy in turned]
         check_sizes(records)
         return records
 
-    def _learn_each(self, state: LearningState, values: Sequence[bytes]) -> tuple[LearningState, list[Outgoing]]:
+    def _learn_each(self, state: LearningState, outcomes: Sequence["_Read"]) -> tuple[LearningState, list[Outgoing]]:
         """Return the state after one outcome at a time, without those at which anything raises: dead letters."""
         letters, newest = list[Outgoing](), dict[tuple[str, str], Outgoing]()
-        for raw in values:
+        for read in outcomes:
             before = _ENCODER.encode(state)
             try:
-                records = self._learnt(state, [raw])
+                records = self._learn(state, [read])
             except SYSTEM_FAULTS:
                 raise
             except Exception as error:
                 state = _LEARNING_STATE.decode(before)
-                # An outcome comes here before it has a place on its topic.
-                letter = failed(Origin(Topic.OUTCOMES, 0, -1), error, raw)
-                self._dead_letters[letter.reason].inc()
-                letters.append(dead_letter_record(letter))
+                letters.append(self._refuse(failed(_UNPLACED, error, read.raw)))
                 continue
             newest |= {(topic, key): (topic, key, value) for topic, key, value in records}
         return state, [*letters, *newest.values()]
+
+    def _refuse(self, letter: DeadLetter) -> Outgoing:
+        self._dead_letters[letter.reason].inc()
+        return dead_letter_record(letter)

@@ -27,8 +27,17 @@ import numpy as np
 
 from features.spec import HOUR_MS
 from streaming.policy.draw import EXAMINATION_PROB
-from streaming.policy.objectives import PRICE_LEVELS, PRIOR_BUY_RATE, PRIOR_CLICK_RATE, UNLIKELY, sigmoid
-from streaming.schemas import SLATE_SIZE, Estimates, FeedbackType, ItemEstimate, LevelEstimate, Outcome, OutcomeItem
+from streaming.policy.objectives import PRIOR_BUY_RATE, PRIOR_CLICK_RATE, UNLIKELY, sigmoid
+from streaming.schemas import (
+    PRICE_LEVELS,
+    SLATE_SIZE,
+    Estimates,
+    FeedbackType,
+    ItemEstimate,
+    LevelEstimate,
+    Outcome,
+    OutcomeItem,
+)
 
 HALF_LIFE_MS = 6 * HOUR_MS
 PRIOR_CLICKS = 5.0  # a, clicks that the prior of an item counts for
@@ -163,7 +172,9 @@ class OutcomeEstimator(msgspec.Struct):
         return 1.0 if counts is None else _lift(counts, PRIOR_BRAND_CLICKS, scale)
 
     def _buy_rate(self, scale: float) -> float:
-        return (PRIOR_ALL_CLICKS * PRIOR_BUY_RATE + scale * self.buys) / (PRIOR_ALL_CLICKS + scale * self.clicks)
+        """Return the purchases per click; of more than one a click is taken to lead to one."""
+        bought = PRIOR_ALL_CLICKS * PRIOR_BUY_RATE + scale * self.buys
+        return min(bought / (PRIOR_ALL_CLICKS + scale * self.clicks), 1.0)
 
     def _begin_anew(self, outcome: Outcome) -> None:
         fresh = OutcomeEstimator(

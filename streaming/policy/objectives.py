@@ -26,7 +26,6 @@ Floats = NDArray[np.float64]
 BUILT_IN = ("relevance", "conversion", "revenue", "novelty", "popularity")
 PRIOR_CLICK_RATE = 0.1  # of an average item that is looked at, until outcomes are known
 PRIOR_BUY_RATE = 0.05  # purchases per click, until outcomes are known
-PRICE_LEVELS = 10  # of a category, each with as many items
 UNLIKELY = 1e-6  # what a prediction is at least, and what it is short of 1, so that its log odds are finite
 LOGIT_AT_MOST = log((1 - UNLIKELY) / UNLIKELY)
 

@@ -1,5 +1,6 @@
 """The operators of the job `learn` without a JVM: what they emit and what they keep."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -14,6 +15,7 @@ from streaming.operators import learn as operator
 from streaming.operators.attribute import Attribute
 from streaming.operators.learn import Learn
 from streaming.policy import attribution
+from streaming.policy.estimates import FactsOf, OutcomeEstimator
 from streaming.policy.learning_state import LearningState
 from streaming.records import encode
 from streaming.schemas import (
@@ -161,13 +163,20 @@ def test_outcome_at_which_anything_raises_is_a_dead_letter_and_the_others_of_its
     for name in ("r1", "r2", "r3"):
         outcome(attribute, Topic.RECOMMENDATIONS, recommendation(name, ["a"], START_MS))
         records.append(encode(outcome(attribute, Topic.IMPRESSIONS, impression(name, ["a"], START_MS))))
-    records[1] = records[1].replace(b'"place":1', b'"place":7')  # of a slate of one item
+    counting = OutcomeEstimator.take
+
+    def take(learner: OutcomeEstimator, outcomes: Iterable[Outcome], facts_of: FactsOf) -> None:
+        for each in outcomes:
+            counting(learner, [each], facts_of)
+            assert each.rec_id != "r2", "cannot be learnt from"
+
+    monkeypatch.setattr(OutcomeEstimator, "take", take)
     learn.key = Topic.OUTCOMES.value
     batch = Row(Topic.OUTCOMES.value, 0, [0] * 3, ["s"] * 3, records)
     letters, *learnt = list(learn._function.process_element(batch, None))
     letter = msgspec.json.decode(letters[2], type=DeadLetter)
     assert (letter.reason, letter.raw) == (Reason.FAILED, records[1])
-    assert letter.error.startswith("IndexError")
+    assert letter.error.startswith("AssertionError: cannot be learnt from")
     assert [topic for topic, *_ in learnt] == [Topic.ESTIMATES]
     (stored,) = learn.state.values()
     assert msgspec.msgpack.decode(stored, type=LearningState).learner.shown == 2.0

@@ -1,0 +1,144 @@
+"""The three jobs, the log sink and the console on one thread: each record goes to all that read its topic."""
+
+import time
+from base64 import b64encode
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import patch
+
+import msgspec
+from fuzz.edges import Edges
+from pyflink.common import Row
+from support.harness import KeyedHarness
+
+from features.sources.simulator import shop
+from streaming.config import FeaturesConfig, JobConfig, LearnConfig, RecommendConfig
+from streaming.io.feed import to_item
+from streaming.offline.sink import LOGS, Rows
+from streaming.operators import learn, recommend, reject_control
+from streaming.operators.attribute import Attribute
+from streaming.operators.learn import Learn
+from streaming.operators.recommend import Recommend
+from streaming.operators.reject_control import RejectControl
+from streaming.operators.write_features import WriteFeatures
+from streaming.records import RECORD_AT_MOST, decode, encode
+from streaming.schemas import (
+    CONTROL,
+    FOR_CONTROLLERS,
+    FOR_FEAST,
+    FOR_LEARNING,
+    SHOPPERS,
+    DeadLetter,
+    FeatureRecord,
+    Origin,
+    Outgoing,
+    Reason,
+    Recommendation,
+    StoredProfile,
+    Topic,
+)
+from streaming.scoring.model import shared_model
+from streaming.testing import control_state
+
+ARTIFACT = Path(__file__).parents[2] / "onnx_models" / "artifacts" / "generator"
+_LETTER = msgspec.json.Decoder(DeadLetter)
+
+
+class Jobs:
+    """What is sent is read by whoever reads its topic, and what is answered is sent in turn.
+
+    Args:
+        repo: of Feast.
+    """
+
+    def __init__(self, repo: Path) -> None:
+        model = shared_model(ARTIFACT)
+        goods = shop.items()[:60]
+        self.edges = Edges([item.item_id for item in goods[:12]], model.manifest.model_version)
+        self.letters: Counter[Reason] = Counter()
+        self.failed: list[DeadLetter] = []  # the letters of records at which anything raised
+        self.cpu_ms: dict[str, float] = defaultdict(float)  # the most that a record took, by operator
+        self._offsets: Counter[str] = Counter()
+        control = control_state(model, goods)
+        job = JobConfig("nowhere:1", (), Path("nowhere"), "group")
+        with (
+            patch.object(recommend, "shared_control", lambda *_: control),
+            patch.object(reject_control, "shared_control", lambda *_: control),
+            patch.object(learn, "read_compacted", lambda *_: iter(())),
+        ):
+            self.recommend = KeyedHarness(Recommend(RecommendConfig(job, ARTIFACT)))
+            self.reject = KeyedHarness(RejectControl(RecommendConfig(job, ARTIFACT)))
+            self.attribute = KeyedHarness(Attribute())
+            self.learn = KeyedHarness(Learn(LearnConfig(job)))
+            self.write = KeyedHarness(WriteFeatures(FeaturesConfig(job, repo, store_patience_s=1.0)))
+        self.rows = {log.folder: Rows(log) for log in LOGS}
+        for item in goods:
+            self.send(Topic.ITEMS, item.item_id, encode(to_item(item)))
+
+    def send(self, topic: Topic, key: str, raw: bytes | None) -> None:
+        """Send a record, and what it leads to, and what that leads to."""
+        queue = [(topic, key, raw)]
+        for _ in range(200):
+            if not queue:
+                return
+            topic, key, raw = queue.pop(0)
+            queue += [(Topic(to), of, value) for to, of, value in self._answers(topic, key, raw)]
+        msg = f"records lead to more and more of them: {queue[0]}"
+        raise AssertionError(msg)
+
+    def _answers(self, topic: Topic, key: str, raw: bytes | None) -> list[Outgoing]:
+        origin = Origin(topic.value, 0, self._offsets[topic])
+        self._offsets[topic] += 1
+        record = Row(topic.value, 0, origin.offset, key, raw)
+        batch = Row(topic.value, 0, [origin.offset], [key], [raw])
+        answers = list[Outgoing]()
+        nothing = SimpleNamespace()
+        if topic in CONTROL:
+            answers += self._timed(
+                "control", self.recommend, key, "process_broadcast_element", Row(key, record), nothing
+            )
+            answers += self._timed("control", self.reject, key, "process_element", Row(key, record), nothing)
+        if topic in SHOPPERS:
+            answers += self._timed("recommend", self.recommend, key, "process_element", record, nothing)
+        if topic in FOR_LEARNING:
+            answers += self._timed("attribute", self.attribute, key, "process_element", record, nothing)
+        if topic in (*FOR_CONTROLLERS, Topic.OUTCOMES) and raw is not None:
+            answers += self._timed("learn", self.learn, topic.value, "process_element", batch, nothing)
+        if topic in FOR_FEAST:
+            answers += self._timed("features", self.write, topic.value, "process_element", batch, nothing)
+        for log in LOGS:
+            if log.topic == topic:
+                self.rows[log.folder].add(key, raw, 1_700_000_000_000, origin)
+                if len(self.rows[log.folder]) >= 50:
+                    self.rows[log.folder].frame()
+        for answer in answers:
+            self._check(*answer)
+        return [answer for answer in answers if answer[0] != Topic.DEAD_LETTERS]
+
+    def _timed(self, name: str, harness: KeyedHarness, key: str, method: str, *arguments: Any) -> list[Outgoing]:
+        act: Callable[..., Any] = getattr(harness._function, method)
+        harness.key = key
+        began = time.thread_time_ns()
+        emitted = list(act(*arguments) or ())
+        self.cpu_ms[name] = max(self.cpu_ms[name], (time.thread_time_ns() - began) / 1e6)
+        return emitted
+
+    def _check(self, topic: str, key: str, value: bytes) -> None:
+        assert len(key) + len(value) <= RECORD_AT_MOST, (topic, len(value))
+        if topic == Topic.DEAD_LETTERS:
+            letter = _LETTER.decode(value)
+            self.letters[letter.reason] += 1
+            if letter.reason is Reason.FAILED:
+                self.failed.append(letter)
+            return
+        name = {Topic.PROBE_SLATES: Topic.RECOMMENDATIONS, Topic.PROBE_LOG: Topic.FEATURE_LOG}.get(Topic(topic), topic)
+        message = decode(key, value, Origin(name, 0, 0))
+        assert not isinstance(message, DeadLetter), (topic, message)
+        assert message is not None
+        if isinstance(message, Recommendation):
+            self.edges.slates = [*self.edges.slates[-7:], message]
+        elif isinstance(message, StoredProfile | FeatureRecord):
+            self.edges.profiles = ["", *self.edges.profiles[-7:], b64encode(message.profile_state).decode()]
