@@ -116,7 +116,7 @@ def check(features: FeatureRow) -> None:
         "recent_kinds": all(kind in _NAMES for kind in features.recent_kinds),
         "window_counts": [len(counts) for counts in features.window_counts] == [len(KINDS)] * len(WINDOWS),
         "long_interests": len(features.long_interests) == len(DIMENSIONS),
-        "content_interest": len(features.content_interest) in (0, CONTENT_DIM),
+        "content_interest": len(features.content_interest) <= CONTENT_DIM,
         "collaborative_items": len(features.collaborative_items) == len(features.collaborative_weights),
     }
     wrong = [name for name, is_right in shapes.items() if not is_right]

@@ -55,6 +55,7 @@ _ENCODER = msgspec.json.Encoder()
 # Whoever says anything but `true` has not consented, whatever the record is wrapped in, and whether it can be read.
 _NO_CONSENT = re.compile(rb"""consent\\*["']\s*+[:=]\s*+(?!\\*["']?true\b)""", re.IGNORECASE)
 _PATH = re.compile(r"`\$[^`]*`")
+UNDECODABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)  # what decoding of any bytes may raise
 # Faults of the system, which no record is to blame for: the job tries again, and then fails.
 SYSTEM_FAULTS = (UnavailableError, MemoryError, OSError)
 
@@ -79,7 +80,7 @@ def decode_any(raw: bytes, origin: Origin) -> Message | DeadLetter:
     except msgspec.ValidationError as error:
         names = frozenset(_MESSAGES[origin.topic].__struct_encode_fields__)
         return _refused(origin, Reason.INVALID, f"{error}", formats.of_invalid(raw, names), raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except UNDECODABLE as error:
         return _refused(origin, Reason.UNDECODABLE, f"{error}", formats.of_undecodable(raw), raw)
     if isinstance(message, FeatureRecord):
         try:

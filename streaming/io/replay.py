@@ -19,6 +19,7 @@ from features.interaction import Interaction, Kind
 from streaming.config import Cluster
 from streaming.io.feed import Feed
 from streaming.io.tail import at_the_end
+from streaming.records import UNDECODABLE
 from streaming.schemas import DeadLetterView, EventView, Fallback, SlateView, Topic
 
 IN_FLIGHT = 500  # unanswered events at most where no pace is given: as fast as the job answers
@@ -166,7 +167,7 @@ class Replay:
             letter = _LETTER.decode(value)
             try:
                 shopper = self._unanswered.pop(_EVENT.decode(letter.raw).event_id, None)
-            except msgspec.MsgspecError:  # not one of ours: those are well-formed
+            except UNDECODABLE:  # not one of ours: those are well-formed
                 return False
             if shopper is None:
                 return False

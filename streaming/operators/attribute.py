@@ -10,7 +10,16 @@ from pyflink.datastream.state import MapStateDescriptor, StateTtlConfig
 from streaming.flink.thread_mode import assert_thread_mode
 from streaming.operators.metrics import LearnMetrics
 from streaming.policy.attribution import KEPT_MS, Attribution, FeedbackStatus, Uncommitted
-from streaming.records import SYSTEM_FAULTS, check_sizes, dead_letter_record, decode, encode, failed, invalid
+from streaming.records import (
+    SYSTEM_FAULTS,
+    UNDECODABLE,
+    check_sizes,
+    dead_letter_record,
+    decode,
+    encode,
+    failed,
+    invalid,
+)
 from streaming.schemas import (
     Click,
     DeadLetter,
@@ -31,7 +40,7 @@ def _slate_key(key: str, raw: bytes | None, origin: Origin) -> SlateKey | DeadLe
     """Return what a slate is called; the rest of it is read when there is feedback."""
     try:
         slate = _SLATE_KEY.decode(raw or b"")
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except UNDECODABLE as error:
         return invalid(origin, str(error), raw or b"")
     if slate.shopper_id != key:
         return invalid(origin, f"the record's key is {key!r}, expected {slate.shopper_id!r}", raw or b"")

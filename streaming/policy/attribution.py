@@ -14,6 +14,7 @@ import msgspec
 
 from features.errors import StateError
 from features.spec import DAY_MS, MINUTE_MS
+from streaming.records import UNDECODABLE
 from streaming.schemas import (
     Click,
     FeedbackType,
@@ -215,7 +216,7 @@ def _known(stored: bytes) -> Known | None:
         return _KNOWN.decode(stored)
     try:
         slate = _RECOMMENDATION.decode(stored)
-    except msgspec.MsgspecError:  # of another version of this project
+    except UNDECODABLE:  # of another version of this project
         return None
     items = [OutcomeItem(item.item_id, n, item.propensity, item.predicted) for n, item in enumerate(slate.slate, 1)]
     return Known(

@@ -205,7 +205,7 @@ def adopt(state: ShopperState, message: StoredProfile, origin: Origin) -> tuple[
         brought = _PROFILE_DECODER.decode(message.profile_state)
         profile.check(brought)
         return shopper.adopt(state, brought, where), None
-    except (msgspec.MsgspecError, ValueError) as error:
+    except (msgspec.MsgspecError, RecursionError, ValueError) as error:
         return shopper.adopt(state, nothing, where), f"profile_state: {error}"
 
 

@@ -20,6 +20,7 @@ from features.errors import PolicyError, TopicError, UnknownItemError
 from streaming.control import policies
 from streaming.policy.check import ANYONE, validate
 from streaming.policy.objectives import BUILT_IN
+from streaming.records import UNDECODABLE
 from streaming.schemas import Policy, SlateItem
 from streaming.scoring.explain import session_of
 from streaming.web.follow import Follower, Shown
@@ -48,7 +49,7 @@ def build(follower: Follower, token: str, author: str, hosts: list[str], is_open
                 return _refused(401, "this needs a token: open the link that `rheostat console` has printed")
             try:
                 return await handler(request)
-            except (PolicyError, msgspec.MsgspecError) as error:
+            except (PolicyError, *UNDECODABLE) as error:
                 return _refused(400, str(error))
             except UnknownItemError as error:
                 return _refused(409, f"the shop no longer has {error}, which was a candidate; wait for the next slate")
