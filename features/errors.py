@@ -8,6 +8,7 @@
     │   ├── PolicyError
     │   ├── ExpressionError
     │   ├── RestoreError
+    │   ├── HomeError
     │   ├── LoggedSlatesError
     │   └── TrainingSetError
     ├── UnavailableError          what has to be there is not, or not as it must be
@@ -58,6 +59,10 @@ class ExpressionError(InputError):
 
 class RestoreError(InputError):
     """There is nothing to restore from; the message says where it was looked for."""
+
+
+class HomeError(InputError):
+    """A folder is not ours to write to; the message says what it holds and what to do."""
 
 
 class LoggedSlatesError(InputError):

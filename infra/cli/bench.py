@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from infra.local.home import claim
 from streaming.cli.options import MODEL, AsJson, Model, errors, fail, group, print_json
 
 bench = group("Measure; nothing else should run beside it.")
@@ -18,7 +19,7 @@ def bench_latency(
     shoppers: Annotated[int, typer.Option(min=2, help="Who are in the shop at a time.")] = 2_000,
     parallelism: Annotated[int, typer.Option(min=1, help="Of the job `recommend`.")] = 1,
     model: Model = MODEL,
-    home: Annotated[Path, typer.Option(help="Of all data; is emptied first.")] = Path(".local/bench"),
+    home: Annotated[Path, typer.Option(help="Of all data; that of the last goes.")] = Path(".local/bench"),
     as_json: AsJson = False,
 ) -> None:
     """Measure the time from a click's send to its slate's receipt, and the CPU it costs.
@@ -29,7 +30,15 @@ def bench_latency(
 
     console = Console(stderr=as_json)
     with errors(FileNotFoundError):
-        figures = measure(home, model.resolve(), rate or [100, 1000], seconds, shoppers, parallelism, console)
+        figures = measure(
+            claim(home, "bench", fresh=True),
+            model.resolve(),
+            rate or [100, 1000],
+            seconds,
+            shoppers,
+            parallelism,
+            console,
+        )
     print_json(figures, as_json)
 
 
@@ -125,7 +134,7 @@ def bench_features(
 
 @bench.command("feast")
 def bench_feast(
-    home: Annotated[Path, typer.Option(help="Of all data; is emptied first.")] = Path(".local/bench-feast"),
+    home: Annotated[Path, typer.Option(help="Of all data; that of the last goes.")] = Path(".local/bench-feast"),
     rows: Annotated[int, typer.Option(min=10, help="Written a round to our stores.")] = 2_000,
     as_json: AsJson = False,
 ) -> None:
@@ -136,7 +145,7 @@ def bench_feast(
     from infra.bench.feast import measure
 
     console = Console(stderr=as_json)
-    figures = measure(home, rows, console)
+    figures = measure(claim(home, "bench", fresh=True), rows, console)
     print_json(figures, as_json)
 
 

@@ -14,6 +14,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from features.errors import StartError
+from infra.local.home import claim
 from streaming.cli import running as runs
 from streaming.cli.options import MODEL, AsJson, Model, OnCluster, errors, fail, print_json, say
 from streaming.cli.running import HOME, Running, running
@@ -30,12 +32,14 @@ class OnlineStoreKind(StrEnum):
 def up(
     online_store: Annotated[OnlineStoreKind, typer.Option(help="Of Feast.")] = OnlineStoreKind.SQLITE,
     model: Model = MODEL,
-    home: Annotated[Path, typer.Option(help="Of all data and logs; is emptied first.")] = HOME,
+    home: Home = HOME,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Empty the folder that `up` made, and begin anew.")] = False,
     detach: Annotated[bool, typer.Option(help="Come back when everything is ready; `rheostat down` stops it.")] = False,
 ) -> None:
     """Start broker, online store and all jobs on this machine, with the simulated shop's items, until Ctrl-C.
 
-    Where something runs already it says what, and starts nothing. Example: rheostat up --detach
+    It goes on from what the last `up` has left in --home, the jobs from their savepoints, and touches no folder that it
+    has not made. Where something runs already it says what, and starts nothing. Example: rheostat up --detach
     """
     console = Console()
     running_stack = running(home)
@@ -43,6 +47,11 @@ def up(
         say(f"already running (process {running_stack.pid}); `rheostat down` stops it", console)
         _show(running_stack, home, console)
         return
+    from onnx_models.artifact import read_items, read_manifest
+
+    _check_machine(online_store)
+    read_items(model.resolve(), read_manifest(model.resolve()))
+    claim(home, "up", fresh, online_store=online_store.value)
     if detach:
         _start_detached(online_store, model, home, console)
         return
@@ -142,7 +151,7 @@ def demo(
     model: Model = MODEL,
     seconds: Annotated[float, typer.Option(min=5, help="Of traffic.")] = 90.0,
     rate: Annotated[float, typer.Option(min=1, help="Events per second.")] = 100.0,
-    home: Annotated[Path, typer.Option(help="Of all data; is emptied first.")] = Path(".local/demo"),
+    home: Annotated[Path, typer.Option(help="Of all data; that of the last demo goes.")] = Path(".local/demo"),
     as_json: AsJson = False,
 ) -> None:
     """Show the main job at work: it learns from how shoppers react, is turned by a policy, and meets a shock.
@@ -157,7 +166,7 @@ def demo(
     console = Console(stderr=as_json)
     with errors(FileNotFoundError):
         try:
-            figures = run(data, data_dir, model.resolve(), home, seconds, rate, console)
+            figures = run(data, data_dir, model.resolve(), claim(home, "demo", fresh=True), seconds, rate, console)
         except KeyboardInterrupt:
             say("interrupted; everything that was started is stopped", console)
             raise typer.Exit(130) from None
@@ -182,18 +191,13 @@ def traffic(
     from features.sources.simulator.shop import Shop
     from infra.local.stream import click_through, let_in
     from infra.local.traffic import ShopTraffic
-    from streaming.io.feed import Feed, to_item
-    from streaming.io.topics import read_compacted
-    from streaming.records import encode
-    from streaming.schemas import Topic
+    from streaming.io.feed import Feed
 
     console = Console(stderr=as_json)
     with errors(KafkaException, TimeoutError), Feed(cluster) as feed:
-        # What is on sale already is not said again: the job would take every item anew, and slates would wait for that.
-        there = {key: value for _, key, value in read_compacted(cluster, [Topic.ITEMS])}
         # Other shoppers each time: an event that has come before counts once.
         shoppers = ShopTraffic(model.resolve(), Shop(time.time_ns() // 1_000_000 if seed is None else seed))
-        feed.items([item for item in shoppers.items() if there.get(item.item_id.encode()) != encode(to_item(item))])
+        feed.new_items(shoppers.items())
         figures = let_in(shoppers, feed, cluster, round(seconds * rate), rate, console)
     summary = figures.summary()
     say("  ".join(f"{name} {value:,}" for name, value in summary.items()), console)
@@ -202,11 +206,25 @@ def traffic(
     raise typer.Exit(0 if summary["slates"] == summary["events"] else 1)
 
 
+def _check_machine(online_store: OnlineStoreKind) -> None:
+    """Raise StartError, naming all that `up` needs and this machine has not."""
+    from infra.local.doctor import CASSANDRA, examine
+
+    wanted = {CASSANDRA} if online_store is OnlineStoreKind.CASSANDRA else set[str]()
+    missing = [
+        f"{finding.what}: {finding.found}; {finding.remedy}"
+        for finding in examine()
+        if not finding.is_fine and (finding.is_needed or finding.what in wanted)
+    ]
+    if missing:
+        msg = "this machine lacks " + ". ".join(missing)
+        raise StartError(msg)
+
+
 def _start_detached(online_store: OnlineStoreKind, model: Path, home: Path, console: Console) -> None:
     from infra.local.process import Progress
 
-    log = home.with_suffix(".log")  # beside the folder, which is emptied
-    log.parent.mkdir(parents=True, exist_ok=True)
+    log = home / "up.log"
     command = [sys.executable, "-m", "streaming.cli.main", "up", "--online-store", online_store.value]
     command += ["--model", str(model), "--home", str(home)]
     with log.open("wb") as sink:

@@ -5,7 +5,6 @@ with local_cassandra(Path(".local/demo/cassandra")) as node:
 """
 
 import contextlib
-import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -65,7 +64,7 @@ def local_cassandra(home: Path) -> Iterator[Node]:
     """Yield a running node with the keyspace KEYSPACE, whose data lie in `home`; stop it on the way out.
 
     Args:
-        home: emptied first; must be below an ignored folder.
+        home: made if it is not there; what a node has left in it is gone on with.
 
     Raises:
         StartError: no jars, or the node exited or stood still.
@@ -75,8 +74,7 @@ def local_cassandra(home: Path) -> Iterator[Node]:
     if agent is None:
         msg = f"no Cassandra jars in {JARS}; run `make cassandra`"
         raise StartError(msg)
-    shutil.rmtree(home, ignore_errors=True)
-    home.mkdir(parents=True)
+    home.mkdir(parents=True, exist_ok=True)
     storage_port, ssl_port, port, jmx_port = free_ports(4)
     (home / "cassandra.yaml").write_text(_yaml(home, storage_port, ssl_port, port), encoding="utf-8")
     (home / "logback.xml").write_text(_LOGBACK, encoding="utf-8")

@@ -18,6 +18,9 @@ TIMEOUT_S = 20.0
 GPU = "CUDAExecutionProvider"
 
 
+CASSANDRA = "online store Cassandra"
+
+
 class Finding(NamedTuple):
     what: str
     is_fine: bool
@@ -115,7 +118,7 @@ def _cassandra() -> Finding:
     has_driver = importlib.util.find_spec("cassandra") is not None
     jars = list(cassandra.JARS.glob("cassandra-all-*.jar"))
     there = f"driver {'there' if has_driver else 'missing'}, jars {'there' if jars else 'not in'} {cassandra.JARS}"
-    return Finding("online store Cassandra", has_driver and bool(jars), there, "run `make cassandra`", is_needed=False)
+    return Finding(CASSANDRA, has_driver and bool(jars), there, "run `make cassandra`", is_needed=False)
 
 
 def _providers() -> Finding:

@@ -27,6 +27,11 @@ def checkpoint_of(restore: str, folder: Path) -> Path:
     return path
 
 
+def has_checkpoint(folder: Path) -> bool:
+    """Return whether a checkpoint or savepoint below `folder` is complete."""
+    return next(folder.rglob(METADATA), None) is not None
+
+
 def newest_checkpoint(folder: Path) -> Path:
     """Return the checkpoint or savepoint below `folder` that was completed last.
 
