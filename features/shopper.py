@@ -44,14 +44,20 @@ def new() -> ShopperState:
     return ShopperState(ShopperView(profile.empty(), Session(), ()))
 
 
-def event_hash(event_id: str) -> int:
-    """Return 63 bits that stand for `event_id`."""
-    return int.from_bytes(hashlib.blake2b(event_id.encode(), digest_size=8).digest(), "big") >> 1
+def event_of(interaction: Interaction) -> int:
+    """Return 63 bits that tell an interaction from all others of its shopper."""
+    if interaction.kind is Kind.PURCHASE:  # the lines of an order may share an event id
+        return event_hash(f"{interaction.event_id}\n{interaction.item_id}")
+    return event_hash(interaction.event_id)
+
+
+def event_hash(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
 
 
 def update(state: ShopperState, interaction: Interaction) -> ShopperState:
     """Return the state after `interaction`; `state` itself if it is among the last REPEAT_WINDOW_COUNT that counted."""
-    event = event_hash(interaction.event_id)
+    event = event_of(interaction)
     if event in state.seen:
         return state
     touch = touch_of(interaction, event)

@@ -63,7 +63,7 @@ class _Replay:
     """What the log has come to: states by shopper and sequence, encoded, and what has a row."""
 
     states: dict[str, dict[int, bytes]] = field(default_factory=lambda: defaultdict(dict))
-    logged: set[str] = field(default_factory=set)  # event ids
+    logged: set[tuple[str, str, str]] = field(default_factory=set)  # shopper, event id, item
     read_to: dict[tuple[str, int], int] = field(default_factory=dict)  # of a raw partition
 
 
@@ -142,7 +142,7 @@ def _replay(
 ) -> None:
     shopper_id = record.row.shopper_id
     where = f"{origin} (shopper {shopper_id}, interaction {record.sequence}, event {record.event_id})"
-    replay.logged.add(record.event_id)
+    replay.logged.add((shopper_id, record.event_id, record.item_id))
     partition = record.origin.topic, record.origin.partition
     replay.read_to[partition] = max(replay.read_to.get(partition, -1), record.origin.offset)
     states = replay.states[shopper_id]
@@ -213,6 +213,7 @@ def _find_missing(raw: Raw, replay: _Replay, from_ms: int, to_ms: int, report: R
         message = decode(key.decode(errors="replace"), value, Origin(topic, partition, offset))
         if not isinstance(message, Click | Purchase) or not message.consent:
             continue
-        if message.event_id not in replay.logged and from_ms <= message.event_time_ms < to_ms:
+        event = message.shopper_id, message.event_id, message.item_id
+        if event not in replay.logged and from_ms <= message.event_time_ms < to_ms:
             report.missing += 1
             report.first_missing = report.first_missing or f"{topic}[{partition}]@{offset} (event {message.event_id})"

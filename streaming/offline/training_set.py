@@ -29,6 +29,9 @@ class Summary:
     revenue: float
 
 
+_EVENT = ["shopper_id", "event_id", "kind", "item_id"]  # what tells an interaction from another
+
+
 def build(log: Path, from_ms: int, to_ms: int, horizon_ms: int, out: Path) -> Summary:
     """Write the examples of rows from `from_ms` to before `to_ms`, event time, to the Parquet file `out`.
 
@@ -47,7 +50,9 @@ def build(log: Path, from_ms: int, to_ms: int, horizon_ms: int, out: Path) -> Su
         msg = f"{log}: no date=…/*.parquet; land the feature log there first: rheostat log sink --out {log}"
         raise TrainingSetError(msg)
     landed = pl.read_parquet(files, hive_partitioning=False)
-    once = landed.sort("created_timestamp", maintain_order=True).unique("rec_id", keep="first", maintain_order=True)
+    once = landed.sort("created_timestamp", maintain_order=True).unique(
+        ["shopper_id", "rec_id"], keep="first", maintain_order=True
+    )
     in_range = once.filter(pl.col("event_time_ms").is_between(from_ms, to_ms, closed="left"))
     last_ms = once["interaction_time_ms"].max()
     assert isinstance(last_ms, int), "a log with files has rows"
@@ -58,7 +63,7 @@ def build(log: Path, from_ms: int, to_ms: int, horizon_ms: int, out: Path) -> Su
             "log's end; choose an earlier range or a shorter horizon"
         )
         raise TrainingSetError(msg)
-    examples = _labelled(rows, once.unique("event_id", keep="first", maintain_order=True), horizon_ms)
+    examples = _labelled(rows, once.unique(_EVENT, keep="first", maintain_order=True), horizon_ms)
     out.parent.mkdir(parents=True, exist_ok=True)
     unfinished = out.with_suffix(".part")
     examples.write_parquet(unfinished, compression="zstd")

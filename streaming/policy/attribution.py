@@ -165,7 +165,7 @@ class Attribution:
         if known is None:
             yield FeedbackStatus.UNREADABLE, None
             return
-        event = None if isinstance(message, Impression) else message.event_id  # what is shown again is shown
+        event = _event_key(message)
         if event in known.events:
             yield FeedbackStatus.REPEATED, None
             return
@@ -208,6 +208,16 @@ class Attribution:
             self._kept.remove(name)
             for kind, raw in _WAITING.decode(stored):
                 yield from self.feedback(msgspec.msgpack.decode(raw, type=_FEEDBACK[kind]))
+
+
+def _event_key(message: Feedback) -> str | None:
+    """Return what tells a piece of feedback from another of its shopper; what is shown again is shown."""
+    match message:
+        case Impression():
+            return None
+        case Click():
+            return message.event_id
+    return f"{message.event_id}\n{message.item_id}"  # a line of an order
 
 
 def _known(stored: bytes) -> Known | None:

@@ -41,6 +41,8 @@ AHEAD_AT_MOST_MS = 300_000  # of this clock; one event from next year would make
 
 _TOPICS = Topic.RECOMMENDATIONS.value, Topic.FEATURE_LOG.value
 _PROBE_TOPICS = Topic.PROBE_SLATES.value, Topic.PROBE_LOG.value  # what is made up never meets what is real
+REC_ID_VERSION = 2  # of what a slate's id is made of
+_JSON = msgspec.json.Encoder()  # no text in it can be mistaken for two
 _ENCODER = msgspec.msgpack.Encoder()
 _STATE_DECODER = msgspec.msgpack.Decoder(ShopperState)
 _PROFILE_DECODER = msgspec.msgpack.Decoder(Profile)
@@ -120,14 +122,14 @@ class Recommender:
     def _slate(
         self, message: Click | Purchase, shopper_view: ShopperView, features: FeatureRow, slates_before: int
     ) -> Slate:
-        drawn_by = rec_id(message.event_id, self._surface)
+        drawn_by = rec_id(message, self._surface)
         request = SlateRequest(features, slates_before, self._surface)
         return make_slate(shopper_view, request, drawn_by, self._model, self._control)
 
     def _recommendation(self, message: Click | Purchase, origin: Origin, slate: Slate, late: bool) -> bytes:
         return encode(
             Recommendation(
-                rec_id=rec_id(message.event_id, self._surface),
+                rec_id=rec_id(message, self._surface),
                 surface=self._surface,
                 shopper_id=message.shopper_id,
                 event_id=message.event_id,
@@ -151,7 +153,7 @@ class Recommender:
     def _features(self, message: Click | Purchase, origin: Origin, slate: Slate, advanced: Advanced) -> bytes:
         return encode(
             FeatureRecord(
-                rec_id=rec_id(message.event_id, self._surface),
+                rec_id=rec_id(message, self._surface),
                 event_id=message.event_id,
                 origin=origin,
                 item_id=message.item_id,
@@ -219,6 +221,11 @@ def _answer_profile(message: StoredProfile, raw: bytes, origin: Origin, stored: 
     return Response([letter], _ENCODER.encode(state), letter=Reason.INVALID)
 
 
-def rec_id(event_id: str, surface: str) -> str:
-    """Return the slate's id: a hash of what caused it and where it is shown, and of nothing a recovery can change."""
-    return hashlib.blake2b(f"{event_id}|{surface}".encode(), digest_size=16).hexdigest()
+def rec_id(message: Click | Purchase, surface: str) -> str:
+    """Return the slate's id: a hash of its cause, its shopper and its surface, and of nothing a recovery can change.
+
+    Ids of events are a shopper's own, and the lines of an order may share one: the item tells them apart.
+    """
+    line = message.item_id if isinstance(message, Purchase) else ""
+    cause = _JSON.encode((REC_ID_VERSION, message.shopper_id, message.event_id, line, surface))
+    return hashlib.blake2b(cause, digest_size=16).hexdigest()

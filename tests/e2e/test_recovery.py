@@ -20,7 +20,7 @@ from infra.local.stack import Job, local_job
 from infra.local.subscriber import Subscriber
 from streaming.config import NEWEST, Cluster
 from streaming.flink.checkpoints import newest_checkpoint
-from streaming.io.feed import Feed, to_item
+from streaming.io.feed import Feed, to_item, to_message
 from streaming.schemas import FeatureRecord, Recommendation, Topic
 from streaming.scoring.recommender import rec_id
 
@@ -104,7 +104,7 @@ def test_killed_job_goes_on_from_its_checkpoint_and_answers_every_event_as_if_no
             runs.feed.interaction(interaction)
         runs.read_slates(job, until=lambda: len(runs.answered()) == len(interactions))
     assert {slate.rec_id for slate in runs.slates} == {
-        rec_id(interaction.event_id, "home") for interaction in interactions
+        rec_id(to_message(interaction), "home") for interaction in interactions
     }
     times_answered = Counter(slate.rec_id for slate in runs.slates)
     assert max(times_answered.values()) == 2, "nothing was replayed, so the test has shown nothing"
@@ -130,6 +130,6 @@ def test_stopped_job_goes_on_from_its_savepoint_with_another_plan_and_parallelis
     assert times_answered == Counter(interaction.event_id for interaction in [*interactions, *interactions[:50]])
     # Those that came again were answered with the same id and counted once, by a state that came from the savepoint.
     assert {slate.rec_id for slate in runs.slates} == {
-        rec_id(interaction.event_id, "home") for interaction in interactions
+        rec_id(to_message(interaction), "home") for interaction in interactions
     }
     assert runs.newest_rows() == newest_rows(interactions, ITEMS)  # to the bit, in whatever order the topics were read

@@ -361,3 +361,17 @@ def test_record_that_would_not_fit_the_broker_is_a_dead_letter(
     assert isinstance(letter, DeadLetter)
     assert "a broker takes 1000" in letter.error
     assert harness.state == {}
+
+
+def test_ids_of_events_are_a_shoppers_own_and_lines_of_an_order_may_share_one(harness: KeyedHarness) -> None:
+    lines = [
+        Interaction("order-1", shopper, "x", item, Kind.PURCHASE, START_MS, "tea", price=2.0)
+        for shopper in ("s", "t")
+        for item in ("i030", "i031")
+    ]
+    answers = [send(harness, line, Topic.PURCHASES) for line in lines]
+    ids = {answer[Topic.RECOMMENDATIONS].rec_id for answer in answers}  # type: ignore[attr-defined]
+    assert len(ids) == len(lines)
+    assert [answer[Topic.FEATURE_LOG].row.purchase_count for answer in answers] == [1, 2, 1, 2]  # type: ignore[attr-defined]
+    again = send(harness, lines[0], Topic.PURCHASES)
+    assert again.keys() == {Topic.RECOMMENDATIONS}

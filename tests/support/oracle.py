@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from features.interaction import KINDS, Interaction, Kind
-from features.shopper import event_hash
+from features.shopper import event_of
 from features.spec import (
     COLLABORATIVE_COUNT,
     DIMENSIONS,
@@ -41,7 +41,7 @@ class Shop:
 
 
 def in_order(history: Sequence[Interaction]) -> list[Interaction]:
-    return sorted(history, key=lambda interaction: (interaction.event_time_ms, event_hash(interaction.event_id)))
+    return sorted(history, key=lambda interaction: (interaction.event_time_ms, event_of(interaction)))
 
 
 def naive_columns(history: Sequence[Interaction]) -> dict[str, Any]:

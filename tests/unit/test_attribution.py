@@ -201,3 +201,16 @@ def test_slate_that_this_version_cannot_read_is_said_and_harms_nothing() -> None
     attribution = Attribution(Memory())
     assert list(attribution.slate("r", b'{"rec_id": "r", "shopper_id": "s", "old": 1}')) == []
     assert list(attribution.feedback(impression("r", ["a"], SLATE_MS))) == [(FeedbackStatus.UNREADABLE, None)]
+
+
+def test_lines_of_an_order_that_share_an_event_id_all_count() -> None:
+    outcomes, fates = run(
+        [
+            recommendation("r", ["a", "b"], SLATE_MS),
+            purchase("order-1", "a", SLATE_MS + 1, price=1.0, rec_id="r"),
+            purchase("order-1", "b", SLATE_MS + 1, price=1.0, rec_id="r"),
+            purchase("order-1", "b", SLATE_MS + 1, price=1.0, rec_id="r"),
+        ]
+    )
+    assert [item.bought for item in outcomes["r"].items] == [1, 1]
+    assert fates[-1] is FeedbackStatus.REPEATED
