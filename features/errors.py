@@ -9,6 +9,7 @@
     │   ├── ExpressionError
     │   ├── RestoreError
     │   ├── HomeError
+    │   ├── PositionError
     │   ├── LoggedSlatesError
     │   └── TrainingSetError
     ├── UnavailableError          what has to be there is not, or not as it must be
@@ -63,6 +64,10 @@ class RestoreError(InputError):
 
 class HomeError(InputError):
     """A folder is not ours to write to; the message says what it holds and what to do."""
+
+
+class PositionError(InputError):
+    """What has landed does not belong to what is to land; the message says why, and that nothing was touched."""
 
 
 class LoggedSlatesError(InputError):

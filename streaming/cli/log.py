@@ -149,7 +149,8 @@ def log_sink(
 ) -> None:
     """Land feature rows, items, outcomes and policies as Parquet, by date: for Feast, `train-set` and `evaluate`.
 
-    Example: rheostat log sink --once
+    Exit 1 if the retention has taken records before they landed. A topic that was made anew is refused, and what has
+    landed of the old one stays. Example: rheostat log sink --once
     """
     from confluent_kafka import KafkaException
 
@@ -164,8 +165,10 @@ def log_sink(
         landed = land(cluster, out, once, batch_rows, batch_s, progress, stop.is_set)
     for name, result in landed.items():
         bad = f", {result.undecodable:,} were undecodable (see dead-letters)" if result.undecodable else ""
-        say(f"{name}: {result.rows:,} rows landed in {result.files:,} files below {out}{bad}", console)
+        gone = f", {result.missing:,} records were gone before they could land" if result.missing else ""
+        say(f"{name}: {result.rows:,} rows landed in {result.files:,} files below {out}{bad}{gone}", console)
     print_json({name: dataclasses.asdict(result) for name, result in landed.items()}, as_json)
+    raise typer.Exit(1 if any(result.missing for result in landed.values()) else 0)
 
 
 def train_set(

@@ -1,8 +1,19 @@
 """Reads topics up to their present end, beside the stream or before it begins."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicCollection,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient
 
 from features.errors import TopicError
 from streaming.config import Cluster
@@ -28,6 +39,45 @@ def read_compacted(cluster: Cluster, topics: Sequence[str]) -> Iterator[Record]:
             )
             raise TopicError(msg)
         yield from read_partition(cluster, topic, 0)
+
+
+class Watermarks(NamedTuple):
+    """Of a partition."""
+
+    low: int  # the first offset that is there
+    high: int  # one behind the last
+
+
+def watermarks(cluster: Cluster, topic: str) -> dict[int, Watermarks]:
+    """Return what each partition has.
+
+    Raises:
+        TopicError: there is no such topic.
+        KafkaException: the broker did not answer within TIMEOUT_S.
+    """
+    numbers = partitions(cluster, topic)
+    reader = consumer(cluster)
+    try:
+        return {
+            number: Watermarks(
+                *reader.get_watermark_offsets(TopicPartition(cluster.topic(topic), number), timeout=TIMEOUT_S)
+            )
+            for number in numbers
+        }
+    finally:
+        reader.close()
+
+
+def topic_id(cluster: Cluster, topic: str) -> str:
+    """Return what the broker tells a topic by: one that is made anew under the same name has another.
+
+    Raises:
+        KafkaException: there is no such topic, or the broker did not answer.
+    """
+    admin = AdminClient({"bootstrap.servers": cluster.bootstrap_servers, "log_level": 0})
+    name = cluster.topic(topic)
+    (described,) = admin.describe_topics(TopicCollection([name]), request_timeout=TIMEOUT_S).values()
+    return str(described.result().topic_id)
 
 
 def partitions(cluster: Cluster, topic: str) -> list[int]:
@@ -86,7 +136,7 @@ def read_partition(
         reader.close()
 
 
-def consumer(cluster: Cluster) -> Consumer:
+def consumer(cluster: Cluster, settings: Mapping[str, Any] = MappingProxyType({})) -> Consumer:
     """Return one that reads what it is assigned, commits nothing, and is told of the end of a partition."""
     return Consumer(
         {
@@ -98,6 +148,7 @@ def consumer(cluster: Cluster) -> Consumer:
             "fetch.wait.max.ms": 10,  # which the end of a partition would be waited for
             "auto.offset.reset": "earliest",
             "log_level": 0,  # what goes wrong is raised
+            **settings,
         }
     )
 

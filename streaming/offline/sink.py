@@ -1,11 +1,10 @@
 """The logs as Parquet, partitioned by date: for training sets, Feast's joins, and the evaluation of policies.
 
 `<folder>/date=<of the row's event time, UTC>/<partition>-<first offset>-<last offset>.parquet`. How far a log has
-landed is in `<folder>/_landed.json`, which is replaced after a batch's files are complete. A file that begins at or
-after that is of a batch that was cut off, and is removed at the next start: each record lands once.
+landed, and of which topic, is in `<folder>/_landed.json` (`streaming.offline.position`). A file that begins at or after
+that is of a batch that was cut off, and lands again: each record lands once.
 """
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,12 +15,12 @@ import polars as pl
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
 from streaming.config import Cluster
-from streaming.io.topics import consumer, partitions
+from streaming.io.topics import consumer, topic_id, watermarks
+from streaming.offline import position
 from streaming.offline.tables import Record, decision_log, feature_log, item_log, outcome_log, policy_log
 from streaming.records import SYSTEM_FAULTS, decode
 from streaming.schemas import DeadLetter, Origin, Topic
 
-LANDED = "_landed.json"
 POLL_RECORDS, POLL_S = 500, 0.2
 
 
@@ -92,6 +91,7 @@ class Landed:
     rows: int = 0
     files: int = 0
     undecodable: int = 0  # the jobs put them among the dead letters
+    missing: int = 0  # records that the topic no longer had when they were to land
 
 
 @dataclass
@@ -116,22 +116,23 @@ class LogSink:
     def __init__(self, cluster: Cluster, folder: Path, log: Log) -> None:
         self._log, self._folder = log, folder / log.folder
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._next = _landed(self._folder)
-        _remove_cut_off(self._folder, self._next)
-        self._consumer = consumer(cluster)
-        self._partitions = partitions(cluster, log.topic)
-        self._consumer.assign(
-            [TopicPartition(cluster.topic(log.topic), n, self._next.get(n, 0)) for n in self._partitions]
+        self._cluster = cluster
+        there = watermarks(cluster, log.topic)
+        self._position, missing = position.resume(
+            self._folder, cluster.topic(log.topic), topic_id(cluster, log.topic), there
         )
+        # Where the retention overtakes it while it reads, it is told, and does not go on as if nothing had been.
+        self._consumer = consumer(cluster, {"auto.offset.reset": "error"})
+        self._assign()
         self._ended: set[int] = set()
         self._batch: dict[int, Batch] = {}  # by partition
         self._began = time.monotonic()
-        self.landed = Landed()
+        self.landed = Landed(missing=missing)
 
     @property
     def is_at_end(self) -> bool:
         """Whether everything that was there has been read."""
-        return self._ended >= set(self._partitions)
+        return self._ended >= self._position.next.keys()
 
     def step(self, batch_rows: int, batch_s: float) -> None:
         """Read for a moment, and land the batch if it is `batch_rows` large or `batch_s` old.
@@ -146,6 +147,9 @@ class LogSink:
                 self._add(record)
             elif error.code() == KafkaError._PARTITION_EOF:
                 self._ended.add(partition)
+            elif error.code() == KafkaError._AUTO_OFFSET_RESET:
+                self._skip_what_is_gone()
+                return
             else:
                 raise KafkaException(error)
         is_full = self._batch_size >= batch_rows
@@ -169,12 +173,24 @@ class LogSink:
                     unfinished.replace(path)
                     self.landed.files += 1
                 self.landed.rows += len(frame)
-            self._next[partition] = last + 1
+            self._position.next[partition] = last + 1
         if self._batch:
-            unfinished = self._folder / f"{LANDED}.part"
-            unfinished.write_text(json.dumps(self._next), encoding="utf-8")
-            unfinished.replace(self._folder / LANDED)
+            position.write(self._folder, self._position)
         self._batch, self._began = {}, time.monotonic()
+
+    def _assign(self) -> None:
+        topic = self._cluster.topic(self._log.topic)
+        self._consumer.assign([TopicPartition(topic, n, offset) for n, offset in self._position.next.items()])
+
+    def _skip_what_is_gone(self) -> None:
+        """Go on behind what the retention has taken since the last look, and count it."""
+        self.flush()
+        for partition, there in watermarks(self._cluster, self._log.topic).items():
+            before = self._position.next.get(partition, 0)
+            self.landed.missing += max(there.low - before, 0)
+            self._position.next[partition] = max(there.low, before)
+        position.write(self._folder, self._position)
+        self._assign()
 
     def close(self) -> None:
         self._consumer.close()
@@ -212,6 +228,7 @@ def land(
         stop: asked now and then.
 
     Raises:
+        PositionError: a topic is not the one that has landed.
         TopicError: a log is not on the broker.
         KafkaException: the broker is not there.
     """
@@ -230,17 +247,3 @@ def land(
             sink.close()
     progress(landed)
     return landed
-
-
-def _landed(folder: Path) -> dict[int, int]:
-    path = folder / LANDED
-    if not path.is_file():
-        return {}
-    return {int(partition): int(offset) for partition, offset in json.loads(path.read_text(encoding="utf-8")).items()}
-
-
-def _remove_cut_off(folder: Path, next_offsets: dict[int, int]) -> None:
-    for path in folder.glob("date=*/*"):
-        partition, first, _ = path.stem.split("-")
-        if path.suffix == ".part" or int(first) >= next_offsets.get(int(partition), 0):
-            path.unlink()

@@ -1,24 +1,39 @@
 """The feature log lands as Parquet, each record once, whatever happens in between; Feast joins it in time."""
 
 import json
+import time
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
 
+import msgspec
 import pandas as pd
 import polars as pl
 import pytest
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient
 from feast import FeatureStore
 from support.records import feature_record
+from typer.testing import CliRunner
 
+from features.errors import PositionError
 from features.interaction import Interaction
+from features.row import Value
 from features.sources.simulator import shop
 from features.spec import DAY_MS, FEATURES, View
 from infra.local.feast import feast_repo
+from infra.local.kafka import Broker
+from infra.local.topics import create_topics
+from streaming.cli.main import app
 from streaming.config import Cluster
 from streaming.io.columns import feature_columns
 from streaming.io.feed import Feed, to_item
-from streaming.offline.sink import LANDED, land
+from streaming.io.topics import watermarks
+from streaming.offline import tables
+from streaming.offline.position import LANDED
+from streaming.offline.sink import land
 from streaming.offline.tables import FEATURE_LOG, ITEM_LOG
 from streaming.records import encode, now_ms
 from streaming.schemas import FeatureRecord, Topic
@@ -78,9 +93,10 @@ def test_sink_that_was_cut_off_lands_the_rest_once(
     assert land_all(cluster, tmp_path) == 0
     # As if it had been cut off in its last batch: files are there, but not that they are.
     marker = tmp_path / "feature_log" / LANDED
-    offsets = json.loads(marker.read_text(encoding="utf-8"))
+    position = json.loads(marker.read_text(encoding="utf-8"))
     last = max(tmp_path.glob("feature_log/*/0-*.parquet"), key=lambda path: int(path.stem.split("-")[1]))
-    marker.write_text(json.dumps({**offsets, "0": int(last.stem.split("-")[1])}), encoding="utf-8")
+    position["next"]["0"] = int(last.stem.split("-")[1])
+    marker.write_text(json.dumps(position), encoding="utf-8")
     (last.parent / "0-9999-9999.part").write_bytes(b"half")
     assert 0 < land_all(cluster, tmp_path, batch_rows=7) <= 50
     assert landed(tmp_path)["rec_id"].to_list() == [record.rec_id for record in records]
@@ -136,3 +152,113 @@ def test_items_land_with_the_time_of_their_change(
     assert frame["margin"].to_list() == [*(to_item(item).margin for item in shop.items()), None]
     assert frame["price"][-1] is None
     assert (now_ms() - frame["event_time_ms"]).is_between(0, 600_000).all()
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def log(cluster: Cluster, new_topics: Callable[[], Broker], records: list[FeatureRecord]) -> Cluster:
+    """A log of its own with all records on one partition, under one shopper's key."""
+    own = new_topics().cluster
+    write(own, records)
+    return own
+
+
+def write(cluster: Cluster, records: list[FeatureRecord]) -> None:
+    with Feed(cluster) as feed:
+        for record in records:
+            one = msgspec.structs.replace(record, row=replace(record.row, shopper_id="one"))
+            feed.raw(Topic.FEATURE_LOG, "one", encode(one))
+
+
+def test_topic_that_was_made_anew_is_refused_and_what_has_landed_stays(
+    log: Cluster, records: list[FeatureRecord], tmp_path: Path
+) -> None:
+    land_all(log, tmp_path)
+    before = content(tmp_path)
+    name = log.topic(Topic.FEATURE_LOG)
+    admin = AdminClient({"bootstrap.servers": log.bootstrap_servers})
+    admin.delete_topics([name])[name].result(timeout=30)
+    eventually(lambda: name not in admin.list_topics(timeout=10).topics)
+    create_topics(log)
+    write(log, records[:5])
+    for _ in range(2):
+        with pytest.raises(PositionError, match=r"it was deleted and made anew"):
+            land_all(log, tmp_path)
+        assert content(tmp_path) == before
+    write(log, records * 2)  # longer than the old one was
+    with pytest.raises(PositionError, match=r"it was deleted and made anew"):
+        land_all(log, tmp_path)
+    assert content(tmp_path) == before
+
+
+def test_topic_that_is_shorter_than_what_has_landed_of_it_is_refused(log: Cluster, tmp_path: Path) -> None:
+    land_all(log, tmp_path)
+    (marker,) = tmp_path.glob(f"feature_log/{LANDED}")
+    of_older_version = {number: offset + 1_000 for number, offset in json.loads(marker.read_bytes())["next"].items()}
+    marker.write_text(json.dumps(of_older_version))
+    before = content(tmp_path)
+    with pytest.raises(PositionError, match=r"up to offset \d+, and the topic ends at \d+"):
+        land_all(log, tmp_path)
+    assert content(tmp_path) == before
+
+
+def test_position_of_an_older_version_is_gone_on_with(log: Cluster, tmp_path: Path) -> None:
+    land_all(log, tmp_path)
+    (marker,) = tmp_path.glob(f"feature_log/{LANDED}")
+    marker.write_text(json.dumps(json.loads(marker.read_bytes())["next"]))
+    assert land_all(log, tmp_path) == 0
+    assert json.loads(marker.read_bytes())["topic_id"]
+
+
+def test_what_the_retention_took_before_it_landed_is_counted_and_said(
+    log: Cluster, records: list[FeatureRecord], tmp_path: Path
+) -> None:
+    land_all(log, tmp_path)
+    write(log, records)
+    places = [TopicPartition(log.topic(Topic.FEATURE_LOG), n, len(records) + 190) for n in range(2)]
+    ends = {place.partition: watermarks(log, Topic.FEATURE_LOG)[place.partition].high for place in places}
+    (place,) = [place for place in places if ends[place.partition]]
+    admin = AdminClient({"bootstrap.servers": log.bootstrap_servers})
+    admin.delete_records([place])[place].result(timeout=30)
+    command = ["--topic-prefix", log.topic_prefix, "log", "sink", "--bootstrap-servers", log.bootstrap_servers]
+    command += ["--once", "--out", str(tmp_path), "--json"]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 1, result.stderr
+    figures = json.loads(result.stdout.splitlines()[-1])
+    assert (figures["feature_log"]["rows"], figures["feature_log"]["missing"]) == (10, 190)
+    assert "190 records were gone before they could land" in result.stderr
+    assert CliRunner().invoke(app, command).exit_code == 0
+    assert len(landed(tmp_path)) == len(records) + 10
+
+
+def test_files_without_a_position_are_not_touched(log: Cluster, tmp_path: Path) -> None:
+    land_all(log, tmp_path)
+    (tmp_path / "feature_log" / LANDED).unlink()
+    before = content(tmp_path)
+    with pytest.raises(PositionError, match="no _landed"):
+        land_all(log, tmp_path)
+    assert content(tmp_path) == before
+
+
+def test_record_at_which_anything_raises_is_counted_and_the_others_land(
+    log: Cluster, records: list[FeatureRecord], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    columns = tables.feature_columns
+
+    def raising(record: FeatureRecord) -> dict[str, Value]:
+        assert record.rec_id != records[3].rec_id
+        return columns(record)
+
+    monkeypatch.setattr(tables, "feature_columns", raising)
+    result = land(log, tmp_path, until_end=True, batch_rows=50, batch_s=60.0)["feature_log"]
+    assert (result.rows, result.undecodable) == (len(records) - 1, 1)
+
+
+def eventually(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
