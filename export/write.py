@@ -14,6 +14,8 @@ from features.similarity import neighbours
 from features.spec import SPEC_VERSION
 from onnx_models import artifact
 
+GOLDEN_ITEMS = 20  # of each answer
+
 
 def write_artifact(folder: Path, name: str, split: Split, built: Built, popularity: NDArray[np.float32]) -> None:
     """Export what was built into `folder` with its items, (V+1,) popularity and golden answers.
@@ -24,8 +26,6 @@ def write_artifact(folder: Path, name: str, split: Split, built: Built, populari
     served, shape = built.served, built.shape
     served.eval().requires_grad_(False)
     export(served, split.item_count, shape.hidden_dim, shape.max_length, folder)
-    item_seq, seq_len = torch.tensor([[1, 2, 3], [5, 0, 0]]), torch.tensor([3, 1])
-    top_items, top_logits, *_ = served(item_seq, seq_len, torch.zeros(1, shape.hidden_dim))
     content = hashlib.sha256()
     for tensor in served.state_dict().values():
         content.update(tensor.numpy().tobytes())
@@ -41,9 +41,23 @@ def write_artifact(folder: Path, name: str, split: Split, built: Built, populari
         opset=OPSET,
         trained_on=split.name,
         quality={},
-        golden=artifact.Golden(
-            item_seq.tolist(), seq_len.tolist(), top_items[:, :20].tolist(), top_logits[:, :20].tolist()
-        ),
+        golden=_golden(built, split.ids),
     )
     sessions = [[split.ids[item] for item in session] for session in split.train]
     artifact.write(folder, manifest, artifact.Items(split.ids, popularity, *neighbours(sessions, split.ids)))
+
+
+def _golden(built: Built, ids: list[str]) -> artifact.Golden:
+    """Return what the model answers to a short session, to one of two items, and to one of its greatest length."""
+    rows = [[1, 2, 3], [5], [2, 1], [n % (len(ids) - 1) + 1 for n in range(built.shape.max_length)]]
+    answers = []
+    with torch.no_grad():
+        for row in rows:
+            answer = built.served(torch.tensor([row]), torch.tensor([len(row)]), torch.zeros(1, built.shape.hidden_dim))
+            answers.append([part[0, :GOLDEN_ITEMS].tolist() for part in answer])
+    return artifact.Golden(
+        sessions=[[ids[index] for index in row] for row in rows],
+        top_items=[[ids[index] for index in answer[0]] for answer in answers],
+        top_logits=[answer[1] for answer in answers],
+        top_purchase=[answer[3] for answer in answers] if len(answers[0]) > 3 else None,
+    )

@@ -94,7 +94,7 @@ def test_the_served_artifact_gives_the_figures_of_the_torch_model(
         table = trained.model.table()
     served = ServedRanker([trained.model.ranker], table, trained.model.items.bias.detach(), 30).eval()
     export(served, split.item_count, 16, 8, tmp_path)
-    golden = artifact.Golden([], [], [], [])
+    golden = artifact.Golden([], [], [])
     vocabulary = artifact.vocabulary_hash(split.ids)
     artifact.write_manifest(
         tmp_path, artifact.Manifest("ring", "ring-1", 2, vocabulary, 40, 16, 8, 30, 18, "ring", {}, golden)
