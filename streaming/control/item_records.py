@@ -12,12 +12,14 @@ from streaming.schemas import PRICE_LEVELS, Item
 
 
 class ItemRecords:
-    """Latest record of every item. Records come in topic order; one that is not newer than what is known is ignored."""
+    """Latest record of every item.
+
+    Records come in the order of their topic, which has one partition; those up to `offset` are known, and ignored.
+    """
 
     def __init__(self) -> None:
         self.offset = -1  # of the newest record that is taken over
         self._items: dict[str, Item] = {}
-        self._offset: dict[str, int] = {}
         self._content: dict[str, tuple[float, ...]] = {}  # of length 1
         self._prices: dict[str, list[float]] = {}  # of a category, sorted
         self._merchants: Counter[str] = Counter()  # items of each
@@ -32,10 +34,9 @@ class ItemRecords:
     def put(self, item_id: str, item: Item | None, offset: int) -> None:
         """Take over the record at `offset`; None removes the item."""
         with self._lock:
-            if offset <= self._offset.get(item_id, -1):
+            if offset <= self.offset:
                 return
-            self._offset[item_id] = offset
-            self.offset = max(self.offset, offset)
+            self.offset = offset
             before = self._items.pop(item_id, None)
             if item is not None:
                 self._items[item_id] = item
@@ -84,6 +85,8 @@ class ItemRecords:
         if before is not None and before.price is not None:
             prices = self._prices[before.category]
             del prices[bisect_left(prices, before.price)]
+            if not prices:
+                del self._prices[before.category]
         if item is not None and item.price is not None:
             insort(self._prices.setdefault(item.category, []), item.price)
 

@@ -1,7 +1,8 @@
 """What became of each slate: impressions, clicks and purchases joined to it, in any order of arrival. No Flink.
 
 An interaction counts for a slate by its own time, not by that of its arrival: a click within CLICK_WINDOW_MS after the
-slate's event, a purchase within PURCHASE_WINDOW_MS. A click or purchase that names a slate (`rec_id`) is that slate's;
+slate's event, a purchase within PURCHASE_WINDOW_MS, both ends of which give CLOCK_TOLERANCE_MS: what the clocks of
+devices, servers and the shop may differ by. A click or purchase that names a slate (`rec_id`) is that slate's;
 a purchase that names none is the last slate's from which the shopper clicked the item before. What comes before what it
 belongs to waits for it; what comes twice counts once. Of each shopper the newest slates are kept.
 """
@@ -13,7 +14,7 @@ from typing import Protocol
 import msgspec
 
 from features.errors import StateError
-from features.spec import DAY_MS, MINUTE_MS
+from features.spec import DAY_MS, MINUTE_MS, SECOND_MS
 from streaming.records import UNDECODABLE
 from streaming.schemas import (
     Click,
@@ -28,6 +29,7 @@ from streaming.schemas import (
 
 CLICK_WINDOW_MS = 30 * MINUTE_MS
 PURCHASE_WINDOW_MS = DAY_MS
+CLOCK_TOLERANCE_MS = 10 * SECOND_MS
 KEPT_MS = 2 * DAY_MS  # a window, and as much again for what comes late
 EVENTS_KEPT = 64  # of a slate, by which one that comes again is known
 WAITING_AT_MOST = 32  # for one slate or item
@@ -147,7 +149,7 @@ class Attribution:
         if rec_id is None and isinstance(message, Purchase):
             stored = self._kept.get(f"click:{message.item_id}")
             clicked = None if stored is None else _CLICKED.decode(stored)
-            if clicked is None or clicked.event_time_ms > message.event_time_ms:
+            if clicked is None or clicked.event_time_ms > message.event_time_ms + CLOCK_TOLERANCE_MS:
                 yield self._wait(f"wait:click:{message.item_id}", message)
                 return
             rec_id = clicked.rec_id
@@ -248,8 +250,9 @@ def _change(outcome: Outcome, message: Feedback) -> tuple[FeedbackStatus, Outcom
     """Return the outcome with the feedback in it; None where it changes nothing, and why."""
     delay_ms = message.event_time_ms - outcome.event_time_ms
     window_ms = PURCHASE_WINDOW_MS if isinstance(message, Purchase) else CLICK_WINDOW_MS
-    if not 0 <= delay_ms <= window_ms:
+    if not -CLOCK_TOLERANCE_MS <= delay_ms <= window_ms + CLOCK_TOLERANCE_MS:
         return FeedbackStatus.LATE, None
+    delay_ms = max(delay_ms, 0)
     items = list(outcome.items)
     news: list[OutcomeDelta] = []
     if isinstance(message, Impression):

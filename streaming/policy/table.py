@@ -30,12 +30,13 @@ class ScoringPlan:
 
     def rows(self, merchants: Sequence[str]) -> NDArray[np.int64]:
         """Return (M,) the row of `weights` of each of `merchants` (M,), a list that is only ever added to."""
-        known = self._rows.get(len(merchants))
-        if known is None:
-            known = self._rows[len(merchants)] = np.array([self.merchants.get(merchant, 0) for merchant in merchants])
-        return known
+        known = self._rows[0]
+        if len(known) < len(merchants):
+            new = [self.merchants.get(merchant, 0) for merchant in merchants[len(known) :]]
+            known = self._rows[0] = np.concatenate([known, np.array(new, dtype=np.int64)])
+        return known[: len(merchants)]
 
-    _rows: dict[int, NDArray[np.int64]] = field(default_factory=dict, init=False)  # by number of merchants
+    _rows: list[NDArray[np.int64]] = field(default_factory=lambda: [np.zeros(0, dtype=np.int64)], init=False)
 
 
 class PolicyTable:

@@ -11,6 +11,7 @@ from support.records import click, impression, purchase, recommendation
 
 from streaming.policy.attribution import (
     CLICK_WINDOW_MS,
+    CLOCK_TOLERANCE_MS,
     PURCHASE_WINDOW_MS,
     SEEN_AT_MOST,
     UNSEEN_AT_MOST,
@@ -22,6 +23,8 @@ from streaming.schemas import Click, FeedbackType, Impression, Outcome, Purchase
 from streaming.testing import Memory
 
 SLATE_MS = 1_700_000_000_000
+LAST_CLICK_MS = SLATE_MS + CLICK_WINDOW_MS + CLOCK_TOLERANCE_MS
+LAST_PURCHASE_MS = SLATE_MS + PURCHASE_WINDOW_MS + CLOCK_TOLERANCE_MS
 Message = Recommendation | Impression | Click | Purchase
 
 
@@ -79,12 +82,12 @@ def test_what_comes_twice_counts_once() -> None:
 @pytest.mark.parametrize(
     ("feedback", "counts"),
     [
-        (click("e", "a", SLATE_MS + CLICK_WINDOW_MS, rec_id="r"), True),
-        (click("e", "a", SLATE_MS + CLICK_WINDOW_MS + 1, rec_id="r"), False),
-        (click("e", "a", SLATE_MS - 1, rec_id="r"), False),
-        (purchase("e", "a", SLATE_MS + PURCHASE_WINDOW_MS, rec_id="r"), True),
-        (purchase("e", "a", SLATE_MS + PURCHASE_WINDOW_MS + 1, rec_id="r"), False),
-        (impression("r", ["a"], SLATE_MS + CLICK_WINDOW_MS + 1), False),
+        (click("e", "a", LAST_CLICK_MS, rec_id="r"), True),
+        (click("e", "a", LAST_CLICK_MS + 1, rec_id="r"), False),
+        (click("e", "a", SLATE_MS - CLOCK_TOLERANCE_MS - 1, rec_id="r"), False),
+        (purchase("e", "a", LAST_PURCHASE_MS, rec_id="r"), True),
+        (purchase("e", "a", LAST_PURCHASE_MS + 1, rec_id="r"), False),
+        (impression("r", ["a"], LAST_CLICK_MS + 1), False),
     ],
 )
 def test_window_is_of_event_time(feedback: Impression | Click | Purchase, counts: bool) -> None:
@@ -201,6 +204,24 @@ def test_slate_that_this_version_cannot_read_is_said_and_harms_nothing() -> None
     attribution = Attribution(Memory())
     assert list(attribution.slate("r", b'{"rec_id": "r", "shopper_id": "s", "old": 1}')) == []
     assert list(attribution.feedback(impression("r", ["a"], SLATE_MS))) == [(FeedbackStatus.UNREADABLE, None)]
+
+
+@pytest.mark.parametrize("by_ms", [-CLOCK_TOLERANCE_MS, -200, 0, CLOCK_TOLERANCE_MS])
+def test_clocks_may_differ_both_ways(by_ms: int) -> None:
+    """A device is ahead of the server that writes impressions, or behind it: neither half is lost alone."""
+    outcomes, fates = run(
+        [
+            recommendation("r", ["a"], SLATE_MS),
+            impression("r", ["a"], SLATE_MS + by_ms),
+            click("e1", "a", SLATE_MS + max(by_ms, 0) + 1, rec_id="r"),
+            purchase("e2", "a", SLATE_MS + min(by_ms, 0) + 1, price=1.0),
+        ]
+    )
+    (item,) = outcomes["r"].items
+    assert FeedbackStatus.LATE not in fates
+    assert (item.shown, item.bought) == (True, 1)
+    assert item.clicked_after_ms is not None
+    assert item.clicked_after_ms >= 0
 
 
 def test_lines_of_an_order_that_share_an_event_id_all_count() -> None:

@@ -10,7 +10,7 @@ from support.records import estimates
 from features.sources.datasets.content import hashed_content
 from features.spec import CONTENT_DIM, NEIGHBOUR_COUNT
 from onnx_models.artifact import Items
-from streaming.control.catalogue import Catalogue
+from streaming.control.catalogue import COLD_AT_MOST, Catalogue, unknown_to_any_model
 from streaming.control.item_estimates import posterior
 from streaming.policy.estimates import LEVELS, UNKNOWN_LEVEL
 from streaming.schemas import Item, ItemEstimate, LevelEstimate
@@ -116,3 +116,22 @@ def test_hashed_content_is_nearer_the_more_words_are_shared() -> None:
     assert np.linalg.norm(a) == pytest.approx(1.0)
     assert a @ b > a @ c
     assert hashed_content([]) is None
+
+
+def test_numbers_of_items_that_are_gone_are_used_again() -> None:
+    catalogue = Catalogue(unknown_to_any_model(["known"]))
+    content = (1.0,) + (0.0,) * (CONTENT_DIM - 1)
+    size = len(catalogue.ids)
+    for n in range(3 * COLD_AT_MOST):
+        item_id = f"new-{n}"
+        item = Item(item_id=item_id, name="n", category=f"c{n}", price=1.0, content=content)
+        catalogue.put(item_id, item, 2 * n)
+        assert [catalogue.ids[index] for index in catalogue.cold] == [item_id]
+        catalogue.put(item_id, None, 2 * n + 1)
+        assert not len(catalogue.cold)
+    assert len(catalogue.ids) == size
+    assert len(catalogue.index_of) == 1
+    assert catalogue._prices == {}
+    for n in range(COLD_AT_MOST):
+        catalogue.put(f"last-{n}", Item(item_id=f"last-{n}", name="n", category="c", content=content), 10**6 + n)
+    assert len(catalogue.cold) == COLD_AT_MOST
