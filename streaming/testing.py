@@ -13,10 +13,12 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from features.interaction import ShopItem
 from streaming.control.catalogue import Catalogue
-from streaming.control.item_estimates import ItemEstimates
+from streaming.control.item_estimates import EstimateTable, ItemEstimates
 from streaming.control.state import ControlState
 from streaming.io.feed import to_item
 from streaming.policy.attribution import Attribution, Feedback, FeedbackStatus
@@ -85,7 +87,7 @@ class FeedbackLoop:
         """Return the outcomes that change by an impression, a click or a purchase."""
         return self._join(self._attributions[message.shopper_id].feedback(message))
 
-    def learn(self, table: PolicyTable, facts_of: FactsOf) -> tuple[Estimates, list[Policy]] | None:
+    def learn(self, table: PolicyTable, facts_of: FactsOf) -> tuple[list[Estimates], list[Policy]] | None:
         """Return what the outcomes since the last time say, and the controllers' records; None where there are none."""
         if not self._outcomes:
             return None
@@ -99,6 +101,17 @@ class FeedbackLoop:
             self._emit(Topic.OUTCOMES, outcome.shopper_id, outcome)
         self._outcomes += outcomes
         return outcomes
+
+
+class _Sampled(EstimateTable):
+    """What is drawn from what is believed."""
+
+    def __init__(self, believed: EstimateTable, sample: Callable[[ItemEstimates], ItemEstimates]) -> None:
+        self._believed, self._sample = believed, sample
+        self.version, self.calibration = believed.version, believed.calibration
+
+    def of(self, item_index: NDArray[np.int64]) -> ItemEstimates:
+        return self._sample(self._believed.of(item_index))
 
 
 class Pipeline:
@@ -119,7 +132,7 @@ class Pipeline:
             items: on sale.
             surface: where the slates are shown.
             emit: called with what would lie on items, policies, outcomes and estimates.
-            sample: what a slate is scored by in place of the estimates, as Thompson sampling draws it.
+            sample: what a slate's candidates are scored by in place of the estimates, as Thompson sampling draws it.
         """
         self.control = control_state(model, ())
         self._recommender = Recommender(model, self.control, surface)
@@ -152,7 +165,7 @@ class Pipeline:
         topic = Topic.PURCHASES if isinstance(message, Purchase) else Topic.CLICKS
         shopper_id, believed = message.shopper_id, self.control.estimates
         if self._sample is not None:
-            self.control.estimates = self._sample(believed)
+            self.control.estimates = _Sampled(believed, self._sample)
         try:
             state = self._states.get(shopper_id)
             response = self._recommender.answer(shopper_id, encode(message), self._next(topic), state)
@@ -182,9 +195,10 @@ class Pipeline:
         learnt = self.loop.learn(self.control.table, self.control.catalogue.facts)
         if learnt is None:
             return None
-        estimates, turned = learnt
-        self.control.apply(estimates.name, encode(estimates), self._next(Topic.ESTIMATES))
-        self._emit(Topic.ESTIMATES, estimates.name, estimates)
+        (estimates,), turned = learnt
+        for part in self.loop.state.written_in(estimates):
+            self.control.apply(part.name, encode(part), self._next(Topic.ESTIMATES))
+            self._emit(Topic.ESTIMATES, part.name, part)
         for policy in turned:
             self.turn(policy)
         return estimates

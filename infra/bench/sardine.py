@@ -25,7 +25,7 @@ from features.row import row
 from features.spec import CONTENT_DIM
 from infra.bench.content_interest import ContentInterest
 from streaming.control.catalogue import Catalogue, unknown_to_any_model
-from streaming.control.item_estimates import posterior, prior
+from streaming.control.item_estimates import EstimateTable
 from streaming.io.feed import to_message
 from streaming.policy.objectives import LOGIT_AT_MOST
 from streaming.policy.table import PolicyTable
@@ -162,7 +162,7 @@ class _Shop:
         self._content = self._catalogue.content_rows[self._numbers]
         fields = {"version": 2, "author": "bench"} | policy
         self._table = PolicyTable({"global": msgspec.convert(fields, Policy)})
-        self._estimates = prior(self._catalogue)
+        self._estimates = EstimateTable(self._catalogue)
         self._loop, self._now_ms = FeedbackLoop(), START_MS
 
     def meet(self, seed: int, slate: NDArray[np.int64], clicked: NDArray[np.bool_]) -> None:
@@ -222,7 +222,8 @@ class _Shop:
 
     def _learn(self) -> None:
         if learnt := self._loop.learn(self._table, self._catalogue.facts):
-            self._estimates = posterior(learnt[0], self._catalogue)
+            for estimates in learnt[0]:
+                self._estimates.put(estimates.name, estimates)
 
 
 def _recommendation(rec_id: str, shopper_id: str, event_time_ms: int, items: tuple[SlateItem, ...]) -> Recommendation:

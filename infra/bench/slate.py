@@ -13,11 +13,12 @@ from features import shopper
 from features.row import row
 from features.sources.simulator import shop
 from infra.bench.features import START_MS
-from streaming.control.item_estimates import prior
+from streaming.control.catalogue import Catalogue
+from streaming.control.item_estimates import EstimateTable
 from streaming.io.feed import to_message
-from streaming.policy.objectives import Calibration
+from streaming.policy.estimates import LEVELS
 from streaming.policy.table import PolicyTable
-from streaming.schemas import Exploration, Fallback, Objective, Policy
+from streaming.schemas import Estimates, Exploration, Fallback, ItemEstimate, LevelEstimate, Objective, Policy
 from streaming.scoring.advance import interaction
 from streaming.scoring.candidates import Candidates
 from streaming.scoring.model import SessionModel
@@ -55,8 +56,9 @@ def measure(model_folder: Path, candidates: int, slates: int, console: Console) 
     """Return the times of `slates` slates of 20 under each of POLICIES, in turns; `p50_us` is that of everything."""
     model = SessionModel(model_folder)
     catalogue = control_state(model, shop.items()).catalogue
-    rows = len(catalogue.ids)
-    estimates = prior(catalogue)._replace(calibration=Calibration(-0.2, 0.9), lift_std=np.full(rows, 0.3))
+    estimates = EstimateTable(catalogue)
+    learnt = _learnt(catalogue)
+    estimates.put(learnt.name, learnt)
     state = shopper.new()
     for number, did in zip(range(INTERACTIONS), shop.interactions(SEED, START_MS, 1.0), strict=False):
         of_one = replace(did, shopper_id="bench", session_id=f"{number // 10}")
@@ -85,3 +87,20 @@ def measure(model_folder: Path, candidates: int, slates: int, console: Console) 
         shown.add_row(name, f"{p50:,}", f"{p99:,}")
     console.print(shown)
     return {"candidates": candidates, "slates": slates, "policies": figures} | figures["everything"]
+
+
+def _learnt(catalogue: Catalogue) -> Estimates:
+    """Return estimates of half of the items on sale."""
+    return Estimates(
+        version=1,
+        time_ms=START_MS,
+        model_version="bench",
+        intercept=-0.2,
+        slope=0.9,
+        click_rate=0.1,
+        buy_rate=0.05,
+        looked=(1.0,),
+        prior_spread=0.3,
+        levels=(LevelEstimate(1.0, 1.0),) * LEVELS,
+        items={item_id: ItemEstimate(1.0, 0.3, 1.0) for item_id in list(catalogue.index_of)[::2]},
+    )

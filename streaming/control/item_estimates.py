@@ -1,48 +1,124 @@
-"""What outcomes say of items, as arrays in the catalogue's order: an immutable value that is replaced as a whole."""
+"""What outcomes say of the catalogue's items; the newest records of `estimates` say it."""
 
 from math import sqrt
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from streaming.control.catalogue import Catalogue
-from streaming.policy.estimates import PRIOR_CLICKS
+from streaming.policy.estimates import LEVELS, PRIOR_CLICKS
 from streaming.policy.objectives import Calibration
 from streaming.schemas import Estimates
 
 
 class ItemEstimates(NamedTuple):
-    """What outcomes say of N items, all from one version of the estimates."""
+    """Of some items."""
 
-    version: int  # 0: nothing is learnt of this model yet
+    version: int
     calibration: Calibration
-    lift: NDArray[np.float64]  # (N,) of clicks; 1 is as the model has it
-    lift_std: NDArray[np.float64]  # (N,) standard deviation of that
-    buy_lift: NDArray[np.float64]  # (N,) of purchases per click
+    lift: NDArray[np.float64]  # (K,) of clicks; 1 is as the model has it
+    lift_std: NDArray[np.float64]  # (K,) standard deviation of that
+    buy_lift: NDArray[np.float64]  # (K,) of purchases per click
 
-    def of(self, item_indices: NDArray[np.int64]) -> "ItemEstimates":
-        return self._replace(
-            lift=self.lift[item_indices], lift_std=self.lift_std[item_indices], buy_lift=self.buy_lift[item_indices]
+
+class _Part(NamedTuple):
+    """A record that is in force: all that is not of single items or brands, and whose it is about."""
+
+    head: Estimates
+    items: NDArray[np.int64]  # item indices
+    brands: NDArray[np.int64]  # as the catalogue numbers them
+
+
+class EstimateTable:
+    """What is known of all items: of their own, else of their price level and brand.
+
+    A record costs as much as there are items in it, and a slate as many as it asks for: what follows of groups is made
+    then. Parts of another number than the newest record's say nothing any more. Changed in place, by one thread; a
+    slate that is made beside it may meet some items of the next record.
+    """
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
+        self._parts: dict[str, _Part] = {}
+        self._own = np.zeros((len(catalogue.ids), 3))  # (N, 3) lift, its standard deviation, buy lift; 0: none
+        self._brand_lift = np.ones(1)  # (B,)
+        self._summarize()
+
+    def put(self, name: str, estimates: Estimates | None) -> None:
+        """Take over the newest record of a part; None where it is gone or cannot be used."""
+        self._forget_renumbered()
+        self._drop(name)
+        if estimates is not None:
+            for other in [other for other, part in self._parts.items() if part.head.parts != estimates.parts]:
+                self._drop(other)
+            self._parts[name] = self._taken(estimates)
+        self._summarize()
+
+    def of(self, item_index: NDArray[np.int64]) -> ItemEstimates:
+        """Return what is known of items (K,)."""
+        catalogue = self._catalogue
+        if catalogue.renumbered:
+            self._forget_renumbered()
+        if not self._parts:
+            ones = np.ones(len(item_index))
+            return ItemEstimates(0, self.calibration, ones, self._prior_spread * ones, ones)
+        level = catalogue.price_levels(item_index)
+        brand = catalogue.brand_index[item_index]
+        if len(self._brand_lift) < len(catalogue.brand_index_of):
+            self._extend_brands()
+        lift = self._level_lift[level] * self._brand_lift[brand]
+        own = self._own[item_index]
+        has_own = own[:, 0] > 0
+        return ItemEstimates(
+            self.version,
+            self.calibration,
+            np.where(has_own, own[:, 0], lift),
+            np.where(has_own, own[:, 1], self._prior_spread * lift),
+            np.where(has_own, own[:, 2], self._level_buy_lift[level]),
         )
 
+    def _forget_renumbered(self) -> None:
+        """Forget what was learnt of items whose numbers others have now."""
+        renumbered = self._catalogue.renumbered
+        while renumbered:
+            self._own[renumbered.popleft()] = 0.0
 
-def prior(catalogue: Catalogue) -> ItemEstimates:
-    """Return what is believed of the catalogue's items before there are outcomes."""
-    rows = len(catalogue.ids)
-    return ItemEstimates(0, Calibration(), np.ones(rows), np.full(rows, 1.0 / sqrt(PRIOR_CLICKS)), np.ones(rows))
+    def _taken(self, estimates: Estimates) -> _Part:
+        index_of, brand_index_of = self._catalogue.index_of, self._catalogue.brand_index_of
+        items = [(index_of[item], of) for item, of in estimates.items.items() if item in index_of]
+        brands = [(brand_index_of[name], lift) for name, lift in estimates.brands.items() if name in brand_index_of]
+        item_rows = np.array([index for index, _ in items], dtype=np.int64)
+        brand_rows = np.array([index for index, _ in brands], dtype=np.int64)
+        if items:
+            self._own[item_rows] = [(of.lift, of.spread, of.buy_lift) for _, of in items]
+        if brands:
+            self._extend_brands()
+            self._brand_lift[brand_rows] = [lift for _, lift in brands]
+        return _Part(msgspec.structs.replace(estimates, items={}, brands={}), item_rows, brand_rows)
 
+    def _drop(self, name: str) -> None:
+        part = self._parts.pop(name, None)
+        if part is not None:
+            self._own[part.items] = 0.0
+            self._brand_lift[part.brands] = 1.0
 
-def posterior(estimates: Estimates, catalogue: Catalogue) -> ItemEstimates:
-    """Return what `estimates` say of the catalogue's items: of their own, else of their price level and brand."""
-    levels, of_brand = catalogue.price_level, estimates.brands
-    lift = np.array([level.lift for level in estimates.levels])[levels]
-    lift *= [of_brand.get(brand, 1.0) for brand in catalogue.brand.tolist()]
-    buy_lift = np.array([level.buy_lift for level in estimates.levels])[levels]
-    lift_std = estimates.prior_spread * lift
-    for item_id, estimate in estimates.items.items():
-        index = catalogue.index_of.get(item_id)
-        if index is not None:
-            lift[index], lift_std[index], buy_lift[index] = estimate.lift, estimate.spread, estimate.buy_lift
-    calibration = Calibration(estimates.intercept, estimates.slope, estimates.click_rate)
-    return ItemEstimates(estimates.version, calibration, lift, lift_std, buy_lift)
+    def _extend_brands(self) -> None:
+        more = len(self._catalogue.brand_index_of) - len(self._brand_lift)
+        if more > 0:
+            self._brand_lift = np.concatenate([self._brand_lift, np.ones(more)])
+
+    def _summarize(self) -> None:
+        """Take what is not of single items or brands from the newest of the parts."""
+        if not self._parts:
+            self.version, self.calibration = 0, Calibration()
+            self._level_lift, self._level_buy_lift = np.ones(LEVELS), np.ones(LEVELS)
+            self._prior_spread = 1.0 / sqrt(PRIOR_CLICKS)
+            return
+        head = max([part.head for part in self._parts.values()], key=lambda head: head.version)
+        self.version = head.version
+        self.calibration = Calibration(head.intercept, head.slope, head.click_rate)
+        self._level_lift = np.array([level.lift for level in head.levels])
+        self._level_buy_lift = np.array([level.buy_lift for level in head.levels])
+        self._prior_spread = head.prior_spread

@@ -5,7 +5,7 @@ import threading
 from onnx_models.artifact import Items
 from streaming.config import Cluster
 from streaming.control.catalogue import Catalogue
-from streaming.control.item_estimates import ItemEstimates, posterior, prior
+from streaming.control.item_estimates import EstimateTable
 from streaming.control.item_records import ItemRecords
 from streaming.io.topics import read_compacted
 from streaming.policy.check import apply_policy
@@ -70,23 +70,21 @@ class ControlState(PolicyState):
     def __init__(self, catalogue: Catalogue, model_version: str) -> None:
         super().__init__(catalogue)
         self.catalogue = catalogue
-        self.estimates: ItemEstimates = prior(catalogue)
+        self.estimates = EstimateTable(catalogue)
         self._model_version = model_version  # estimates of what another one predicts say nothing here
 
     def _take(self, key: str, message: Message | DeadLetter | None, raw: bytes, origin: Origin) -> DeadLetter | None:
         if origin.topic != Topic.ESTIMATES:
             return super()._take(key, message, raw, origin)
-        letter = message if isinstance(message, DeadLetter) else None
-        estimates = prior(self.catalogue)
-        if isinstance(message, Estimates) and message.model_version == self._model_version:
-            try:
-                estimates = posterior(message, self.catalogue)
-            except SYSTEM_FAULTS:
-                raise
-            except Exception as error:
-                letter = failed(origin, error, raw)
-        self.estimates = estimates
-        return letter
+        is_own = isinstance(message, Estimates) and message.model_version == self._model_version
+        try:
+            self.estimates.put(key, message if is_own else None)  # type: ignore[arg-type]  # mypy forgets what it is
+        except SYSTEM_FAULTS:
+            raise
+        except Exception as error:
+            self.estimates.put(key, None)
+            return failed(origin, error, raw)
+        return message if isinstance(message, DeadLetter) else None
 
 
 _states: dict[Cluster, ControlState] = {}

@@ -79,15 +79,16 @@ class Learn(KeyedProcessFunction):
             state = LearningState() if stored is None else _LEARNING_STATE.decode(stored)
             state, records = self._learn_each(state, outcomes)
         self._stored.update(_ENCODER.encode(state))
-        self._version.update(state.learner.version)
+        self._version.update(max([learner.version for learner in state.learners.values()]))
         yield from records
 
     def _learn(self, state: LearningState, outcomes: Sequence["_Read"]) -> list[Outgoing]:
         """Return the records of what outcomes say; the state is changed."""
-        estimates, turned = state.learn(
+        learnt, turned = state.learn(
             [read.outcome for read in outcomes], self._control.table, self._control.items.facts
         )
-        records: list[Outgoing] = [(Topic.ESTIMATES.value, estimates.name, encode(estimates))]
+        parts = [part for estimates in learnt for part in state.written_in(estimates)]
+        records: list[Outgoing] = [(Topic.ESTIMATES.value, part.name, encode(part)) for part in parts]
         records += [(Topic.POLICIES.value, policy.scope, encode(policy)) for policy in turned]
         check_sizes(records)
         return records

@@ -105,12 +105,9 @@ class OutcomeEstimator(msgspec.Struct):
     slope: float = 1.0
 
     def take(self, outcomes: Iterable[Outcome], facts_of: FactsOf) -> None:
-        """Count the news of `outcomes`, each revision of which must come once. A newer model's begin anew."""
+        """Count the news of `outcomes`, of this model and each revision once."""
         for outcome in outcomes:
-            if outcome.model_version != self.model_version:
-                if outcome.event_time_ms < self.newest_ms:
-                    continue  # what comes late of a model that has been replaced
-                self._begin_anew(outcome)
+            self.start_ms = self.start_ms or outcome.event_time_ms
             weight = self._weight(outcome.event_time_ms)
             for delta in outcome.news:
                 item = outcome.items[delta.place - 1]
@@ -164,7 +161,7 @@ class OutcomeEstimator(msgspec.Struct):
         clicks = scale * counts.clicks
         return LevelEstimate(
             lift=_lift(counts, PRIOR_LEVEL_CLICKS, scale),
-            buy_lift=round((PRIOR_LEVEL_BUYS + scale * counts.buys) / (PRIOR_LEVEL_BUYS + clicks * buy_rate), DIGITS),
+            buy_lift=_rounded((PRIOR_LEVEL_BUYS + scale * counts.buys) / (PRIOR_LEVEL_BUYS + clicks * buy_rate)),
         )
 
     def _brand_lift(self, brand: str, scale: float) -> float:
@@ -175,13 +172,6 @@ class OutcomeEstimator(msgspec.Struct):
         """Return the purchases per click; of more than one a click is taken to lead to one."""
         bought = PRIOR_ALL_CLICKS * PRIOR_BUY_RATE + scale * self.buys
         return min(bought / (PRIOR_ALL_CLICKS + scale * self.clicks), 1.0)
-
-    def _begin_anew(self, outcome: Outcome) -> None:
-        fresh = OutcomeEstimator(
-            model_version=outcome.model_version, version=self.version, start_ms=outcome.event_time_ms
-        )
-        for name in self.__struct_fields__:
-            setattr(self, name, getattr(fresh, name))
 
     def _weight(self, time_ms: int) -> float:
         self.newest_ms = max(self.newest_ms, time_ms)
@@ -267,14 +257,19 @@ def _log_odds(predicted: float) -> float:
 
 
 def _lift(counts: Counts, prior_clicks: float, scale: float) -> float:
-    return round((prior_clicks + scale * counts.clicks) / (prior_clicks + scale * counts.expected), DIGITS)
+    return _rounded((prior_clicks + scale * counts.clicks) / (prior_clicks + scale * counts.expected))
+
+
+def _rounded(lift: float) -> float:
+    """Return it with DIGITS, and never as 0: others are divided by it."""
+    return max(round(lift, DIGITS), 10.0**-DIGITS)
 
 
 def _estimate(counts: Counts, level: LevelEstimate, brand_lift: float, scale: float, buy_rate: float) -> ItemEstimate:
     clicks = scale * counts.clicks
     strength = PRIOR_CLICKS / (level.lift * brand_lift) + scale * counts.expected
     return ItemEstimate(
-        lift=round((PRIOR_CLICKS + clicks) / strength, DIGITS),
-        spread=round(sqrt(PRIOR_CLICKS + clicks) / strength, DIGITS),
-        buy_lift=round((PRIOR_BUYS + scale * counts.buys) / (PRIOR_BUYS / level.buy_lift + clicks * buy_rate), DIGITS),
+        lift=_rounded((PRIOR_CLICKS + clicks) / strength),
+        spread=_rounded(sqrt(PRIOR_CLICKS + clicks) / strength),
+        buy_lift=_rounded((PRIOR_BUYS + scale * counts.buys) / (PRIOR_BUYS / level.buy_lift + clicks * buy_rate)),
     )

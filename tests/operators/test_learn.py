@@ -93,11 +93,11 @@ def test_batch_of_outcomes_leads_to_one_record_of_estimates_and_is_remembered(
         batch = Row(Topic.OUTCOMES.value, 0, [0], ["s"], [encode(record)])
         ((topic, key, raw),) = list(learn._function.process_element(batch, None))
         estimates = msgspec.json.decode(raw, type=Estimates)
-        assert (topic, key, estimates.version) == (Topic.ESTIMATES, "outcomes", version)
+        assert (topic, key, estimates.version) == (Topic.ESTIMATES, "outcomes:model-1", version)
     assert estimates.items["b"].lift > 1
     assert estimates.items["b"].lift > estimates.items["a"].lift
     (stored,) = learn.state.values()
-    assert msgspec.msgpack.decode(stored, type=LearningState).learner.clicks == 1.0
+    assert msgspec.msgpack.decode(stored, type=LearningState).learners["model-1"].clicks == 1.0
     assert learn.gauges["estimates_version"] == 2
 
 
@@ -179,5 +179,5 @@ def test_outcome_at_which_anything_raises_is_a_dead_letter_and_the_others_of_its
     assert letter.error.startswith("AssertionError: cannot be learnt from")
     assert [topic for topic, *_ in learnt] == [Topic.ESTIMATES]
     (stored,) = learn.state.values()
-    assert msgspec.msgpack.decode(stored, type=LearningState).learner.shown == 2.0
+    assert msgspec.msgpack.decode(stored, type=LearningState).learners["model-1"].shown == 2.0
     assert learn.counts["dead_letters_total{reason=failed}"] == 1

@@ -11,10 +11,11 @@ from features.sources.datasets.content import hashed_content
 from features.spec import CONTENT_DIM, NEIGHBOUR_COUNT
 from onnx_models.artifact import Items
 from streaming.control.catalogue import COLD_AT_MOST, Catalogue, unknown_to_any_model
-from streaming.control.item_estimates import posterior
+from streaming.control.item_estimates import EstimateTable
 from streaming.policy.estimates import LEVELS, UNKNOWN_LEVEL
 from streaming.schemas import Item, ItemEstimate, LevelEstimate
 
+ALL = np.arange(4)  # item indices that the model knows, and the padding
 KNOWN = Items(
     ids=["", "i1", "i2", "i3"],
     popularity=np.zeros(4, dtype=np.float32),
@@ -67,12 +68,12 @@ def test_price_level_is_the_tenth_of_the_categorys_prices() -> None:
     for offset, (item_id, price) in enumerate((("i1", 1.0), ("i2", 9.0), ("i3", None), ("elsewhere", 5.0))):
         catalogue.put(item_id, item(item_id, "tea", price), offset)
     assert [catalogue.facts(f"i{n}").level for n in (1, 2, 3, 4)] == [1, 8, UNKNOWN_LEVEL, UNKNOWN_LEVEL]
-    assert catalogue.price_level[:4].tolist() == [UNKNOWN_LEVEL, 1, 8, UNKNOWN_LEVEL]
+    assert catalogue.price_levels(ALL).tolist() == [UNKNOWN_LEVEL, 1, 8, UNKNOWN_LEVEL]
     catalogue.put("i1", item("i1", "tea", 99.0), 10)
-    assert catalogue.price_level[:4].tolist() == [UNKNOWN_LEVEL, 8, 5, UNKNOWN_LEVEL]
+    assert catalogue.price_levels(ALL).tolist() == [UNKNOWN_LEVEL, 8, 5, UNKNOWN_LEVEL]
     catalogue.put("i1", None, 11)
     catalogue.put("i2", item("i2", "mugs", 9.0), 12)
-    assert catalogue.price_level[:4].tolist() == [UNKNOWN_LEVEL, UNKNOWN_LEVEL, 5, UNKNOWN_LEVEL]
+    assert catalogue.price_levels(ALL).tolist() == [UNKNOWN_LEVEL, UNKNOWN_LEVEL, 5, UNKNOWN_LEVEL]
 
 
 def test_item_without_outcomes_is_as_its_price_level_and_its_brand_are() -> None:
@@ -88,11 +89,49 @@ def test_item_without_outcomes_is_as_its_price_level_and_its_brand_are() -> None
         brands={"a": 3.0, "gone": 9.0},
         items={"i4": ItemEstimate(0.2, 0.1, 1.0)},
     )
-    believed = posterior(learnt, catalogue)
-    rows = [catalogue.index_of[item_id] for item_id in ("i1", "i2", "i3", "i4")]
-    assert believed.lift[rows].tolist() == [1.5, 0.5, 0.5, 0.2]
-    assert believed.lift_std[rows] == pytest.approx([0.6, 0.2, 0.2, 0.1])
-    assert believed.buy_lift[rows].tolist() == [2.0, 2.0, 2.0, 1.0]
+    table = EstimateTable(catalogue)
+    table.put(learnt.name, learnt)
+    believed = table.of(np.array([catalogue.index_of[item_id] for item_id in ("i1", "i2", "i3", "i4")]))
+    assert believed.lift.tolist() == [1.5, 0.5, 0.5, 0.2]
+    assert believed.lift_std == pytest.approx([0.6, 0.2, 0.2, 0.1])
+    assert believed.buy_lift.tolist() == [2.0, 2.0, 2.0, 1.0]
+
+
+def test_what_was_learnt_of_an_item_is_nothing_of_the_one_that_has_its_number_next() -> None:
+    catalogue = Catalogue(unknown_to_any_model([]))
+    content = (1.0, *[0.0] * (CONTENT_DIM - 1))
+    catalogue.put("old", item("old", "tea", content=content), 0)
+    table = EstimateTable(catalogue)
+    learnt = estimates(items={"old": ItemEstimate(5.0, 0.1, 1.0)})
+    table.put(learnt.name, learnt)
+    number = catalogue.index_of["old"]
+    assert table.of(np.array([number])).lift.tolist() == [5.0]
+    catalogue.put("old", None, 1)
+    for n in range(COLD_AT_MOST):
+        catalogue.put(f"new-{n}", item(f"new-{n}", "tea", content=content), 2 + n)
+    assert catalogue.ids[number] != "old"
+    assert table.of(np.array([number])).lift.tolist() == [1.0]
+
+
+def test_parts_replace_themselves_and_those_of_another_number_go() -> None:
+    catalogue = Catalogue(unknown_to_any_model(["a", "b", "c"]))
+    table = EstimateTable(catalogue)
+
+    def put(name: str, parts: int, version: int, **lifts: float) -> list[float]:
+        items = {item_id: ItemEstimate(lift, 0.1, 1.0) for item_id, lift in lifts.items()}
+        table.put(name, estimates(name=name, parts=parts, version=version, items=items))
+        return table.of(np.arange(1, 4)).lift.tolist()
+
+    assert put("outcomes", 1, 7, a=2.0, b=3.0) == [2.0, 3.0, 1.0]
+    assert put("outcomes:m", 2, 8, a=4.0) == [4.0, 1.0, 1.0]  # of the one part before nothing holds
+    assert put("outcomes:m:1", 2, 8, b=5.0, c=6.0) == [4.0, 5.0, 6.0]
+    assert put("outcomes:m:1", 2, 9, c=7.0) == [4.0, 1.0, 7.0]
+    assert table.version == 9
+    table.put("outcomes:m:1", None)
+    assert table.of(np.arange(1, 4)).lift.tolist() == [4.0, 1.0, 1.0]
+    assert table.version == 8
+    table.put("outcomes:m", None)
+    assert (table.version, table.of(np.arange(1, 4)).lift.tolist()) == (0, [1.0] * 3)
 
 
 def test_content_has_length_1_and_goes_with_the_item() -> None:

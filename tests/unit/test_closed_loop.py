@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 
 from features.sources.simulator.shop import Shop
@@ -35,7 +36,8 @@ def test_what_is_learnt_reaches_the_next_slates() -> None:
     closed_loop.run(8)
     control = closed_loop.pipeline.control
     assert control.estimates.calibration.click_rate != 0.1
-    assert (control.estimates.lift[control.catalogue.available] != 1.0).sum() > 200
+    lift = control.estimates.of(np.flatnonzero(control.catalogue.available)).lift
+    assert (lift != 1.0).sum() > 200
 
 
 def test_exposure_is_raised_and_let_go_when_the_constraint_is_taken_away() -> None:
@@ -64,5 +66,6 @@ def test_new_items_of_the_shop_are_shown() -> None:
     cold = closed_loop.pipeline.control.catalogue.cold
     assert len(cold) == 5  # one every 400 interactions
     assert cold.min() >= known
-    shown = {item for item, counts in closed_loop.pipeline.loop.state.learner.items.items() if counts.expected > 0}
+    (learner,) = closed_loop.pipeline.loop.state.learners.values()
+    shown = {item for item, counts in learner.items.items() if counts.expected > 0}
     assert shown & {closed_loop.pipeline.control.catalogue.ids[number] for number in cold.tolist()}

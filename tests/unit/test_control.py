@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -66,7 +67,7 @@ def in_force(control: ControlState) -> object:
         control.catalogue.stock.tolist(),
         control.catalogue.item("i"),
         control.estimates.version,
-        control.estimates.lift.tolist(),
+        control.estimates.of(np.arange(len(control.catalogue.ids))).lift.tolist(),
     )
 
 

@@ -7,18 +7,25 @@ import msgspec
 import numpy as np
 import pytest
 from support.records import click, impression, purchase, recommendation
+from support.records import estimates as no_estimates
 
 from streaming.policy import estimates
 from streaming.policy.attribution import Feedback
+from streaming.policy.estimate_parts import PART_BYTES, PARTS_A_ROUND, due, parts_of
 from streaming.policy.estimates import (
     HALF_LIFE_MS,
+    LEVELS,
     PRIOR_CLICKS,
     PRIOR_LEVEL_CLICKS,
     PRIOR_LOOKED,
+    Counts,
     ItemFacts,
     OutcomeEstimator,
 )
-from streaming.schemas import Estimates, Outcome
+from streaming.policy.learning_state import MODELS_AT_MOST, LearningState
+from streaming.policy.table import PolicyTable
+from streaming.records import decode, encode
+from streaming.schemas import Estimates, ItemEstimate, Origin, Outcome, Topic
 from streaming.testing import FeedbackLoop
 
 START_MS = 1_700_000_000_000
@@ -71,7 +78,7 @@ def facts_of(item_id: str) -> ItemFacts:
 
 
 def learn(outcomes: list[Outcome], every: int = 500) -> tuple[OutcomeEstimator, Estimates]:
-    learner = OutcomeEstimator()
+    learner = OutcomeEstimator(model_version="model-1")
     for n in range(0, len(outcomes), every):
         learner.take(outcomes[n : n + every], facts_of)
         estimates = learner.estimates(facts_of)
@@ -126,7 +133,7 @@ def test_spread_falls_with_evidence_and_an_item_that_is_not_shown_any_more_is_fo
 
 def test_old_outcomes_weigh_half_after_a_half_life() -> None:
     (shown,) = _shown("r", START_MS)
-    learner = OutcomeEstimator()
+    learner = OutcomeEstimator(model_version="model-1")
     learner.take([shown], facts_of)
     once = learner.items["i1"].expected
     (again,) = _shown("r2", START_MS + HALF_LIFE_MS)
@@ -146,7 +153,7 @@ def test_item_without_outcomes_is_as_others_of_its_price_level_are() -> None:
     def priced(item_id: str) -> ItemFacts:
         return ItemFacts(level=9 if int(item_id[1:]) % 3 == 0 else 4)
 
-    learner = OutcomeEstimator()
+    learner = OutcomeEstimator(model_version="model-1")
     for outcome in World(np.random.default_rng(10), lift).outcomes(6_000):
         learner.take([outcome], priced)
         if learner.shown % 500 == 0:
@@ -171,7 +178,7 @@ def test_brand_and_price_level_share_what_is_learnt_between_them() -> None:
         n = int(item_id[1:])
         return ItemFacts(level=9 if dear[n] else 4, brand="a" if liked[n] else "b")
 
-    learner = OutcomeEstimator()
+    learner = OutcomeEstimator(model_version="model-1")
     for outcome in World(np.random.default_rng(12), lift).outcomes(9_000):
         learner.take([outcome], facts)
         if learner.shown % 500 == 0:
@@ -186,24 +193,71 @@ def test_brand_and_price_level_share_what_is_learnt_between_them() -> None:
     assert clicks[2] == clicks[3]
 
 
-def test_another_model_begins_anew_and_versions_go_on() -> None:
+def test_versions_of_a_model_that_take_turns_each_keep_what_is_known_of_them() -> None:
     world = World(np.random.default_rng(7), np.ones(len(ITEMS)))
-    learner, before = learn(world.outcomes(500))
-    (late,) = _shown("late", START_MS)
-    learner.take([msgspec.structs.replace(late, model_version="model-0")], facts_of)  # of a model that was replaced
-    assert learner.model_version == "model-1"
-    (shown,) = _shown("r", START_MS + 1_000_000)
-    learner.take([msgspec.structs.replace(shown, model_version="model-2"), late], facts_of)
-    after = learner.estimates(facts_of)
-    assert (after.model_version, after.version) == ("model-2", before.version + 1)
-    assert after.items.keys() == {"i1"}
+    alone, together = LearningState(), LearningState()
+    for n in range(200):
+        of_first = world.outcomes(1, START_MS + 1_000 * n)
+        of_second = [
+            msgspec.structs.replace(outcome, model_version="model-2")
+            for outcome in world.outcomes(1, START_MS + 1_000 * n)
+        ]
+        alone.learn(of_first, PolicyTable(), facts_of)
+        learnt, _ = together.learn([*of_first, *of_second], PolicyTable(), facts_of)
+        assert [estimates.model_version for estimates in learnt] == ["model-1", "model-2"]
+    assert together.learners["model-1"].items == alone.learners["model-1"].items
+    assert together.learners["model-2"].shown > 100
+
+
+def test_models_that_are_no_longer_served_are_forgotten() -> None:
+    state = LearningState()
+    for n in range(10):
+        (shown,) = _shown(f"r{n}", START_MS + 1_000 * n)
+        state.learn([msgspec.structs.replace(shown, model_version=f"model-{n}")], PolicyTable(), facts_of)
+    assert list(state.learners) == [f"model-{n}" for n in range(10 - MODELS_AT_MOST, 10)]
+
+
+def test_state_of_before_is_gone_on_with() -> None:
+    world = World(np.random.default_rng(7), np.ones(len(ITEMS)))
+    learner, _ = learn(world.outcomes(50))
+    before = msgspec.msgpack.encode({"learner": learner, "controllers": {}})
+    state = msgspec.msgpack.decode(before, type=LearningState)
+    assert (state.learner, state.learners) == (None, {"model-1": learner})
+
+
+def test_lift_of_what_is_shown_for_ever_and_never_clicked_is_no_zero() -> None:
+    learner = OutcomeEstimator(model_version="model-1")
+    learner.levels = [Counts(expected=1e9) for _ in range(LEVELS)]
+    learner.items = {"i1": Counts(expected=1e9)}
+    learner.brands = {"b": Counts(expected=1e9)}
+    learner.start_ms = learner.newest_ms = START_MS
+    estimates = learner.estimates(facts_of)
+    assert decode(estimates.name, encode(estimates), Origin(Topic.ESTIMATES, 0, 0)) == estimates
+
+
+@pytest.mark.parametrize("ids", ["i{:06}", "\x01" * 200 + "{:06}"])
+def test_estimates_of_any_number_of_items_fit_the_broker(ids: str) -> None:
+    items = {ids.format(n): ItemEstimate(1.2345, 0.1234, 1.2345) for n in range(34_000)}
+    brands = {ids.format(n): 1.5 for n in range(1_000)}
+    whole = msgspec.structs.replace(no_estimates(model_version="m" * 256), items=items, brands=brands)
+    parts = parts_of(whole)
+    assert all(len(encode(part)) <= PART_BYTES for part in parts)
+    assert len({part.name for part in parts}) == len(parts) == parts[0].parts
+    assert {item for part in parts for item in part.items} == items.keys()
+    assert sum(len(part.items) for part in parts) == len(items)
+    assert {brand for part in parts for brand in part.brands} == brands.keys()
+    for part in parts:
+        assert decode(part.name, encode(part), Origin(Topic.ESTIMATES, 0, 0)) == part
+    written = [part for version in range(len(parts)) for part in due(len(parts), version)]
+    assert set(written) == set(range(len(parts)))
+    assert all(len(due(len(parts), version)) <= PARTS_A_ROUND for version in range(50))
 
 
 def test_learner_survives_its_bytes() -> None:
     world = World(np.random.default_rng(8), np.ones(len(ITEMS)))
     outcomes = world.outcomes(400)
     whole, _ = learn(outcomes)
-    half = OutcomeEstimator()
+    half = OutcomeEstimator(model_version="model-1")
     half.take(outcomes[:300], facts_of)
     restored = msgspec.msgpack.decode(msgspec.msgpack.encode(half), type=OutcomeEstimator)
     half.take(outcomes[300:], facts_of)

@@ -55,7 +55,7 @@ def test_a_policy_counts_from_the_next_slate_on_and_a_refused_one_does_not() -> 
 def test_a_sample_scores_a_slate_and_leaves_what_is_believed() -> None:
     def second_best_first(believed: ItemEstimates) -> ItemEstimates:
         lift = believed.lift.copy()
-        lift[loop.control.catalogue.index_of[best]] = 1e-3
+        lift[0] = 1e-3  # of the likeliest candidate
         return believed._replace(lift=lift)
 
     def first(loop: Pipeline) -> Recommendation:
