@@ -44,6 +44,9 @@ class EstimateTable:
         self._parts: dict[str, _Part] = {}
         self._own = np.zeros((len(catalogue.ids), 3))  # (N, 3) lift, its standard deviation, buy lift; 0: none
         self._brand_lift = np.ones(1)  # (B,)
+        self._columns = [np.ones(len(catalogue.ids)) for _ in range(3)]  # (N,) each, as ItemEstimates has them
+        self._filled = np.zeros(len(catalogue.ids), dtype=np.int64)  # (N,) in which epoch
+        self._epoch, self._changes = 0, 0
         self._summarize()
 
     def put(self, name: str, estimates: Estimates | None) -> None:
@@ -61,29 +64,32 @@ class EstimateTable:
         catalogue = self._catalogue
         if catalogue.renumbered:
             self._forget_renumbered()
-        if not self._parts:
-            ones = np.ones(len(item_index))
-            return ItemEstimates(0, self.calibration, ones, self._prior_spread * ones, ones)
-        level = catalogue.price_levels(item_index)
-        brand = catalogue.brand_index[item_index]
-        if len(self._brand_lift) < len(catalogue.brand_index_of):
-            self._extend_brands()
-        lift = self._level_lift[level] * self._brand_lift[brand]
+        if catalogue.changes != self._changes:  # of what groups consist of
+            self._changes, self._epoch = catalogue.changes, self._epoch + 1
+        filled = self._filled.take(item_index) == self._epoch
+        if not filled.all():
+            self._fill(item_index[~filled])
+        lift, lift_std, buy_lift = [column.take(item_index) for column in self._columns]
+        return ItemEstimates(self.version, self.calibration, lift, lift_std, buy_lift)
+
+    def _fill(self, item_index: NDArray[np.int64]) -> None:
+        """Make the columns of items (S,) anew: of their own, else of their groups."""
+        self._extend_brands()
+        level = self._catalogue.price_levels(item_index)
+        lift = self._level_lift[level] * self._brand_lift[self._catalogue.brand_index[item_index]]
+        of_groups = lift, self._prior_spread * lift, self._level_buy_lift[level]
         own = self._own[item_index]
         has_own = own[:, 0] > 0
-        return ItemEstimates(
-            self.version,
-            self.calibration,
-            np.where(has_own, own[:, 0], lift),
-            np.where(has_own, own[:, 1], self._prior_spread * lift),
-            np.where(has_own, own[:, 2], self._level_buy_lift[level]),
-        )
+        for number, (column, of_group) in enumerate(zip(self._columns, of_groups, strict=True)):
+            column[item_index] = np.where(has_own, own[:, number], of_group)
+        self._filled[item_index] = self._epoch
 
     def _forget_renumbered(self) -> None:
         """Forget what was learnt of items whose numbers others have now."""
         renumbered = self._catalogue.renumbered
         while renumbered:
-            self._own[renumbered.popleft()] = 0.0
+            index = renumbered.popleft()
+            self._own[index], self._filled[index] = 0.0, 0
 
     def _taken(self, estimates: Estimates) -> _Part:
         index_of, brand_index_of = self._catalogue.index_of, self._catalogue.brand_index_of
@@ -111,6 +117,7 @@ class EstimateTable:
 
     def _summarize(self) -> None:
         """Take what is not of single items or brands from the newest of the parts."""
+        self._epoch += 1  # all that is filled is of the record before
         if not self._parts:
             self.version, self.calibration = 0, Calibration()
             self._level_lift, self._level_buy_lift = np.ones(LEVELS), np.ones(LEVELS)

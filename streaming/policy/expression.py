@@ -210,9 +210,9 @@ class Expression:
         with np.errstate(all="ignore"):
             result = eval(self._code, _GLOBALS, {"item": item, "session": session})  # checked above, node by node
         value = np.asarray(result, dtype=np.float64)
-        is_finite = np.isfinite(value)
-        value = value if is_finite.all() else np.where(is_finite, value, 0.0)
-        return np.clip(value, -NUMBER_AT_MOST, NUMBER_AT_MOST)
+        if np.abs(value).max(initial=0.0) <= NUMBER_AT_MOST:  # not so where one is not a number
+            return value
+        return np.clip(np.where(np.isfinite(value), value, 0.0), -NUMBER_AT_MOST, NUMBER_AT_MOST)
 
 
 def _error(text: str, error: Exception) -> ExpressionError:
