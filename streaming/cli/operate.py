@@ -134,15 +134,15 @@ def dead_letters_replay(
 ) -> None:
     """Send dead letters again to where they came from: those that this version of the schemas can read now.
 
-    One that was used already counts once: its event_id is known. What still cannot be read stays where it is.
-    Example: rheostat dead-letters replay --topic clicks --dry-run
+    One that was used already counts once: its event_id is known. What still cannot be read stays where it is, as does
+    what was cut, or kept without consent. Example: rheostat dead-letters replay --topic clicks --dry-run
     """
     from streaming.io.feed import Feed
     from streaming.records import decode_any, key_of
     from streaming.schemas import DeadLetter, Topic
 
     console = Console(stderr=as_json)
-    sent, unreadable, repeated = 0, 0, 0
+    sent, unreadable, repeated, cut = 0, 0, 0, 0
     seen: set[tuple[str, bytes]] = set()
     with errors(TimeoutError), Feed(cluster) as feed:
         for letter in _letters(cluster, topic, reason):
@@ -150,6 +150,9 @@ def dead_letters_replay(
                 repeated += 1
                 continue
             seen.add((letter.origin.topic, letter.raw))
+            if (letter.raw_length is not None and letter.raw_length > len(letter.raw)) or not letter.raw:
+                cut += 1
+                continue
             message = decode_any(letter.raw, letter.origin)
             if isinstance(message, DeadLetter):
                 unreadable += 1
@@ -160,11 +163,12 @@ def dead_letters_replay(
         feed.flush()
     say(
         f"{sent:,} {'would be sent' if dry_run else 'sent'} again; {unreadable:,} still cannot be read, "
-        f"{repeated:,} are there more than once",
+        f"{repeated:,} are there more than once, of {cut:,} not all was kept",
         console,
     )
     print_json(
-        {"sent": 0 if dry_run else sent, "readable": sent, "unreadable": unreadable, "repeated": repeated}, as_json
+        {"sent": 0 if dry_run else sent, "readable": sent, "unreadable": unreadable, "repeated": repeated, "cut": cut},
+        as_json,
     )
 
 

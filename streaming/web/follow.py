@@ -1,5 +1,6 @@
 """What the console knows: the newest slate of each shopper, what came of slates lately, and the policies."""
 
+import logging
 import threading
 import time
 from collections import OrderedDict, defaultdict
@@ -16,7 +17,7 @@ from streaming.control.policies import Turned
 from streaming.io.tail import at_the_end
 from streaming.io.topics import read_compacted
 from streaming.policy.table import PolicyTable
-from streaming.records import decode
+from streaming.records import SYSTEM_FAULTS, decode
 from streaming.schemas import (
     FeatureRecord,
     FeedbackType,
@@ -68,6 +69,9 @@ class Figures:
     revenue: float | None  # of one, price times margin
     exploration: float | None  # share of the places
     curve: dict[str, list[float | None]] = field(default_factory=dict)  # by ten seconds
+
+
+_LOG = logging.getLogger(__name__)
 
 
 class Follower:
@@ -161,7 +165,12 @@ class Follower:
                     origin = Origin(
                         self.cluster.name(record.topic() or ""), record.partition() or 0, record.offset() or 0
                     )
-                    self._take(origin, (record.key() or b"").decode(errors="replace"), record.value())
+                    try:
+                        self._take(origin, (record.key() or b"").decode(errors="replace"), record.value())
+                    except SYSTEM_FAULTS:
+                        raise
+                    except Exception as error:  # about one record, of which the jobs have told
+                        _LOG.warning("%s is left out: %r", origin, error)
         except Exception as error:
             self.error = str(error) or repr(error)  # the page says it; whatever it is, nothing is followed any more
             raise
