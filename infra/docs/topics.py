@@ -4,6 +4,7 @@ import ast
 import inspect
 import sys
 from collections.abc import Iterator
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Any, get_args
@@ -11,6 +12,7 @@ from typing import Any, get_args
 import msgspec
 
 from features.sources.simulator import shop
+from features.spec import SPEC_VERSION
 from infra.local.topics import CONFIG, PARTITIONS
 from streaming import schemas
 from streaming.io.feed import to_item, to_message
@@ -62,7 +64,7 @@ _ABOUT = """\
 For whoever writes to a topic or reads from one. Every record is JSON of one message. Types are strict: a field that is
 missing, of another type or out of its bounds makes a dead letter of the record. Each has `schema_version` beside the
 fields below. Topics may have a prefix (`--topic-prefix`), which messages leave out. Made from `streaming/schemas.py` by
-`make docs`.
+`make docs`, as is [their JSON Schema](topics.schema.json).
 
 **Versions.** Readers ignore fields that they do not know, and take a word that they do not know for `other` where the
 list of words has that. So a field or such a word may be added under the same `schema_version`, and jobs of two versions
@@ -83,11 +85,11 @@ def page() -> str:
         "| topic | key | message | written by | read by | partitions, kept |\n|---|---|---|---|---|---|\n"
         + "\n".join(_overview(topic) for topic in MESSAGES),
     ]
-    examples = _examples()
+    of_topics = examples()
     described: set[str] = set()
     for topic, (name, *_) in MESSAGES.items():
         if name not in described:
-            parts += [f"## {topic.value}", *_struct(structs[name], lines), _example(examples[topic])]
+            parts += [f"## {topic.value}", *_struct(structs[name], lines), _example(of_topics[topic])]
             described.add(name)
     parts.append("## Parts of messages")
     used = {
@@ -209,33 +211,34 @@ def _words(node: ast.ClassDef) -> str:
     return f"| {node.name} | {', '.join(f'`{word}`' for word in words)} |"
 
 
-def _examples() -> dict[Topic, Message | schemas.DeadLetter]:
+@cache
+def examples() -> dict[Topic, Message | schemas.DeadLetter]:
     """Return a message of each topic, from the simulated shop and the committed model."""
-    examples: dict[Topic, Any] = {}
+    messages: dict[Topic, Any] = {}
     pipeline = Pipeline(
-        SessionModel(ARTIFACT), shop.items(), emit=lambda topic, _, message: examples.update({topic: message})
+        SessionModel(ARTIFACT), shop.items(), emit=lambda topic, _, message: messages.update({topic: message})
     )
     for did in islice(shop.interactions(7, START_MS, 100), 300):
         message = to_message(did)
-        examples[Topic.PURCHASES if isinstance(message, Purchase) else Topic.CLICKS] = message
+        messages[Topic.PURCHASES if isinstance(message, Purchase) else Topic.CLICKS] = message
         records = pipeline.answer(message).records
         slate = recommendation(records)
         for topic, _, raw in records:
             if topic == Topic.FEATURE_LOG:
-                examples[Topic.FEATURE_LOG] = msgspec.json.decode(raw, type=FeatureRecord)
+                messages[Topic.FEATURE_LOG] = msgspec.json.decode(raw, type=FeatureRecord)
         pipeline.shown(slate)
         shown = impression(slate, slate.event_time_ms + 1_500)
-        examples |= {Topic.RECOMMENDATIONS: slate, Topic.IMPRESSIONS: shown}
+        messages |= {Topic.RECOMMENDATIONS: slate, Topic.IMPRESSIONS: shown}
         pipeline.feedback(shown)
     pipeline.turn(Policy(version=2, author="me", weights={"relevance": 1.0, "revenue": 0.5}, time_ms=START_MS))
     pipeline.learn()
     shopper_id = slate.shopper_id
-    examples[Topic.ITEMS] = to_item(shop.items()[0])
-    examples[Topic.PROFILE_REQUESTS] = ProfileRequest(shopper_id=shopper_id)
-    examples[Topic.PROFILES] = StoredProfile(shopper_id=shopper_id, spec_version=1, profile_state=b"")
+    messages[Topic.ITEMS] = to_item(shop.items()[0])
+    messages[Topic.PROFILE_REQUESTS] = ProfileRequest(shopper_id=shopper_id)
+    messages[Topic.PROFILES] = StoredProfile(shopper_id=shopper_id, spec_version=SPEC_VERSION, profile_state=b"")
     letter = invalid(Origin("clicks", 0, 12), "Object missing required field `shopper_id`", b'{"event_id": "e1"}')
-    examples[Topic.DEAD_LETTERS] = msgspec.structs.replace(letter, time_ms=START_MS)
-    return examples
+    messages[Topic.DEAD_LETTERS] = msgspec.structs.replace(letter, time_ms=START_MS)
+    return messages
 
 
 def _example(message: Message | schemas.DeadLetter) -> str:

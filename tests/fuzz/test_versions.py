@@ -1,0 +1,73 @@
+"""Versions live together: the first records are read for ever, and who reads by the first schema reads the newest ones.
+
+`tests/golden` has both as they were; while SCHEMA_VERSION is 1 they are never changed, only added to.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import msgspec
+import pytest
+from fuzz.jobs import Jobs
+
+from infra.docs import json_schema
+from infra.docs.topics import examples
+from infra.local.feast import feast_repo
+from streaming.records import decode, encode
+from streaming.schemas import SCHEMA_VERSION, DeadLetter, Message, Origin, Topic
+
+ROOT = Path(__file__).parents[2]
+GOLDEN = ROOT / "tests" / "golden"
+RECORDS = [json.loads(line) for line in (GOLDEN / f"records_{SCHEMA_VERSION}.jsonl").read_text().splitlines()]
+SCHEMA: dict[str, Any] = json.loads((GOLDEN / f"schema_{SCHEMA_VERSION}.json").read_text())
+
+
+def read(topic: Topic, key: str, raw: bytes) -> Message | DeadLetter | None:
+    if topic is Topic.DEAD_LETTERS:
+        return msgspec.json.decode(raw, type=DeadLetter)
+    return decode(key, raw, Origin(topic.value, 0, 0))
+
+
+def valid(topic: Topic, record: Any) -> None:
+    """Raise ValidationError if a reader by the first schema refuses it."""
+    jsonschema.Draft202012Validator({**SCHEMA, **SCHEMA["topics"][topic.value]}).validate(record)
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=lambda record: record["topic"])
+def test_first_records_are_read_as_what_they_say(record: dict[str, str]) -> None:
+    topic, raw = Topic(record["topic"]), record["record"].encode()
+    message = read(topic, record["key"], raw)
+    assert topic is Topic.DEAD_LETTERS or not isinstance(message, DeadLetter), message
+    assert message is not None
+    again = json.loads(encode(message))
+    for name, value in json.loads(raw).items():
+        assert again[name] == value, name
+    valid(topic, json.loads(raw))
+
+
+def test_first_records_are_taken_by_the_newest_jobs(tmp_path: Path) -> None:
+    jobs = Jobs(feast_repo(tmp_path / "repo"))
+    for record in RECORDS:
+        if record["topic"] != Topic.DEAD_LETTERS:
+            jobs.send(Topic(record["topic"]), record["key"], record["record"].encode())
+    assert not jobs.letters, jobs.letters
+
+
+@pytest.mark.parametrize("topic", sorted(examples()))
+def test_newest_records_are_read_by_the_first_schema(topic: Topic) -> None:
+    record = json.loads(encode(examples()[topic]))
+    valid(topic, record)
+    valid(topic, record | {"of_tomorrow": {"deep": [1, 2]}})
+
+
+def test_reader_by_the_first_schema_refuses_what_it_must() -> None:
+    click = json.loads(encode(examples()[Topic.CLICKS]))
+    for fault in ({"event_time_ms": 1_700_000_000}, {"kind": "glance"}, {"schema_version": SCHEMA_VERSION + 1}):
+        with pytest.raises(jsonschema.ValidationError):
+            valid(Topic.CLICKS, click | fault)
+
+
+def test_published_schema_is_current() -> None:
+    assert (ROOT / "docs/topics.schema.json").read_text(encoding="utf-8") == json_schema.text(), "make docs"
