@@ -9,7 +9,7 @@ from support.data import DATA, needs_data
 
 from features.errors import DatasetError
 from features.interaction import Interaction, Kind
-from features.sources.datasets.log import Log
+from features.sources.datasets.log import Log, log
 from features.sources.datasets.registry import DATASETS
 
 REAL = {"jdata": "jdata_micro", "taobao": "taobao_userbehavior_slice", "diginetica": "diginetica_raw_sample"}
@@ -244,3 +244,56 @@ def test_empty_log_is_a_log(tmp_path: Path) -> None:
     (tmp_path / "events.csv").write_text("timestamp,visitorid,event,itemid,transactionid\n")
     log = DATASETS["retailrocket"].open_log(tmp_path)
     assert (log.rows, len(log), log.span_ms, list[Interaction](log.interactions())) == (0, 0, (0, 0), [])
+
+
+def of_rows(**columns: list[object]) -> Log:
+    count = len(next(iter(columns.values())))
+    rows = {
+        "time_ms": [1_700_000_000_000] * count,
+        "shopper": ["s"] * count,
+        "item": [f"i{n}" for n in range(count)],
+        "kind": ["purchase"] * count,
+    }
+    return log("rows", Path("rows.csv"), pl.LazyFrame(rows | columns, strict=False))
+
+
+@pytest.mark.parametrize(
+    ("text", "price"),
+    [
+        ("12.5", 12.5),
+        ("12,50", 12.5),
+        ("$12.50", 12.5),
+        ("12,50 €", 12.5),
+        ("EUR 1.234,50", 1234.5),
+        ("1,234.50 USD", 1234.5),
+        ("1.234.567,8", 1_234_567.8),
+        ("0", 0.0),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_price_is_read_with_a_decimal_comma_and_a_currency(text: str | None, price: float | None) -> None:
+    read = of_rows(price=[text])
+    assert [interaction.price for interaction in read.interactions()] == [price]
+
+
+@pytest.mark.parametrize("price", ["1,234", "twelve", "12.5.1", "NaN", "inf", "12-15"])
+def test_price_that_cannot_be_read_is_counted(price: str) -> None:
+    read = of_rows(price=["1.0", price])
+    assert (len(read), read.filtered) == (1, {"price that is no number": 1})
+
+
+def test_quantity_of_a_whole_number_is_read_and_what_is_none_is_counted() -> None:
+    read = of_rows(quantity=["3.0", "2", "2.5", "many", "0", "1000001", ""])
+    assert [interaction.quantity for interaction in read.interactions()] == [3, 2, 1]
+    assert read.filtered == {
+        "quantity that is no whole number": 2,
+        "quantity below 1": 1,
+        "quantity above 1,000,000": 1,
+    }
+    assert [interaction.quantity for interaction in of_rows(quantity=[3.0, None, 2.5]).interactions()] == [3, 1]
+
+
+def test_what_no_message_holds_is_counted() -> None:
+    read = of_rows(time_ms=[1_700_000_000, 1_700_000_000_000], item=["i", "x" * 300])
+    assert read.filtered == {"time before 2000 or after 2100": 1, "id longer than 200 characters": 1}

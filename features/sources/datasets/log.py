@@ -14,7 +14,7 @@ import polars as pl
 from features.interaction import KINDS, Interaction, Kind, ShopItem
 from features.sources.datasets.content import hashed_content
 from features.sources.datasets.files import collect
-from features.spec import INACTIVITY_GAP_MS
+from features.spec import INACTIVITY_GAP_MS, LATEST_MS, OLDEST_MS
 
 FORM = {
     "time_ms": pl.Int64,
@@ -28,6 +28,9 @@ FORM = {
     "price": pl.Float64,
     "quantity": pl.Int64,
 }
+_NUMBERS = ("price", "quantity")
+_CURRENCY = r"[\s$€£¥₹₽₩]|(?i)\b(usd|eur|gbp|jpy|cny|inr|chf|brl)\b|(?i)^(usd|eur|gbp|jpy|cny|inr|chf|brl)"
+ID_AT_MOST = 200  # characters; the log's name comes before it in a message
 _OF_ITEM = ("category", "brand", "merchant", "price")
 NAME_LENGTH = 256  # of an item, at most: what a message may hold
 _SLICE = 20_000  # rows that become Python objects together
@@ -94,9 +97,10 @@ def log(name: str, file: Path, events: pl.LazyFrame, items: pl.LazyFrame | None 
     """
     all_events = collect(_in_form(events).with_row_index("n").with_columns(_why_not().alias("why_not")), file)
     counted = all_events["why_not"].drop_nulls().value_counts(sort=True)
-    kept = all_events.filter(pl.col("why_not").is_null()).drop("why_not").sort("time_ms", maintain_order=True)
+    unread = [f"{name}_unread" for name in _NUMBERS]
+    kept = all_events.filter(pl.col("why_not").is_null()).drop("why_not", *unread).sort("time_ms", maintain_order=True)
     kept = kept.with_columns(pl.coalesce("session", _by_inactivity()))
-    known = collect(_in_form(items), file) if items is not None else kept.select("item", *_OF_ITEM)
+    known = collect(_in_form(items).drop(unread), file) if items is not None else kept.select("item", *_OF_ITEM)
     known = known.filter(pl.col("item").is_not_null())
     newest = [pl.col(name).drop_nulls().last() for name in known.columns if name != "item"]
     known = known.group_by("item", maintain_order=True).agg(newest)
@@ -104,13 +108,53 @@ def log(name: str, file: Path, events: pl.LazyFrame, items: pl.LazyFrame | None 
 
 
 def _in_form(frame: pl.LazyFrame) -> pl.LazyFrame:
-    """Cast what is there, add what is missing; what cannot be cast is null. Other columns than `name` are dropped."""
-    there = frame.collect_schema().names()
-    columns = [
-        (pl.col(name).cast(kind, strict=False) if name in there else pl.lit(None, dtype=kind)).alias(name)
-        for name, kind in FORM.items()
-    ]
-    return frame.select(*columns, *[pl.col(name) for name in there if name == "name"])
+    """Cast what is there, add what is missing. Other columns than `name` are dropped.
+
+    What cannot be cast is null; of numbers, `<name>_unread` says whether that is so.
+    """
+    there = frame.collect_schema()
+    columns = list[pl.Expr]()
+    for name, kind in FORM.items():
+        if name not in there:
+            columns.append(pl.lit(None, dtype=kind).alias(name))
+        elif name in _NUMBERS:
+            number = _number(pl.col(name), there[name])
+            columns += [number.cast(kind, strict=False).alias(name), _unread(name, number, there[name])]
+        elif name in _OF_ITEM:
+            columns.append(pl.col(name).cast(kind, strict=False).str.slice(0, NAME_LENGTH).alias(name))
+        else:
+            columns.append(pl.col(name).cast(kind, strict=False).alias(name))
+    columns += [pl.lit(False).alias(f"{name}_unread") for name in _NUMBERS if name not in there]
+    return frame.select(*columns, *[pl.col(name) for name in there.names() if name == "name"])
+
+
+def _number(column: pl.Expr, kind: pl.DataType) -> pl.Expr:
+    """Return numbers as such; of text also `12,50`, `1.234,50`, `1,234.50` and what has a currency's sign or code.
+
+    `1,234` may be either, and is not read.
+    """
+    if kind != pl.String:
+        return column.cast(pl.Float64, strict=False)
+    plain = column.str.replace_all(_CURRENCY, "")
+    return (
+        pl.when(plain.str.contains(r"^-?\d{1,3}(\.\d{3})*,\d{1,2}$|^-?\d+,\d{1,2}$"))
+        .then(plain.str.replace_all(".", "", literal=True).str.replace(",", ".", literal=True))
+        .when(plain.str.contains(r"^-?\d{1,3}(,\d{3})+\.\d+$"))
+        .then(plain.str.replace_all(",", "", literal=True))
+        .otherwise(plain)
+        .cast(pl.Float64, strict=False)
+    )
+
+
+def _unread(name: str, number: pl.Expr, kind: pl.DataType) -> pl.Expr:
+    """Say whether something is there that is no number, or no whole one where pieces are counted."""
+    is_there = pl.col(name).is_not_null()
+    if kind == pl.String:
+        is_there &= pl.col(name).str.strip_chars() != ""
+    unread = number.is_null() | ~number.is_finite()
+    if name == "quantity":
+        unread |= number != number.round()
+    return (is_there & unread.fill_null(value=True)).alias(f"{name}_unread")
 
 
 def _why_not() -> pl.Expr:
@@ -121,8 +165,16 @@ def _why_not() -> pl.Expr:
         "without a shopper": pl.col("shopper").is_null(),
         "without a readable time": pl.col("time_ms").is_null(),
         "without a kind": kind.is_null(),
-        "time before 1970": pl.col("time_ms") < 1,
+        "time before 2000 or after 2100": ~pl.col("time_ms").is_between(OLDEST_MS, LATEST_MS),
+        "id longer than 200 characters": pl.max_horizontal(
+            pl.col("item", "shopper", "session").str.len_chars().fill_null(0)
+        )
+        > ID_AT_MOST,
+        "quantity that is no whole number": pl.col("quantity_unread"),
         "quantity below 1": pl.col("quantity") < 1,
+        "quantity above 1,000,000": pl.col("quantity") > 1_000_000,
+        "price that is no number": pl.col("price_unread"),
+        "price above 10^12": pl.col("price") > 1e12,
         "price below 0": (kind == Kind.PURCHASE.value) & (pl.col("price") < 0),
     }
     of_kind = pl.when(~kind.is_in(known)).then(pl.concat_str(pl.lit("kind "), "kind"))
