@@ -125,7 +125,8 @@ def _print(report: Any, slates: Any, confidence: float, console: Console) -> Non
     say(
         f"{report.reproduced:.1%} of the logged propensities are those of the policies in force; left out: "
         f"{slates.not_shown:,} slates that were not shown, {slates.of_another_model:,} of another model, "
-        f"{slates.of_unknown_items:,} of items that the log does not have",
+        f"{slates.of_unknown_items:,} of items that the log does not have, {slates.implausible:,} with a propensity "
+        "or an estimate that cannot be",
         console,
     )
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import isfinite
 
 import numpy as np
 from numpy.typing import NDArray
@@ -165,6 +166,11 @@ def gate(evaluation: Evaluation, reward: Measure, margin: float, least: float) -
         )
     gain = evaluation.value[reward].gain[Estimator.CASCADE]
     now = evaluation.value[reward].in_force[Estimator.CASCADE].value
+    if not all(map(isfinite, (effective, gain.value, gain.low, now))):
+        return (
+            f"its estimates are not finite (effective slates {effective}, {reward} {now}, change {gain.value}, at "
+            f"worst {gain.low}), so nothing can be said of it; look for what is implausible in the log"
+        )
     if gain.low < -margin * abs(now):
         return (
             f"it may be worse: {reward} of a slate change by {gain.value:+.4f}, at worst by {gain.low:+.4f}; the "

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
+import numpy as np
 import polars as pl
 
 from features.errors import LoggedSlatesError, UnknownItemError
@@ -15,6 +16,7 @@ from streaming.control.catalogue import Catalogue
 from streaming.control.item_estimates import ItemEstimates
 from streaming.policy.check import apply_policy
 from streaming.policy.table import PolicyTable
+from streaming.records import UNDECODABLE
 from streaming.schemas import Item, LoggedCandidates, Policy
 from streaming.scoring.candidates import Candidates
 from streaming.scoring.considered import unpack
@@ -62,6 +64,7 @@ class LoggedSlates:
     not_shown: int = field(default=0, init=False)  # of the slates in the range; they say nothing of what was worth what
     of_another_model: int = field(default=0, init=False)
     of_unknown_items: int = field(default=0, init=False)  # candidates that the item log does not have
+    implausible: int = field(default=0, init=False)  # a propensity that is no chance, or an estimate that is no number
 
     def __post_init__(self) -> None:
         self.catalogue = Catalogue(self.items)
@@ -96,9 +99,17 @@ class LoggedSlates:
                 self.catalogue.put(change["item_id"], _item(change), change["offset"])
                 change = next(items, None)
             try:
-                yield self._logged(slate)
+                logged = self._logged(slate)
             except UnknownItemError:
                 self.of_unknown_items += 1
+                continue
+            except (*UNDECODABLE, ValueError):
+                self.implausible += 1
+                continue
+            if not _is_plausible(logged):
+                self.implausible += 1
+                continue
+            yield logged
 
     def _logged(self, slate: dict[str, Any]) -> LoggedSlate:
         candidates, estimates = unpack(_CONSIDERED.decode(slate["considered"]), self.catalogue)
@@ -120,6 +131,18 @@ class LoggedSlates:
             clicked=[item["shown"] and item["clicked_after_ms"] is not None for item in items],
             bought=[item["bought"] if item["shown"] else 0 for item in items],
         )
+
+
+def _is_plausible(slate: LoggedSlate) -> bool:
+    """Return whether it could have been drawn: what had no chance cannot have come, and divides by 0."""
+    candidates, learnt = slate.candidates, slate.estimates
+    numbers = (candidates.logits, learnt.lift, learnt.lift_std, learnt.buy_lift)
+    return bool(
+        all(0 < propensity <= 1 for propensity in slate.propensities)
+        and all(np.isfinite(of).all() for of in numbers)
+        and (learnt.lift > 0).all()
+        and 0 < learnt.calibration.click_rate <= 1
+    )
 
 
 def policies_in_force(folder: Path) -> PolicyTable:

@@ -1,6 +1,8 @@
 """Policies asked of the log of another one, against what they bring on line in the same shop."""
 
 import json
+from dataclasses import replace
+from math import isfinite
 from pathlib import Path
 
 import msgspec
@@ -15,7 +17,7 @@ from infra.bench.closed_loop import ClosedLoop, mean
 from streaming.cli.main import app
 from streaming.offline.evaluation import Evaluation, evaluate, gate
 from streaming.offline.logged_slates import LoggedSlates, policies_in_force
-from streaming.policy.off_policy import Estimator
+from streaming.policy.off_policy import Estimator, Interval
 from streaming.policy.table import PolicyTable
 from streaming.schemas import Measure, Policy
 from streaming.scoring.model import shared_model
@@ -125,6 +127,38 @@ def test_slates_whose_items_the_log_does_not_have_are_left_out_and_counted(log: 
     count = sum(1 for _ in logged)
     assert 0 < logged.of_unknown_items < len(logged)
     assert count + logged.of_unknown_items == len(logged)
+
+
+@pytest.mark.parametrize("propensity", [0.0, -0.1, 1.5, float("nan")])
+def test_slate_that_could_not_have_been_drawn_is_left_out_and_counted(
+    log: Path, tmp_path: Path, propensity: float
+) -> None:
+    for name in ("decision_log", "item_log"):
+        (tmp_path / name).symlink_to(log / name)
+    (path,) = (log / "outcome_log").glob("date=*/*.parquet")
+    outcomes = pl.read_parquet(path)
+    places = outcomes["items"].to_list()
+    places[-1][0]["propensity"] = propensity
+    spoilt = outcomes.with_columns(pl.Series("items", places, dtype=outcomes.schema["items"]))
+    (tmp_path / "outcome_log" / path.parent.name).mkdir(parents=True)
+    spoilt.write_parquet(tmp_path / "outcome_log" / path.parent.name / path.name)
+    logged = slates(tmp_path)
+    count = sum(1 for _ in logged)
+    assert (logged.implausible, count) == (1, len(logged) - 1)
+    assert all(isfinite(value.gain[Estimator.CASCADE].value) for value in evaluated(tmp_path).value.values())
+
+
+def test_gate_never_passes_on_what_is_not_finite(log: Path) -> None:
+    evaluation = evaluated(log)
+    assert gate(evaluation, Measure.CLICKS, 0.9, 1.0) is None
+    nothing = Interval(float("nan"), float("nan"), float("nan"))
+    value = evaluation.value[Measure.CLICKS]
+    for spoilt in (
+        replace(evaluation, value={Measure.CLICKS: replace(value, gain=dict.fromkeys(Estimator, nothing))}),
+        replace(evaluation, value={Measure.CLICKS: replace(value, in_force=dict.fromkeys(Estimator, nothing))}),
+        replace(evaluation, asked=replace(evaluation.asked, places=float("nan"))),
+    ):
+        assert "not finite" in (gate(spoilt, Measure.CLICKS, 0.9, 1.0) or "")
 
 
 def test_the_command_says_the_estimates_and_what_the_gate_would(log: Path, tmp_path: Path) -> None:
