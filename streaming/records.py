@@ -36,7 +36,7 @@ RECORD_AT_MOST = 1_000_000  # bytes of key and value
 RAW_KEPT = 65_536  # bytes of a record that cannot be used
 ERROR_AT_MOST = 2_000  # characters
 
-_MESSAGES: dict[str, type[Message]] = {
+MESSAGES: dict[str, type[Message]] = {
     Topic.CLICKS: Click,
     Topic.PURCHASES: Purchase,
     Topic.PROBES: Click,
@@ -50,7 +50,7 @@ _MESSAGES: dict[str, type[Message]] = {
     Topic.PROFILE_REQUESTS: ProfileRequest,
     Topic.PROFILES: StoredProfile,
 }
-_DECODERS = {topic: msgspec.json.Decoder(message) for topic, message in _MESSAGES.items()}
+_DECODERS = {topic: msgspec.json.Decoder(message) for topic, message in MESSAGES.items()}
 _ENCODER = msgspec.json.Encoder()
 # Whoever says anything but `true` has not consented, whatever the record is wrapped in, and whether it can be read.
 _NO_CONSENT = re.compile(rb"""consent\\*["']\s*+[:=]\s*+(?!\\*["']?true\b)""", re.IGNORECASE)
@@ -78,7 +78,7 @@ def decode_any(raw: bytes, origin: Origin) -> Message | DeadLetter:
     try:
         message = _DECODERS[origin.topic].decode(raw)
     except msgspec.ValidationError as error:
-        names = frozenset(_MESSAGES[origin.topic].__struct_encode_fields__)
+        names = frozenset(MESSAGES[origin.topic].__struct_encode_fields__)
         return _refused(origin, Reason.INVALID, f"{error}", formats.of_invalid(raw, names), raw)
     except UNDECODABLE as error:
         return _refused(origin, Reason.UNDECODABLE, f"{error}", formats.of_undecodable(raw), raw)

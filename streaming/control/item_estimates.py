@@ -1,5 +1,6 @@
 """What outcomes say of the catalogue's items; the newest records of `estimates` say it."""
 
+import threading
 from math import sqrt
 from typing import NamedTuple
 
@@ -35,12 +36,13 @@ class EstimateTable:
     """What is known of all items: of their own, else of their price level and brand.
 
     A record costs as much as there are items in it, and a slate as many as it asks for: what follows of groups is made
-    then. Parts of another number than the newest record's say nothing any more. Changed in place, by one thread; a
-    slate that is made beside it may meet some items of the next record.
+    then. Parts of another number than the newest record's say nothing any more. Thread-safe; changed in place, so that
+    a slate that is made beside a record may meet some items of the next one.
     """
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
+        self._lock = threading.Lock()
         self._parts: dict[str, _Part] = {}
         self._own = np.zeros((len(catalogue.ids), 3))  # (N, 3) lift, its standard deviation, buy lift; 0: none
         self._brand_lift = np.ones(1)  # (B,)
@@ -51,24 +53,26 @@ class EstimateTable:
 
     def put(self, name: str, estimates: Estimates | None) -> None:
         """Take over the newest record of a part; None where it is gone or cannot be used."""
-        self._forget_renumbered()
-        self._drop(name)
-        if estimates is not None:
-            for other in [other for other, part in self._parts.items() if part.head.parts != estimates.parts]:
-                self._drop(other)
-            self._parts[name] = self._taken(estimates)
-        self._summarize()
+        with self._lock:
+            self._forget_renumbered()
+            self._drop(name)
+            if estimates is not None:
+                for other in [other for other, part in self._parts.items() if part.head.parts != estimates.parts]:
+                    self._drop(other)
+                self._parts[name] = self._taken(estimates)
+            self._summarize()
 
     def of(self, item_index: NDArray[np.int64]) -> ItemEstimates:
         """Return what is known of items (K,)."""
         catalogue = self._catalogue
-        if catalogue.renumbered:
-            self._forget_renumbered()
-        if catalogue.changes != self._changes:  # of what groups consist of
-            self._changes, self._epoch = catalogue.changes, self._epoch + 1
+        if catalogue.renumbered or catalogue.changes != self._changes:
+            with self._lock:
+                self._forget_renumbered()
+                self._changes, self._epoch = catalogue.changes, self._epoch + 1  # of what groups consist of
         filled = self._filled.take(item_index) == self._epoch
         if not filled.all():
-            self._fill(item_index[~filled])
+            with self._lock:
+                self._fill(item_index[~filled])
         lift, lift_std, buy_lift = [column.take(item_index) for column in self._columns]
         return ItemEstimates(self.version, self.calibration, lift, lift_std, buy_lift)
 

@@ -37,7 +37,12 @@ class PolicyState:
         topic = Topic(origin.topic)
         if topic is Topic.ITEMS:
             message = decode(key, raw, origin)
-            self.items.put(key, message if isinstance(message, Item) else None, origin.offset)
+            try:
+                self.items.put(key, message if isinstance(message, Item) else None, origin.offset)
+            except SYSTEM_FAULTS:
+                raise
+            except Exception as error:
+                return failed(origin, error, raw or b"")
             return message if isinstance(message, DeadLetter) else None
         with self._lock:
             if origin.offset > self._read_to.get(topic, -1):

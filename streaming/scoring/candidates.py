@@ -1,6 +1,5 @@
 """From a shopper to the items that a slate may hold. Pure but for the model call."""
 
-import logging
 import time
 from collections.abc import Sequence
 from itertools import islice
@@ -21,7 +20,6 @@ from streaming.scoring.model import SessionModel
 COLD_COUNT = 10  # candidates that the model does not know
 POPULAR_COUNT = 100  # candidates where the model has none
 
-_LOG = logging.getLogger(__name__)
 _PURCHASE = KIND_NUMBER[Kind.PURCHASE]
 
 
@@ -56,7 +54,7 @@ def retrieve(
 ) -> Candidates:
     """Return the model's candidates, and items that it does not know; where they are too few, popular items too.
 
-    A model that fails is a fallback that says so, and a warning in the log.
+    A model that fails is a fallback that says so.
 
     What stands in for the model's is as likely to be clicked as an average item at the most, and the less so the less
     popular it is. An item that the model does not know is as likely to be clicked as the candidate that is most like
@@ -71,8 +69,7 @@ def retrieve(
     model_began = time.perf_counter_ns()
     try:
         output = model.next_items(session)
-    except ModelAnswerError as error:
-        _LOG.warning("a slate of popular items: %s", error)
+    except ModelAnswerError:  # the model has said why in the log
         return _without_model(Fallback.MODEL_FAILED, bought, catalogue)
     model_ns = time.perf_counter_ns() - model_began
     allowed = catalogue.available[output.items]

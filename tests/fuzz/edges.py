@@ -9,7 +9,7 @@ from typing import Any
 from msgspec import inspect
 
 from features.spec import DAY_MS
-from streaming.records import _MESSAGES
+from streaming.records import MESSAGES
 from streaming.schemas import Recommendation, ScopeKind, Topic
 
 NOW_MS = 1_700_000_000_000
@@ -97,7 +97,7 @@ class Edges:
         self.items, self.model_version = [*items, "unknown"], model_version
         self.slates, self.profiles = list[Recommendation](), [""]  # of the jobs' own, to be met again
         self.random, self._version = Random(0), 1
-        self._types = {topic: inspect.type_info(message) for topic, message in _MESSAGES.items()}
+        self._types = {topic: inspect.type_info(message) for topic, message in MESSAGES.items()}
 
     def time_ms(self) -> int:
         far = self.random.choice((0, 0, 0, 0, 0, 0, DAY_MS, 40 * DAY_MS, -400 * DAY_MS, 4_000 * DAY_MS))
