@@ -1,27 +1,35 @@
 """The newest record of every item that the shop sells, and what follows from all of them together."""
 
 import contextlib
+import logging
 import threading
-from bisect import bisect_left, bisect_right, insort
 from collections import Counter
 from collections.abc import Container, Iterator
 from math import sqrt
 
+from sortedcontainers import SortedList
+
+from streaming.control.price_histogram import SUSPICIOUS_TIMES, PriceHistogram
 from streaming.policy.estimates import UNKNOWN_LEVEL, ItemFacts
 from streaming.schemas import PRICE_LEVELS, Item
+
+NAMED_AT_MOST = 20  # suspicious prices, in the log; a metric counts them all
+_LOG = logging.getLogger(__name__)
 
 
 class ItemRecords:
     """Latest record of every item.
 
     Records come in the order of their topic, which has one partition; those up to `offset` are known, and ignored.
+    A suspicious price (`PriceHistogram.limit`) is worth nothing: it neither leads a slate nor is any other item's unit.
     """
 
     def __init__(self) -> None:
         self.offset = -1  # of the newest record that is taken over
         self._items: dict[str, Item] = {}
         self._content: dict[str, tuple[float, ...]] = {}  # of length 1
-        self._prices: dict[str, list[float]] = {}  # of a category, sorted
+        self._prices: dict[str, SortedList] = {}  # of a category
+        self._histogram = PriceHistogram()  # of all prices
         self._merchants: Counter[str] = Counter()  # items of each
         self._lock = threading.RLock()
 
@@ -55,7 +63,16 @@ class ItemRecords:
         if item is None or item.price is None:
             return None
         prices = self._prices[item.category]
-        return (bisect_left(prices, item.price) + bisect_right(prices, item.price)) / (2 * len(prices))
+        return float((prices.bisect_left(item.price) + prices.bisect_right(item.price)) / (2 * len(prices)))
+
+    def credible_price(self, item: Item) -> float:
+        """Return the item's price; 0 where it has none, and for a suspicious one."""
+        return item.price if item.price is not None and item.price < self._histogram.limit else 0.0
+
+    @property
+    def suspicious_prices(self) -> int:
+        """How many items have a price that is worth nothing."""
+        return self._histogram.suspicious
 
     def facts(self, item_id: str) -> ItemFacts:
         """Return what outcomes of the item are learnt by."""
@@ -64,7 +81,7 @@ class ItemRecords:
             return ItemFacts()
         quantile = self.price_quantile(item_id)
         level = UNKNOWN_LEVEL if quantile is None else min(int(quantile * PRICE_LEVELS), PRICE_LEVELS - 1)
-        value = (item.price or 0.0) * (1.0 if item.margin is None else item.margin)
+        value = self.credible_price(item) * (1.0 if item.margin is None else item.margin)
         return ItemFacts(item.merchant or "", value, level, item.brand or "")
 
     def content(self, item_id: str) -> tuple[float, ...] | None:
@@ -84,11 +101,22 @@ class ItemRecords:
             return
         if before is not None and before.price is not None:
             prices = self._prices[before.category]
-            del prices[bisect_left(prices, before.price)]
+            prices.remove(before.price)
             if not prices:
                 del self._prices[before.category]
+            self._histogram.remove(before.price)
         if item is not None and item.price is not None:
-            insort(self._prices.setdefault(item.category, []), item.price)
+            self._prices.setdefault(item.category, SortedList()).add(item.price)
+            self._histogram.add(item.price)
+            if item.price >= self._histogram.limit and self.suspicious_prices <= NAMED_AT_MOST:
+                _LOG.warning(
+                    "items: %s has the price %g, %g or more being %g times what three quarters of the items cost; "
+                    "its revenue counts as 0 until the price is mended",
+                    item.item_id,
+                    item.price,
+                    self._histogram.limit,
+                    SUSPICIOUS_TIMES,
+                )
 
     def _put_content(self, item_id: str, item: Item | None) -> None:
         vector = () if item is None or item.content is None else item.content

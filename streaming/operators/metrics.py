@@ -9,6 +9,7 @@ from typing import Protocol
 from pyflink.datastream.functions import RuntimeContext
 from pyflink.metrics import Counter, MetricGroup
 
+from streaming.control.state import ControlState
 from streaming.flink.histogram import histogram
 from streaming.policy.attribution import FeedbackStatus
 from streaming.schemas import Fallback, Reason, ReasonCode, Topic
@@ -18,6 +19,7 @@ GROUP = "rheostat"
 # What this version says; `other` is of a newer one.
 _FALLBACKS: list[Fallback] = [fallback for fallback in Fallback if fallback is not Fallback.OTHER]
 _REASONS: list[Reason] = [reason for reason in Reason if reason is not Reason.OTHER]
+_IN_FORCE = "policy_version", "estimates_version", "suspicious_prices"
 
 
 class Gauge(Protocol):
@@ -67,8 +69,8 @@ class RecommendMetrics:
         self._repeats, self._late = metrics.counter("repeats_total"), metrics.counter("late_total")
         self._model_us, self._scoring_us = histogram(metrics, "model_time_us"), histogram(metrics, "weigh_time_us")
         self._answer_us = histogram(metrics, "answer_time_us")
-        self._versions = {name: gauge(metrics, name) for name in ("policy_version", "estimates_version")}
-        self._said = dict.fromkeys(self._versions, -1)
+        self._gauges = {name: gauge(metrics, name) for name in _IN_FORCE}
+        self._said = dict.fromkeys(_IN_FORCE, -1)
 
     def count(self, topic: str, response: Response, answer_ns: int) -> None:
         """Count what a record of `topic` has led to; probes and profiles are no events."""
@@ -93,9 +95,10 @@ class RecommendMetrics:
         self._scoring_us.update(response.slate.scoring_ns // 1000)
         self._answer_us.update(answer_ns // 1000)
 
-    def in_force(self, policy_version: int, estimates_version: int) -> None:
-        """Say by which policies and estimates the slates are weighed."""
-        for name, version in (("policy_version", policy_version), ("estimates_version", estimates_version)):
-            if version != self._said[name]:
-                self._versions[name].update(version)
-                self._said[name] = version
+    def in_force(self, control: ControlState) -> None:
+        """Say by what the slates are weighed."""
+        values = control.table.version, control.estimates.version, control.catalogue.suspicious_prices
+        for name, value in zip(_IN_FORCE, values, strict=True):
+            if value != self._said[name]:
+                self._gauges[name].update(value)
+                self._said[name] = value

@@ -22,7 +22,7 @@ ITEM_FIELDS = {
     "margin": "share of the price that the shop keeps; 1 where the shop does not say",
     "stock": "pieces",
     "popularity": "in [0, 1], as the model's log has it",
-    "cheaper": "share of the items that are cheaper, in [0, 1)",
+    "cheaper": "share of the items that are cheaper by more than 1 %, in [0, 1)",
     "category": "text",
     "brand": "text; empty where there is none",
     "merchant": "text; empty where there is none",

@@ -123,5 +123,5 @@ def _stand_in(at_most: float, item_index: NDArray[np.int64], catalogue: Catalogu
 
 
 def _popular(without: set[int], catalogue: Catalogue, count: int) -> NDArray[np.int64]:
-    item_index = islice((index for index in catalogue.popular if index not in without), count)
+    item_index = islice((index for index in catalogue.popular() if index not in without), count)
     return np.array(list(item_index), dtype=np.int64)

@@ -300,6 +300,7 @@ def test_everything_is_counted(harness: KeyedHarness) -> None:
     assert harness.gauges.keys() == {
         "policy_version",
         "estimates_version",
+        "suspicious_prices",
         "model_time_us",
         "weigh_time_us",
         "answer_time_us",

@@ -63,6 +63,55 @@ def test_price_quantile_is_the_share_of_the_category_that_is_cheaper_with_ties_h
         assert catalogue.price_quantile(item_id) == pytest.approx(share)
 
 
+PRICES = st.one_of(st.none(), st.floats(0, 1e12), st.sampled_from([1.0, 20.0, 1e9]))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 9), PRICES, st.booleans()), max_size=60))
+def test_what_all_prices_say_is_the_same_whatever_came_and_went(changes: list[tuple[int, float | None, bool]]) -> None:
+    known = unknown_to_any_model([f"i{n}" for n in range(10)])
+    catalogue, sold = Catalogue(known), dict[str, Item]()
+    for offset, (number, price, is_sold) in enumerate(changes):
+        record = item(f"i{number}", "tea", price) if is_sold else None
+        sold.pop(f"i{number}", None)
+        if record is not None:
+            sold[record.item_id] = record
+        catalogue.put(f"i{number}", record, offset)
+    later = Catalogue(known)
+    for offset, record in enumerate(sold.values()):
+        later.put(record.item_id, record, offset)
+    assert catalogue.averages == later.averages
+    assert catalogue.price.tolist() == later.price.tolist()
+    every = np.arange(11)
+    assert catalogue.column("cheaper", every).tolist() == later.column("cheaper", every).tolist()
+    assert catalogue.suspicious_prices == later.suspicious_prices
+    prices = np.sort([record.price for record in sold.values() if record.price])
+    if len(prices) < 4:
+        assert catalogue.suspicious_prices == 0
+        return
+    upper_quartile = prices[-(-3 * len(prices) // 4) - 1]
+    suspicious = [price for price in prices if price not in catalogue.price]
+    assert all(price > 100 * max(upper_quartile, 2.0**-20) for price in suspicious)
+    assert not any(price in catalogue.price for price in prices if price > 205 * max(upper_quartile, 2.0**-20))
+
+
+def test_share_of_cheaper_items_is_exact_to_a_hundredth_of_the_price() -> None:
+    catalogue = Catalogue(unknown_to_any_model([f"i{n}" for n in range(5)]))
+    for offset, price in enumerate((4.0, 1.0, None, 4.0, 9.0)):
+        catalogue.put(f"i{offset}", item(f"i{offset}", "tea", price), offset)
+    assert catalogue.column("cheaper", np.arange(6)).tolist() == [0.0, 0.25, 0.0, 0.0, 0.25, 0.75]
+
+
+def test_popular_items_are_those_on_sale() -> None:
+    count = 1_000
+    known = unknown_to_any_model([f"i{n}" for n in range(count)])
+    popularity = np.linspace(0, 1, count + 1, dtype=np.float32)
+    catalogue = Catalogue(Items(known.ids, popularity, known.neighbours, known.similarity))
+    for offset, number in enumerate(range(0, count, 7)):
+        catalogue.put(f"i{number}", item(f"i{number}", "tea"), offset)
+    assert list(catalogue.popular()) == [number + 1 for number in range(0, count, 7)][::-1]
+
+
 def test_price_level_is_the_tenth_of_the_categorys_prices() -> None:
     catalogue = Catalogue(KNOWN)
     for offset, (item_id, price) in enumerate((("i1", 1.0), ("i2", 9.0), ("i3", None), ("elsewhere", 5.0))):
