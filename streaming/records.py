@@ -27,6 +27,7 @@ from streaming.schemas import (
     Purchase,
     Reason,
     Recommendation,
+    Return,
     StoredProfile,
     Topic,
 )
@@ -43,6 +44,7 @@ MESSAGES: dict[str, type[Message]] = {
     Topic.ITEMS: Item,
     Topic.POLICIES: Policy,
     Topic.RECOMMENDATIONS: Recommendation,
+    Topic.RETURNS: Return,
     Topic.IMPRESSIONS: Impression,
     Topic.OUTCOMES: Outcome,
     Topic.ESTIMATES: Estimates,
@@ -110,7 +112,9 @@ def key_of(message: Message) -> str:
             return message.scope
         case Estimates():
             return message.name
-        case Click() | Purchase() | Impression() | Recommendation() | Outcome() | ProfileRequest() | StoredProfile():
+        case Click() | Purchase() | Return() | Impression() | Recommendation() | Outcome():
+            return message.shopper_id
+        case ProfileRequest() | StoredProfile():
             return message.shopper_id
         case FeatureRecord():
             return message.row.shopper_id

@@ -21,7 +21,7 @@ from streaming.control.catalogue import Catalogue
 from streaming.control.item_estimates import EstimateTable, ItemEstimates
 from streaming.control.state import ControlState
 from streaming.io.feed import to_item
-from streaming.policy.attribution import Attribution, Feedback, FeedbackStatus
+from streaming.policy.attribution import Attribution, Feedback, Joined, Part
 from streaming.policy.estimates import FactsOf
 from streaming.policy.learning_state import LearningState
 from streaming.policy.table import PolicyTable
@@ -37,28 +37,30 @@ from streaming.schemas import (
     Policy,
     Purchase,
     Recommendation,
+    SlateFacts,
     Topic,
 )
 from streaming.scoring.model import SessionModel
 from streaming.scoring.recommender import Recommender, Response
 
 _RECOMMENDATION = msgspec.json.Decoder(Recommendation)
+_SLATE_FACTS = msgspec.json.Decoder(SlateFacts)
 
 
 class Memory:
     """What Flink's MapState is to the job, for one shopper."""
 
     def __init__(self) -> None:
-        self.kept: dict[str, bytes] = {}
+        self.kept: dict[tuple[Part, str], bytes] = {}
 
-    def get(self, name: str) -> bytes | None:
-        return self.kept.get(name)
+    def get(self, part: Part, name: str) -> bytes | None:
+        return self.kept.get((part, name))
 
-    def put(self, name: str, value: bytes) -> None:
-        self.kept[name] = value
+    def put(self, part: Part, name: str, value: bytes) -> None:
+        self.kept[part, name] = value
 
-    def remove(self, name: str) -> None:
-        del self.kept[name]
+    def remove(self, part: Part, name: str) -> None:
+        self.kept.pop((part, name), None)
 
 
 def control_state(model: SessionModel, items: Iterable[ShopItem]) -> ControlState:
@@ -76,16 +78,16 @@ class FeedbackLoop:
         """Begin with nothing learnt; `emit` is called with what would lie on outcomes."""
         self.state = LearningState()
         self._emit = emit
-        self._attributions: dict[str, Attribution] = defaultdict(lambda: Attribution(Memory()))
+        self._attributions: dict[str, Attribution] = {}
         self._outcomes: list[Outcome] = []
 
     def shown(self, slate: Recommendation) -> list[Outcome]:
         """Take a slate over to what feedback is joined with; return what that leads to."""
-        return self._join(self._attributions[slate.shopper_id].slate(slate.rec_id, encode(slate)))
+        return self._join(self._attribution(slate.shopper_id).slate(facts_of_slate(slate)))
 
     def feedback(self, message: Feedback) -> list[Outcome]:
-        """Return the outcomes that change by an impression, a click or a purchase."""
-        return self._join(self._attributions[message.shopper_id].feedback(message))
+        """Return the outcomes that change by an impression, a click, a purchase or a return."""
+        return self._join(self._attribution(message.shopper_id).feedback(message))
 
     def learn(self, table: PolicyTable, facts_of: FactsOf) -> tuple[list[Estimates], list[Policy]] | None:
         """Return what the outcomes since the last time say, and the controllers' records; None where there are none."""
@@ -95,7 +97,10 @@ class FeedbackLoop:
         self._outcomes.clear()
         return learnt
 
-    def _join(self, joined: Iterable[tuple[FeedbackStatus, Outcome | None]]) -> list[Outcome]:
+    def _attribution(self, shopper_id: str) -> Attribution:
+        return self._attributions.setdefault(shopper_id, Attribution(Memory(), shopper_id))
+
+    def _join(self, joined: Joined) -> list[Outcome]:
         outcomes = [outcome for _, outcome in joined if outcome is not None]
         for outcome in outcomes:
             self._emit(Topic.OUTCOMES, outcome.shopper_id, outcome)
@@ -187,7 +192,7 @@ class Pipeline:
         return self.loop.shown(slate)
 
     def feedback(self, message: Feedback) -> list[Outcome]:
-        """Return the outcomes that change by an impression, a click or a purchase."""
+        """Return the outcomes that change by an impression, a click, a purchase or a return."""
         return self.loop.feedback(message)
 
     def learn(self) -> Estimates | None:
@@ -226,6 +231,11 @@ def recommendation(records: Iterable[Outgoing]) -> Recommendation:
             return _RECOMMENDATION.decode(value)
     msg = f"no slate was made; the answer has records for {[topic for topic, *_ in records]}"
     raise ValueError(msg)
+
+
+def facts_of_slate(slate: Recommendation) -> SlateFacts:
+    """Return what is joined with what becomes of the slate."""
+    return _SLATE_FACTS.decode(encode(slate))
 
 
 def impression(slate: Recommendation, event_time_ms: int) -> Impression:

@@ -12,19 +12,22 @@ from typing import Any, get_args
 import msgspec
 
 from features.sources.simulator import shop
-from features.spec import SPEC_VERSION
+from features.spec import DAY_MS, SPEC_VERSION
 from infra.local.topics import CONFIG, PARTITIONS
 from streaming import schemas
 from streaming.io.feed import to_item, to_message
 from streaming.records import encode, invalid
 from streaming.schemas import (
     COMPACTED,
+    Click,
+    ClickKind,
     FeatureRecord,
     Message,
     Origin,
     Policy,
     ProfileRequest,
     Purchase,
+    Return,
     StoredProfile,
     Topic,
 )
@@ -36,6 +39,7 @@ START_MS = 1_700_000_000_000
 MESSAGES: dict[Topic, tuple[str, str, str]] = {  # struct, who writes it, who reads it
     Topic.CLICKS: ("Click", "the shop", "`recommend`, `learn`"),
     Topic.PURCHASES: ("Purchase", "the shop", "`recommend`, `learn`"),
+    Topic.RETURNS: ("Return", "the shop", "`learn`"),
     Topic.IMPRESSIONS: ("Impression", "the app that shows slates", "`learn`"),
     Topic.ITEMS: ("Item", "the shop", "`recommend`, `features`, `learn`"),
     Topic.POLICIES: ("Policy", "`rheostat policy`, the console, `learn` (controllers)", "`recommend`, `learn`"),
@@ -230,6 +234,37 @@ def examples() -> dict[Topic, Message | schemas.DeadLetter]:
         shown = impression(slate, slate.event_time_ms + 1_500)
         messages |= {Topic.RECOMMENDATIONS: slate, Topic.IMPRESSIONS: shown}
         pipeline.feedback(shown)
+    pipeline.feedback(
+        Click(
+            event_id="e1",
+            shopper_id=slate.shopper_id,
+            session_id="x",
+            item_id=slate.slate[2].item_id,
+            event_time_ms=slate.event_time_ms + 4_000,
+            kind=ClickKind.VIEW,
+            rec_id=slate.rec_id,
+        )
+    )
+    sale = Purchase(
+        event_id="e2",
+        shopper_id=slate.shopper_id,
+        session_id="x",
+        item_id=slate.slate[2].item_id,
+        event_time_ms=slate.event_time_ms + 60_000,
+        order_id="order-1",
+        price=19.9,
+        quantity=2,
+    )
+    pipeline.feedback(sale)
+    messages[Topic.RETURNS] = Return(
+        event_id="e3",
+        shopper_id=sale.shopper_id,
+        item_id=sale.item_id,
+        order_id=sale.order_id,
+        event_time_ms=sale.event_time_ms + 5 * DAY_MS,
+        quantity=1,
+    )
+    pipeline.feedback(messages[Topic.RETURNS])
     pipeline.turn(Policy(version=2, author="me", weights={"relevance": 1.0, "revenue": 0.5}, time_ms=START_MS))
     pipeline.learn()
     shopper_id = slate.shopper_id

@@ -1,15 +1,15 @@
 """What became of each slate: recommendations, impressions, clicks and purchases of a shopper -> outcomes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import msgspec
 from pyflink.common import Row, Time, Types
 from pyflink.datastream.functions import KeyedProcessFunction, RuntimeContext
-from pyflink.datastream.state import MapStateDescriptor, StateTtlConfig
+from pyflink.datastream.state import MapState, MapStateDescriptor, StateTtlConfig
 
 from streaming.flink.thread_mode import assert_thread_mode
 from streaming.operators.metrics import LearnMetrics
-from streaming.policy.attribution import KEPT_MS, Attribution, FeedbackStatus, Uncommitted
+from streaming.policy.attribution import KEPT_MS, Attribution, Joined, Part, Uncommitted
 from streaming.records import (
     SYSTEM_FAULTS,
     UNDECODABLE,
@@ -26,20 +26,38 @@ from streaming.schemas import (
     Impression,
     Message,
     Origin,
-    Outcome,
     Outgoing,
     Purchase,
-    SlateKey,
+    Return,
+    SlateFacts,
     Topic,
 )
 
-_SLATE_KEY = msgspec.json.Decoder(SlateKey)
+_SLATE_FACTS = msgspec.json.Decoder(SlateFacts)
+_NO_OTHERS_TO_TELL = (Topic.RECOMMENDATIONS, Topic.IMPRESSIONS, Topic.RETURNS)
 
 
-def _slate_key(key: str, raw: bytes | None, origin: Origin) -> SlateKey | DeadLetter:
-    """Return what a slate is called; the rest of it is read when there is feedback."""
+class _State:
+    """The map states of a shopper."""
+
+    def __init__(self, of_part: Mapping[Part, MapState[str, bytes]]) -> None:
+        self._of_part = of_part
+
+    def get(self, part: Part, name: str) -> bytes | None:
+        value: bytes | None = self._of_part[part].get(name)
+        return value
+
+    def put(self, part: Part, name: str, value: bytes) -> None:
+        self._of_part[part].put(name, value)
+
+    def remove(self, part: Part, name: str) -> None:
+        self._of_part[part].remove(name)
+
+
+def _slate_facts(key: str, raw: bytes | None, origin: Origin) -> SlateFacts | DeadLetter:
+    """Return what is kept of a slate."""
     try:
-        slate = _SLATE_KEY.decode(raw or b"")
+        slate = _SLATE_FACTS.decode(raw or b"")
     except UNDECODABLE as error:
         return invalid(origin, str(error), raw or b"")
     if slate.shopper_id != key:
@@ -48,28 +66,33 @@ def _slate_key(key: str, raw: bytes | None, origin: Origin) -> SlateKey | DeadLe
 
 
 class Attribute(KeyedProcessFunction):
-    """Key: shopper (the Kafka key). State: `kept` (str -> bytes of `streaming.policy.attribution`, TTL KEPT_MS).
+    """Key: shopper (the Kafka key). State: `unseen`, `kept` and `sold` (str -> bytes of `streaming.policy.attribution`,
+    each with the TTL that KEPT_MS says).
 
-    No timers: a slate is forgotten when nothing has touched it for KEPT_MS. Output, (topic, key, value): an outcome for
-    each piece of feedback that changes one; a dead letter for a bad impression or recommendation (the job `recommend`
-    has told of bad clicks), and for a record at which anything raises, which changes nothing. State exactly once.
+    No timers: a slate is forgotten when nothing has touched it for so long. Output, (topic, key, value): an outcome for
+    each piece of feedback that changes one; a dead letter for a bad impression, return or recommendation (the job
+    `recommend` has told of bad clicks and purchases), and for a record at which anything raises, which changes nothing.
+    State exactly once.
     """
 
     def open(self, runtime_context: RuntimeContext) -> None:
         assert_thread_mode(runtime_context)
-        kept = MapStateDescriptor("kept", Types.STRING(), Types.PICKLED_BYTE_ARRAY())
-        kept.enable_time_to_live(StateTtlConfig.new_builder(Time.milliseconds(KEPT_MS)).build())
-        self._kept = runtime_context.get_map_state(kept)
+        of_part = {}
+        for part, kept_ms in KEPT_MS.items():
+            kept = MapStateDescriptor(part.value, Types.STRING(), Types.PICKLED_BYTE_ARRAY())
+            kept.enable_time_to_live(StateTtlConfig.new_builder(Time.milliseconds(kept_ms)).build())
+            of_part[part] = runtime_context.get_map_state(kept)
+        self._kept = _State(of_part)
         self._metrics = LearnMetrics(runtime_context)
 
     def process_element(self, value: Row, ctx: KeyedProcessFunction.Context) -> Iterator[Outgoing]:
         topic, partition, offset, key, raw = value
         origin, changes = Origin(topic, partition, offset), Uncommitted(self._kept)
         try:
-            message = _slate_key(key, raw, origin) if topic == Topic.RECOMMENDATIONS else decode(key, raw, origin)
+            message = _slate_facts(key, raw, origin) if topic == Topic.RECOMMENDATIONS else decode(key, raw, origin)
             if isinstance(message, DeadLetter):
-                return self._refuse(message) if topic in (Topic.RECOMMENDATIONS, Topic.IMPRESSIONS) else iter(())
-            joined = list(_joined(Attribution(changes), message, raw))
+                return self._refuse(message) if topic in _NO_OTHERS_TO_TELL else iter(())
+            joined = list(_joined(Attribution(changes, key), message))
             outcomes = [(Topic.OUTCOMES.value, key, encode(outcome)) for _, outcome in joined if outcome is not None]
             check_sizes(outcomes)
         except SYSTEM_FAULTS:
@@ -86,12 +109,10 @@ class Attribute(KeyedProcessFunction):
         return iter([dead_letter_record(letter)])
 
 
-def _joined(
-    attribution: Attribution, message: SlateKey | Message | None, raw: bytes
-) -> Iterator[tuple[FeedbackStatus, Outcome | None]]:
+def _joined(attribution: Attribution, message: SlateFacts | Message | None) -> Joined:
     match message:
-        case SlateKey():
-            return attribution.slate(message.rec_id, raw, message.consent)
-        case Impression() | Click() | Purchase():
+        case SlateFacts():
+            return attribution.slate(message)
+        case Impression() | Click() | Purchase() | Return():
             return attribution.feedback(message)
     return iter(())

@@ -13,6 +13,8 @@ level, a tenth of the items of a category by price, and its brand: dear items ar
 some brands more, of which a model of sessions knows nothing. A group's lift is estimated in the same way, where E has
 the lift of each item's other group as it is known then (iterative proportional fitting in one pass: Deming & Stephan
 1940, "On a least squares adjustment of a sampled frequency table"). So for purchases per click, by price level alone.
+An impression, and what came of it, counts by its `weight` (`streaming.policy.impression_weights`): what one shopper
+does moves little. Of a place that is bought more than once one sale counts, until all of it has come back.
 Everything decays with HALF_LIFE_MS, so that what was learnt before interests or prices changed is forgotten (forward
 decay: Cormode et al. 2009, "Forward decay: a practical time decay model for streaming systems"): a fact at time t
 weighs 2^((t - start) / half-life), and what is read is divided by the weight of now.
@@ -36,7 +38,9 @@ from streaming.schemas import (
     ItemEstimate,
     LevelEstimate,
     Outcome,
+    OutcomeDelta,
     OutcomeItem,
+    ReturnDelta,
 )
 
 HALF_LIFE_MS = 6 * HOUR_MS
@@ -111,7 +115,12 @@ class OutcomeEstimator(msgspec.Struct):
             weight = self._weight(outcome.event_time_ms)
             for delta in outcome.news:
                 item = outcome.items[delta.place - 1]
-                self._count(item, facts_of(item.item_id), delta.change, weight)
+                if is_first(delta, item):
+                    self._count(item, facts_of(item.item_id), delta.change, weight * item.weight)
+            for returned in outcome.returns:
+                item = outcome.items[returned.place - 1]
+                if is_undone(returned, item):
+                    self._count_return(item, facts_of(item.item_id), weight * item.weight)
 
     def estimates(self, facts_of: FactsOf) -> Estimates:
         """Return what is known now, the time of the newest outcome; what comes from here on is counted by it."""
@@ -218,6 +227,12 @@ class OutcomeEstimator(msgspec.Struct):
                     counts.buys += weight
                 self.buys += weight
 
+    def _count_return(self, item: OutcomeItem, facts: ItemFacts, weight: float) -> None:
+        """Take back what a sale weighed, which is exact: it decays by the slate's time, as it did when it was made."""
+        for counts in (self.items.get(item.item_id, Counts()), self.levels[facts.level]):
+            counts.buys = max(counts.buys - weight, 0.0)
+        self.buys = max(self.buys - weight, 0.0)
+
     def _forget(self, scale: float) -> None:
         self.items, self.brands = (
             {
@@ -249,6 +264,16 @@ class OutcomeEstimator(msgspec.Struct):
             curvature = (inputs * (looks * chances * (1.0 - chances))[:, None]).T @ inputs + precision
             fitted = fitted + np.clip(np.linalg.solve(curvature, gradient), -STEP_AT_MOST, STEP_AT_MOST)
         self.intercept, self.slope = float(fitted[0]), max(float(fitted[1]), SLOPE_AT_LEAST)
+
+
+def is_first(delta: OutcomeDelta, item: OutcomeItem) -> bool:
+    """Return whether the news counts: of a place that is bought again and again, the first sale does."""
+    return delta.change is not FeedbackType.BOUGHT or item.bought <= delta.quantity
+
+
+def is_undone(returned: ReturnDelta, item: OutcomeItem) -> bool:
+    """Return whether with this return all that was bought of the place has come back."""
+    return returned.quantity > 0 and item.bought == 0
 
 
 def _log_odds(predicted: float) -> float:

@@ -217,6 +217,10 @@ class Follower:
                     item_id = outcome.items[delta.place - 1].item_id
                     second.purchases += delta.quantity
                     second.revenue += self.catalogue.facts(item_id).value * delta.quantity
+            for returned in outcome.returns:
+                item_id = outcome.items[returned.place - 1].item_id
+                second.purchases -= returned.quantity
+                second.revenue -= self.catalogue.facts(item_id).value * returned.quantity
             for old in [at for at in self._seconds if at < time.time() - CURVE_S - WINDOW_S]:
                 del self._seconds[old]
 

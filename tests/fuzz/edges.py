@@ -85,6 +85,9 @@ NAMED: dict[str, Callable[["Edges"], Any]] = {
 }
 
 
+FEEDBACK = Topic.IMPRESSIONS, Topic.CLICKS, Topic.PURCHASES, Topic.RETURNS
+
+
 class Edges:
     """Makes records. The same source of chance makes the same ones; it shrinks, if it is hypothesis's.
 
@@ -112,7 +115,7 @@ class Edges:
         self.random = random
         topic = Topic(random.choice(tuple(self._types)))
         value = self._value(self._types[topic], spoil=random.choice((0.0, 0.0, 0.02, 0.2)))
-        if topic in (Topic.IMPRESSIONS, Topic.CLICKS, Topic.PURCHASES) and self.slates and random.random() < 0.5:
+        if topic in FEEDBACK and self.slates and random.random() < 0.5:
             self._answer(value)
         for _ in range(random.choice((0, 0, 0, 1, 2))):
             _spoil(value, random)
@@ -131,6 +134,7 @@ class Edges:
         feedback["event_time_ms"] = slate.event_time_ms + self.random.randrange(-1_000, 100_000)
         feedback |= {"items": ids[: self.random.randrange(1, 25)]} if "items" in feedback else {}
         feedback |= {"item_id": self.random.choice(ids)} if "item_id" in feedback else {}
+        feedback |= {"order_id": self.random.choice(("o1", "o2"))} if "order_id" in feedback else {}
 
     def _key(self, value: Any) -> str:
         if self.random.random() < 0.03 or not isinstance(value, dict):

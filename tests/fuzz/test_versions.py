@@ -35,6 +35,15 @@ def valid(topic: Topic, record: Any) -> None:
     jsonschema.Draft202012Validator({**SCHEMA, **SCHEMA["topics"][topic.value]}).validate(record)
 
 
+def says(value: Any, first: Any) -> bool:
+    """Return whether `value` has all that `first` has; a later version may have added fields."""
+    if isinstance(first, dict):
+        return isinstance(value, dict) and all(name in value and says(value[name], of) for name, of in first.items())
+    if isinstance(first, list):
+        return isinstance(value, list) and len(value) == len(first) and all(map(says, value, first))
+    return bool(value == first)
+
+
 @pytest.mark.parametrize("record", RECORDS, ids=lambda record: record["topic"])
 def test_first_records_are_read_as_what_they_say(record: dict[str, str]) -> None:
     topic, raw = Topic(record["topic"]), record["record"].encode()
@@ -42,8 +51,7 @@ def test_first_records_are_read_as_what_they_say(record: dict[str, str]) -> None
     assert topic is Topic.DEAD_LETTERS or not isinstance(message, DeadLetter), message
     assert message is not None
     again = json.loads(encode(message))
-    for name, value in json.loads(raw).items():
-        assert again[name] == value, name
+    assert says(again, json.loads(raw)), again
     valid(topic, json.loads(raw))
 
 

@@ -65,9 +65,10 @@ def test_feedback_leads_to_a_revision_of_its_slates_outcome(attribute: KeyedHarn
 
 def test_state_goes_back_when_what_has_waited_is_used(attribute: KeyedHarness) -> None:
     outcome(attribute, Topic.IMPRESSIONS, impression("r", ["a"], START_MS + 1))
-    assert {name for _, name in attribute.state} == {"kept.wait:slate:r"}
+    assert {name for _, name in attribute.state} == {"kept.waiting"}
     assert outcome(attribute, Topic.RECOMMENDATIONS, recommendation("r", ["a"], START_MS)) is not None
-    assert {name for _, name in attribute.state} == {"kept.slate:r", "kept.unseen", "kept.seen"}
+    names = {name for _, name in attribute.state}
+    assert names == {"unseen.slates", "kept.slates", "kept.shown", f"kept.{attribution._slate_name('r')}"}
 
 
 def test_bad_feedback_becomes_a_dead_letter_and_a_bad_click_is_anothers_to_tell(attribute: KeyedHarness) -> None:
@@ -135,7 +136,7 @@ def test_record_at_which_anything_raises_is_a_dead_letter_and_changes_no_state(
 ) -> None:
     outcome(attribute, Topic.RECOMMENDATIONS, recommendation("r", ["a"], START_MS))
     before = dict(attribute.state)
-    monkeypatch.setattr(attribution, "_change", lambda *_: 1 / 0)
+    monkeypatch.setattr(attribution.Attribution, "_change", lambda *_: 1 / 0)
     ((topic, _, raw),) = attribute.record(Topic.IMPRESSIONS, "s", encode(impression("r", ["a"], START_MS)))
     letter = msgspec.json.decode(raw, type=DeadLetter)
     assert (topic, letter.reason, letter.error) == (
@@ -149,7 +150,7 @@ def test_record_at_which_anything_raises_is_a_dead_letter_and_changes_no_state(
 def test_state_that_cannot_be_read_is_a_fault_of_the_system(
     attribute: KeyedHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(attribute._function._kept, "get", lambda name: 1 / 0)
+    monkeypatch.setattr(attribute._function._kept, "get", lambda part, name: 1 / 0)
     with pytest.raises(StateError):
         attribute.record(Topic.IMPRESSIONS, "s", encode(impression("r", ["a"], START_MS)))
 
@@ -178,6 +179,7 @@ def test_outcome_at_which_anything_raises_is_a_dead_letter_and_the_others_of_its
     assert (letter.reason, letter.raw) == (Reason.FAILED, records[1])
     assert letter.error.startswith("AssertionError: cannot be learnt from")
     assert [topic for topic, *_ in learnt] == [Topic.ESTIMATES]
+    weight = msgspec.json.decode(records[2], type=Outcome).items[0].weight  # the same shopper and item again
     (stored,) = learn.state.values()
-    assert msgspec.msgpack.decode(stored, type=LearningState).learners["model-1"].shown == 2.0
+    assert msgspec.msgpack.decode(stored, type=LearningState).learners["model-1"].shown == pytest.approx(1.0 + weight)
     assert learn.counts["dead_letters_total{reason=failed}"] == 1
