@@ -36,6 +36,7 @@ from streaming.schemas import (
 RECORD_AT_MOST = 1_000_000  # bytes of key and value
 RAW_KEPT = 65_536  # bytes of a record that cannot be used
 ERROR_AT_MOST = 2_000  # characters
+TOMBSTONE = b""  # what a job writes for a null value, by which what has the key is gone
 
 MESSAGES: dict[str, type[Message]] = {
     Topic.CLICKS: Click,

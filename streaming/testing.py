@@ -78,7 +78,7 @@ class FeedbackLoop:
         """Begin with nothing learnt; `emit` is called with what would lie on outcomes."""
         self.state = LearningState()
         self._emit = emit
-        self._attributions: dict[str, Attribution] = {}
+        self._kept: dict[str, Memory] = {}
         self._outcomes: list[Outcome] = []
 
     def shown(self, slate: Recommendation) -> list[Outcome]:
@@ -89,6 +89,14 @@ class FeedbackLoop:
         """Return the outcomes that change by an impression, a click, a purchase or a return."""
         return self._join(self._attribution(message.shopper_id).feedback(message))
 
+    def forget(self, shopper_id: str) -> None:
+        """Forget a shopper's slates."""
+        self._kept.pop(shopper_id, None)
+
+    def kept_bytes(self, shopper_id: str) -> int:
+        """Return what is kept of a shopper's slates and feedback, in bytes."""
+        return sum(map(len, self._kept[shopper_id].kept.values())) if shopper_id in self._kept else 0
+
     def learn(self, table: PolicyTable, facts_of: FactsOf) -> tuple[list[Estimates], list[Policy]] | None:
         """Return what the outcomes since the last time say, and the controllers' records; None where there are none."""
         if not self._outcomes:
@@ -98,7 +106,7 @@ class FeedbackLoop:
         return learnt
 
     def _attribution(self, shopper_id: str) -> Attribution:
-        return self._attributions.setdefault(shopper_id, Attribution(Memory(), shopper_id))
+        return Attribution(self._kept.setdefault(shopper_id, Memory()), shopper_id)
 
     def _join(self, joined: Joined) -> list[Outcome]:
         outcomes = [outcome for _, outcome in joined if outcome is not None]
@@ -153,6 +161,19 @@ class Pipeline:
             item = to_item(shop_item)
             self.control.catalogue.put(item.item_id, item, self._next(Topic.ITEMS).offset)
             self._emit(Topic.ITEMS, item.item_id, item)
+
+    def remove(self, item_id: str) -> None:
+        """Take an item off sale for good."""
+        self.control.catalogue.put(item_id, None, self._next(Topic.ITEMS).offset)
+
+    def forget(self, shopper_id: str) -> None:
+        """Forget a shopper, as the jobs do after the time to live of their states."""
+        self._states.pop(shopper_id, None)
+        self.loop.forget(shopper_id)
+
+    def state_bytes(self) -> dict[str, int]:
+        """Return what is kept of each shopper, in bytes."""
+        return {shopper_id: len(state) + self.loop.kept_bytes(shopper_id) for shopper_id, state in self._states.items()}
 
     def turn(self, policy: Policy) -> None:
         """Put a policy in force.

@@ -50,7 +50,7 @@ def experiment(
             margin = margins.get(item_id)
             return 1.0 if margin is None else margin
 
-        arms_of = arms(
+        arms_of, suspicious = arms(
             _outcomes(cluster),
             name,
             policy.share,
@@ -77,7 +77,20 @@ def experiment(
         f"{confidence:.0%} intervals that hold whenever one looks, from {AT_LEAST} shoppers of each on",
         console,
     )
-    print_json({"experiment": name, "share": policy.share, "shoppers": shoppers, "rewards": figures}, as_json)
+    if suspicious:
+        say(
+            f"{suspicious:,} places were sold at a price that no other comes near: no revenue of theirs counts", console
+        )
+    print_json(
+        {
+            "experiment": name,
+            "share": policy.share,
+            "shoppers": shoppers,
+            "suspicious_prices": suspicious,
+            "rewards": figures,
+        },
+        as_json,
+    )
 
 
 def _words(value: float, form: str = ".4f") -> str:

@@ -65,7 +65,7 @@ class EstimateTable:
     def of(self, item_index: NDArray[np.int64]) -> ItemEstimates:
         """Return what is known of items (K,)."""
         catalogue = self._catalogue
-        if catalogue.renumbered or catalogue.changes != self._changes:
+        if catalogue.renumbered or catalogue.brands.renumbered or catalogue.changes != self._changes:
             with self._lock:
                 self._forget_renumbered()
                 self._changes, self._epoch = catalogue.changes, self._epoch + 1  # of what groups consist of
@@ -89,14 +89,19 @@ class EstimateTable:
         self._filled[item_index] = self._epoch
 
     def _forget_renumbered(self) -> None:
-        """Forget what was learnt of items whose numbers others have now."""
+        """Forget what was learnt of items and brands whose numbers others have now."""
         renumbered = self._catalogue.renumbered
         while renumbered:
             index = renumbered.popleft()
             self._own[index], self._filled[index] = 0.0, 0
+        renumbered = self._catalogue.brands.renumbered
+        while renumbered:
+            number = renumbered.popleft()
+            if number < len(self._brand_lift):
+                self._brand_lift[number] = 1.0
 
     def _taken(self, estimates: Estimates) -> _Part:
-        index_of, brand_index_of = self._catalogue.index_of, self._catalogue.brand_index_of
+        index_of, brand_index_of = self._catalogue.index_of, self._catalogue.brands.number_of
         items = [(index_of[item], of) for item, of in estimates.items.items() if item in index_of]
         brands = [(brand_index_of[name], lift) for name, lift in estimates.brands.items() if name in brand_index_of]
         item_rows = np.array([index for index, _ in items], dtype=np.int64)
@@ -115,7 +120,7 @@ class EstimateTable:
             self._brand_lift[part.brands] = 1.0
 
     def _extend_brands(self) -> None:
-        more = len(self._catalogue.brand_index_of) - len(self._brand_lift)
+        more = len(self._catalogue.brands) - len(self._brand_lift)
         if more > 0:
             self._brand_lift = np.concatenate([self._brand_lift, np.ones(more)])
 

@@ -1,11 +1,16 @@
-"""From the outcomes of slates to what the shoppers of an experiment brought."""
+"""From the outcomes of slates to what the shoppers of an experiment brought.
+
+One sale at an absurd price would decide on revenue: one at 100 times or more what three quarters of the pieces cost
+(`streaming.control.price_histogram`) is a purchase that brought nothing, and is said.
+"""
 
 from collections.abc import Callable, Iterable
 
 import numpy as np
 
+from streaming.control.price_histogram import PriceHistogram
 from streaming.policy.experiment import Arms, is_treated
-from streaming.schemas import Measure, Outcome
+from streaming.schemas import Measure, Outcome, OutcomeItem
 
 REWARDS = (Measure.CLICKS, Measure.PURCHASES, Measure.REVENUE)
 
@@ -17,8 +22,10 @@ def arms(
     from_ms: int,
     window_ms: int,
     margin_of: Callable[[str], float],
-) -> dict[Measure, Arms]:
+) -> tuple[dict[Measure, Arms], int]:
     """Return by reward what came of each shopper whose window has ended, in the order in which they ended.
+
+    And how many places were sold at a price that no other comes near.
 
     Args:
         outcomes: in any order; of a slate the newest revision counts.
@@ -33,6 +40,10 @@ def arms(
         known = newest.get(outcome.rec_id)
         if outcome.event_time_ms >= from_ms and (known is None or outcome.revision > known.revision):
             newest[outcome.rec_id] = outcome
+    prices, suspicious = PriceHistogram(), 0
+    for record in newest.values():
+        for item in record.items:
+            prices.add(_piece(item))
     first_ms: dict[str, int] = {}
     for record in newest.values():
         first_ms[record.shopper_id] = min(record.event_time_ms, first_ms.get(record.shopper_id, record.event_time_ms))
@@ -46,7 +57,13 @@ def arms(
             slates[n] += 1
             for item in record.items:
                 if item.clicked_after_ms is not None or item.bought:
-                    kept = item.value * margin_of(item.item_id)
+                    is_suspicious = _piece(item) >= prices.limit
+                    suspicious += is_suspicious
+                    kept = 0.0 if is_suspicious else item.value * margin_of(item.item_id)
                     rewards[n] += (item.clicked_after_ms is not None, item.bought, kept)
     treated = np.array([is_treated(name, shopper, share) for shopper in row], dtype=bool)
-    return {reward: Arms(rewards[:, n], slates, treated) for n, reward in enumerate(REWARDS)}
+    return {reward: Arms(rewards[:, n], slates, treated) for n, reward in enumerate(REWARDS)}, suspicious
+
+
+def _piece(item: OutcomeItem) -> float:
+    return item.value / max(item.bought, 1)

@@ -16,7 +16,7 @@ from streaming.flink.thread_mode import assert_thread_mode
 from streaming.io.topics import read_compacted
 from streaming.operators.metrics import dead_letters, gauge, group
 from streaming.policy.learning_state import LearningState
-from streaming.records import SYSTEM_FAULTS, check_sizes, dead_letter_record, decode, encode, failed
+from streaming.records import SYSTEM_FAULTS, TOMBSTONE, check_sizes, dead_letter_record, decode, encode, failed
 from streaming.schemas import FOR_CONTROLLERS, DeadLetter, Origin, Outcome, Outgoing, Topic
 
 _ENCODER = msgspec.msgpack.Encoder()
@@ -34,7 +34,8 @@ class Learn(KeyedProcessFunction):
     timers.
 
     Runs alone (parallelism 1): items and policies are held in the process, where all outcomes must find them. Output,
-    (topic, key, value): after each batch of outcomes estimates, and the records of the controllers that have turned;
+    (topic, key, value): after each batch of outcomes estimates, tombstones of those of models that are served no more,
+    and the records of the controllers that have turned;
     an outcome at which anything raises is a dead letter. State exactly once: no outcome is learnt from twice.
     """
 
@@ -88,7 +89,8 @@ class Learn(KeyedProcessFunction):
             [read.outcome for read in outcomes], self._control.table, self._control.items.facts
         )
         parts = [part for estimates in learnt for part in state.written_in(estimates)]
-        records: list[Outgoing] = [(Topic.ESTIMATES.value, part.name, encode(part)) for part in parts]
+        records: list[Outgoing] = [(Topic.ESTIMATES.value, name, TOMBSTONE) for name in state.take_forgotten()]
+        records += [(Topic.ESTIMATES.value, part.name, encode(part)) for part in parts]
         records += [(Topic.POLICIES.value, policy.scope, encode(policy)) for policy in turned]
         check_sizes(records)
         return records

@@ -34,6 +34,11 @@ def due(count: int, version: int) -> range:
     return range(first, min(first + PARTS_A_ROUND, count))
 
 
+def part_name(model_version: str, part: int) -> str:
+    """Return the key of a part's record."""
+    return f"{ESTIMATES_NAME}:{model_version}" + (f":{part}" if part else "")
+
+
 def _split(estimates: Estimates, count: int) -> Iterator[Estimates]:
     items = [dict[str, msgspec.Struct]() for _ in range(count)]
     brands = [dict[str, float]() for _ in range(count)]
@@ -42,5 +47,5 @@ def _split(estimates: Estimates, count: int) -> Iterator[Estimates]:
     for brand, lift in estimates.brands.items():
         brands[crc32(brand.encode()) % count][brand] = lift
     for part in range(count):
-        name = f"{ESTIMATES_NAME}:{estimates.model_version}" + (f":{part}" if part else "")
+        name = part_name(estimates.model_version, part)
         yield msgspec.structs.replace(estimates, name=name, parts=count, items=items[part], brands=brands[part])

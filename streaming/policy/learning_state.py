@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import msgspec
 
 from streaming.policy.controllers import Controller
-from streaming.policy.estimate_parts import due, parts_of
+from streaming.policy.estimate_parts import due, part_name, parts_of
 from streaming.policy.estimates import FactsOf, OutcomeEstimator
 from streaming.policy.table import PolicyTable
 from streaming.schemas import Estimates, Outcome, Policy, ScopeKind, scope_of
@@ -21,6 +21,7 @@ class LearningState(msgspec.Struct):
     controllers: dict[str, Controller] = {}  # by the scope that they turn
     learners: dict[str, OutcomeEstimator] = {}  # by model version
     parts: dict[str, int] = {}  # of a model's estimates, by its version
+    forgotten: list[str] = []  # names of parts of which nothing is known any more
 
     def __post_init__(self) -> None:
         if self.learner is not None:
@@ -57,6 +58,11 @@ class LearningState(msgspec.Struct):
         self.parts[model_version] = len(parts)
         return parts if len(parts) > before else [parts[part] for part in due(len(parts), estimates.version)]
 
+    def take_forgotten(self) -> list[str]:
+        """Return the names of parts that are to be removed from the topic, each once."""
+        names, self.forgotten = self.forgotten, []
+        return names
+
     @property
     def newest_ms(self) -> int:
         """Time of the newest outcome; 0 before any."""
@@ -69,7 +75,7 @@ class LearningState(msgspec.Struct):
                 others = [version for version in self.learners if version != model_version]
                 oldest = min(others, key=lambda version: self.learners[version].newest_ms)
                 del self.learners[oldest]
-                self.parts.pop(oldest, None)
+                self.forgotten += [part_name(oldest, part) for part in range(self.parts.pop(oldest, 0))]
         return self.learners[model_version]
 
     def _turn(self, policy: Policy, table: PolicyTable) -> Policy | None:

@@ -1,8 +1,9 @@
 """All policies that are in force, made ready for the slates."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,19 @@ KEPT_AT_LEAST = 0.01  # of an operator's weight, however far a controller turns 
 TURNED = {Measure.CLICKS: "relevance", Measure.PURCHASES: "conversion", Measure.REVENUE: "revenue"}
 
 
+class Numbered(Protocol):
+    """Names that have numbers."""
+
+    @property
+    def number_of(self) -> Mapping[str, int]: ...
+
+    @property
+    def changes(self) -> int:
+        """Return how often a number has got another name."""
+
+    def __len__(self) -> int: ...
+
+
 @dataclass(frozen=True, eq=False)
 class ScoringPlan:
     """How the items of a slate are scored: one row of weights for the slate's policy, one for each merchant's."""
@@ -28,15 +42,21 @@ class ScoringPlan:
     boosts: Floats | None  # (1 + merchants,) what an item gets for its merchant's exposure; None for none
     expressions: dict[str, tuple[Expression, float]]  # of those of `names` that are an operator's, with their scales
 
-    def rows(self, merchants: Sequence[str]) -> NDArray[np.int64]:
-        """Return (M,) the row of `weights` of each of `merchants` (M,), a list that is only ever added to."""
-        known = self._rows[0]
-        if len(known) < len(merchants):
-            new = [self.merchants.get(merchant, 0) for merchant in merchants[len(known) :]]
-            known = self._rows[0] = np.concatenate([known, np.array(new, dtype=np.int64)])
-        return known[: len(merchants)]
+    def rows(self, merchants: Numbered) -> NDArray[np.int64]:
+        """Return (M,) the row of `weights` of each of M merchants by its number."""
+        changes, rows = self._rows[0]
+        if changes != merchants.changes:
+            changes, rows = merchants.changes, np.zeros(len(merchants), dtype=np.int64)
+            for merchant, row in self.merchants.items():
+                number = merchants.number_of.get(merchant)
+                if number is not None and number < len(rows):
+                    rows[number] = row
+            self._rows[0] = changes, rows
+        return rows
 
-    _rows: list[NDArray[np.int64]] = field(default_factory=lambda: [np.zeros(0, dtype=np.int64)], init=False)
+    _rows: list[tuple[int, NDArray[np.int64]]] = field(
+        default_factory=lambda: [(-1, np.zeros(0, dtype=np.int64))], init=False
+    )
 
 
 class PolicyTable:

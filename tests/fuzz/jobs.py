@@ -24,8 +24,9 @@ from streaming.operators.learn import Learn
 from streaming.operators.recommend import Recommend
 from streaming.operators.reject_control import RejectControl
 from streaming.operators.write_features import WriteFeatures
-from streaming.records import RECORD_AT_MOST, decode, encode
+from streaming.records import RECORD_AT_MOST, TOMBSTONE, decode, encode
 from streaming.schemas import (
+    COMPACTED,
     CONTROL,
     FOR_CONTROLLERS,
     FOR_FEAST,
@@ -85,7 +86,7 @@ class Jobs:
             if not queue:
                 return
             topic, key, raw = queue.pop(0)
-            queue += [(Topic(to), of, value) for to, of, value in self._answers(topic, key, raw)]
+            queue += [(Topic(to), of, value or None) for to, of, value in self._answers(topic, key, raw)]
         msg = f"records lead to more and more of them: {queue[0]}"
         raise AssertionError(msg)
 
@@ -133,6 +134,9 @@ class Jobs:
             self.letters[letter.reason] += 1
             if letter.reason is Reason.FAILED:
                 self.failed.append(letter)
+            return
+        if value == TOMBSTONE:
+            assert topic in COMPACTED, topic
             return
         name = {Topic.PROBE_SLATES: Topic.RECOMMENDATIONS, Topic.PROBE_LOG: Topic.FEATURE_LOG}.get(Topic(topic), topic)
         message = decode(key, value, Origin(name, 0, 0))

@@ -13,7 +13,8 @@ from onnx_models.artifact import Items
 from streaming.control.catalogue import COLD_AT_MOST, Catalogue, unknown_to_any_model
 from streaming.control.item_estimates import EstimateTable
 from streaming.policy.estimates import LEVELS, UNKNOWN_LEVEL
-from streaming.schemas import Item, ItemEstimate, LevelEstimate
+from streaming.policy.table import PolicyTable
+from streaming.schemas import Item, ItemEstimate, LevelEstimate, Policy
 
 ALL = np.arange(4)  # item indices that the model knows, and the padding
 KNOWN = Items(
@@ -160,6 +161,31 @@ def test_what_was_learnt_of_an_item_is_nothing_of_the_one_that_has_its_number_ne
         catalogue.put(f"new-{n}", item(f"new-{n}", "tea", content=content), 2 + n)
     assert catalogue.ids[number] != "old"
     assert table.of(np.array([number])).lift.tolist() == [1.0]
+
+
+def test_memory_of_names_is_that_of_the_names_in_use() -> None:
+    """Items come and go, each with a merchant, a brand and a category of its own."""
+    catalogue = Catalogue(unknown_to_any_model([]))
+    content = (1.0, *[0.0] * (CONTENT_DIM - 1))
+    table = EstimateTable(catalogue)
+    plan = PolicyTable(
+        {"merchant:m777": Policy(scope="merchant:m777", version=2, author="t", weights={"revenue": 1.0})}
+    ).of("home", {}, "s")
+    for n in range(3_000):
+        record = item(f"i{n}", f"c{n}", 1.0 + n, content=content)
+        catalogue.put(record.item_id, msgspec.structs.replace(record, brand=f"b{n}", merchant=f"m{n}"), 2 * n)
+        index = np.array([catalogue.index_of[f"i{n}"]])
+        if n % 10 == 0:
+            learnt = estimates(version=n + 1, brands={f"b{n}": 3.0})
+            table.put(learnt.name, learnt)
+        assert table.of(index).lift.tolist() == [3.0 if n % 10 == 0 else 1.0]
+        assert plan.rows(catalogue.merchant_names)[catalogue.merchant_index[index]].tolist() == [n == 777]
+        assert catalogue.price_levels(index).tolist() == [5]
+        if n >= 20:
+            catalogue.put(f"i{n - 20}", None, 2 * n + 1)
+    for names in (catalogue.categories, catalogue.brands, catalogue.merchant_names):
+        assert len(names) <= 25
+        assert len(names.number_of) == 21
 
 
 def test_parts_replace_themselves_and_those_of_another_number_go() -> None:

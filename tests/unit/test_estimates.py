@@ -213,8 +213,12 @@ def test_models_that_are_no_longer_served_are_forgotten() -> None:
     state = LearningState()
     for n in range(10):
         (shown,) = _shown(f"r{n}", START_MS + 1_000 * n)
-        state.learn([msgspec.structs.replace(shown, model_version=f"model-{n}")], PolicyTable(), facts_of)
+        learnt, _ = state.learn([msgspec.structs.replace(shown, model_version=f"model-{n}")], PolicyTable(), facts_of)
+        for known in learnt:
+            state.written_in(known)
     assert list(state.learners) == [f"model-{n}" for n in range(10 - MODELS_AT_MOST, 10)]
+    assert state.take_forgotten() == [f"outcomes:model-{n}" for n in range(10 - MODELS_AT_MOST)]
+    assert state.take_forgotten() == []
 
 
 def test_state_of_before_is_gone_on_with() -> None:

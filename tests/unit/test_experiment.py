@@ -101,10 +101,21 @@ def test_shoppers_count_once_their_window_has_ended_with_the_newest_revision_of_
         outcome("r4", "s1", 3_001, clicked),  # after its window
         outcome("r5", "s3", 3_500, clicked),  # whose window has not ended
     ]
-    arms_of = arms(log, "x", 0.5, from_ms=1_000, window_ms=1_000, margin_of={"a": 0.5}.__getitem__)
+    arms_of, _ = arms(log, "x", 0.5, from_ms=1_000, window_ms=1_000, margin_of={"a": 0.5}.__getitem__)
     assert arms_of[Measure.CLICKS].slates.tolist() == [1.0, 2.0]  # s2, s1
     assert arms_of[Measure.CLICKS].rewards.tolist() == [1.0, 1.0]
     assert arms_of[Measure.PURCHASES].rewards.tolist() == [0.0, 2.0]
     assert arms_of[Measure.REVENUE].rewards.tolist() == [0.0, 15.0]
     assert arms_of[Measure.CLICKS].treated.tolist() == [is_treated("x", shopper_id, 0.5) for shopper_id in ("s2", "s1")]
-    assert arms([], "x", 0.5, 0, 1_000, {}.__getitem__)[Measure.CLICKS].slates.tolist() == []
+    assert arms([], "x", 0.5, 0, 1_000, {}.__getitem__)[0][Measure.CLICKS].slates.tolist() == []
+
+
+def test_a_sale_at_an_absurd_price_decides_on_nothing() -> None:
+    sold = OutcomeItem("a", 1, 1.0, 0.1, shown=True, clicked_after_ms=5, bought=2, value=30.0)
+    log = [outcome(f"r{n}", f"s{n}", 1_000 + n, sold) for n in range(20)]
+    log.append(outcome("absurd", "s20", 1_020, msgspec.structs.replace(sold, value=2e9)))
+    log.append(outcome("last", "s21", 9_000, sold))
+    arms_of, suspicious = arms(log, "x", 0.5, 0, 1_000, lambda _: 0.5)
+    assert arms_of[Measure.REVENUE].rewards.tolist() == [15.0] * 20 + [0.0]
+    assert arms_of[Measure.PURCHASES].rewards.tolist() == [2.0] * 21
+    assert suspicious == 1

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.records import click, impression, purchase, recommendation
 
+from export.popularity import popularity
 from features.effective import ITEM_CORRELATION, SHOPPER_CORRELATION, effective_count, next_weight
 from features.spec import MINUTE_MS
 from streaming.policy.estimates import HALF_LIFE_MS, ItemFacts
@@ -132,6 +133,13 @@ def test_one_shopper_who_clicks_everything_moves_the_calibration_by_a_bounded_am
         rates.append(shop.learns().click_rate)
     assert rates[1] == pytest.approx(rates[0], rel=0.02)  # ten times as much moves nothing more
     assert rates[1] < 0.2
+
+
+def test_one_shopper_who_comes_back_again_and_again_makes_nothing_popular() -> None:
+    touched = [(f"s{n}", "liked") for n in range(20)] + [("s0", "once")] + [("robot", "pushed")] * 10_000
+    padding, liked, once, pushed = popularity(["", "liked", "once", "pushed"], touched).tolist()
+    assert (padding, liked) == (0.0, 1.0)
+    assert once < pushed < 0.6
 
 
 def test_a_return_leaves_what_would_be_there_without_the_sale() -> None:

@@ -6,7 +6,7 @@ import org.apache.flink.api.java.tuple.Tuple3;
 import org.apache.flink.connector.kafka.sink.KafkaRecordSerializationSchema;
 import org.apache.flink.kafka.shaded.org.apache.kafka.clients.producer.ProducerRecord;
 
-/** (topic, key, value) as a Kafka record: one sink writes to every topic, so an operator needs no side outputs. */
+/** (topic, key, value) as a Kafka record: one sink writes to every topic, so an operator needs no side outputs. An empty value is a tombstone. */
 public final class RecordSerializer implements KafkaRecordSerializationSchema<Tuple3<String, String, byte[]>> {
     private static final long serialVersionUID = 1L;
 
@@ -19,6 +19,7 @@ public final class RecordSerializer implements KafkaRecordSerializationSchema<Tu
     @Override
     public ProducerRecord<byte[], byte[]> serialize(
             Tuple3<String, String, byte[]> record, KafkaSinkContext context, Long timestamp) {
-        return new ProducerRecord<>(topicPrefix + record.f0, record.f1.getBytes(UTF_8), record.f2);
+        byte[] value = record.f2.length == 0 ? null : record.f2;
+        return new ProducerRecord<>(topicPrefix + record.f0, record.f1.getBytes(UTF_8), value);
     }
 }

@@ -1,0 +1,46 @@
+"""Numbers for names, so that columns can hold them."""
+
+from collections import deque
+
+
+class Names:
+    """Small numbers for the names that are in use; 0 is the empty one.
+
+    A number whose name nobody uses any more is used again, the one that was given back first: slates that are being
+    made may still read the last. `renumbered` are the numbers that stand for another name now, for who keeps columns.
+    """
+
+    def __init__(self) -> None:
+        self.number_of = {"": 0}
+        self.changes = 0  # of what a number stands for
+        self.renumbered: deque[int] = deque()
+        self._names, self._users = [""], [1]
+        self._free: deque[int] = deque()
+
+    def __len__(self) -> int:
+        """Return how many numbers there are, in use or not."""
+        return len(self._names)
+
+    def use(self, name: str) -> int:
+        """Return the number of the name, which has one more user now."""
+        number = self.number_of.get(name)
+        if number is None:
+            if self._free:
+                number = self._free.popleft()
+                self._names[number] = name
+                self.renumbered.append(number)
+            else:
+                number = len(self._names)
+                self._names.append(name)
+                self._users.append(0)
+            self.number_of[name] = number
+            self.changes += 1  # last: who sees it finds the name, and a column that is long enough
+        self._users[number] += 1
+        return number
+
+    def give_back(self, number: int) -> None:
+        """Take one user away."""
+        self._users[number] -= 1
+        if not self._users[number] and number:
+            del self.number_of[self._names[number]]
+            self._free.append(number)
