@@ -121,8 +121,8 @@ def measure(counts: list[int], heap: str, folder: Path) -> list[dict[str, Any]]:
 
 
 def _java(job: Job) -> psutil.Process:
-    (java,) = [of for of in psutil.Process(job.process.pid).children(recursive=True) if "java" in of.name()]
-    return java
+    children = psutil.Process(job.process.pid).children(recursive=True)
+    return max(children, key=lambda child: int(child.memory_info().rss))
 
 
 def _cpu_s(job: Job) -> float:
