@@ -92,11 +92,11 @@ class EstimateTable:
         """Forget what was learnt of items and brands whose numbers others have now."""
         renumbered = self._catalogue.renumbered
         while renumbered:
-            index = renumbered.popleft()
+            index = renumbered.pop()
             self._own[index], self._filled[index] = 0.0, 0
         renumbered = self._catalogue.brands.renumbered
         while renumbered:
-            number = renumbered.popleft()
+            number = renumbered.pop()
             if number < len(self._brand_lift):
                 self._brand_lift[number] = 1.0
 

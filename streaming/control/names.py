@@ -13,7 +13,7 @@ class Names:
     def __init__(self) -> None:
         self.number_of = {"": 0}
         self.changes = 0  # of what a number stands for
-        self.renumbered: deque[int] = deque()
+        self.renumbered = set[int]()
         self._names, self._users = [""], [1]
         self._free: deque[int] = deque()
 
@@ -28,7 +28,7 @@ class Names:
             if self._free:
                 number = self._free.popleft()
                 self._names[number] = name
-                self.renumbered.append(number)
+                self.renumbered.add(number)
             else:
                 number = len(self._names)
                 self._names.append(name)
