@@ -65,7 +65,7 @@ class EstimateTable:
     def of(self, item_index: NDArray[np.int64]) -> ItemEstimates:
         """Return what is known of items (K,)."""
         catalogue = self._catalogue
-        if catalogue.renumbered or catalogue.brands.renumbered or catalogue.changes != self._changes:
+        if catalogue.changes != self._changes:
             with self._lock:
                 self._forget_renumbered()
                 self._changes, self._epoch = catalogue.changes, self._epoch + 1  # of what groups consist of
