@@ -39,7 +39,7 @@ START_MS = 1_700_000_000_000
 MESSAGES: dict[Topic, tuple[str, str, str]] = {  # struct, who writes it, who reads it
     Topic.CLICKS: ("Click", "the shop", "`recommend`, `learn`"),
     Topic.PURCHASES: ("Purchase", "the shop", "`recommend`, `learn`"),
-    Topic.RETURNS: ("Return", "the shop", "`learn`"),
+    Topic.RETURNS: ("Return", "the shop", "`learn`, `rheostat log sink`"),
     Topic.IMPRESSIONS: ("Impression", "the app that shows slates", "`learn`"),
     Topic.ITEMS: ("Item", "the shop", "`recommend`, `features`, `learn`"),
     Topic.POLICIES: ("Policy", "`rheostat policy`, the console, `learn` (controllers)", "`recommend`, `learn`"),

@@ -147,7 +147,7 @@ def log_sink(
     batch_s: Annotated[float, typer.Option(min=0.1, help="After which a file is written.")] = 60.0,
     as_json: AsJson = False,
 ) -> None:
-    """Land feature rows, items, outcomes and policies as Parquet, by date: for Feast, `train-set` and `evaluate`.
+    """Land feature rows, items, outcomes, policies, returns as Parquet, by date: for Feast, `train-set`, `evaluate`.
 
     Exit 1 if the retention has taken records before they landed. A topic that was made anew is refused, and what has
     landed of the old one stays. Example: rheostat log sink --once
@@ -194,6 +194,7 @@ def train_set(
     _summary(
         f"{summary.rows:,} examples in {out}: {summary.next_views:,} with a next view, {summary.carts:,} carts, "
         f"{summary.purchases:,} purchases, revenue {summary.revenue:,.2f}; "
+        f"of {summary.returned:,} purchases something came back; "
         f"left out: {summary.censored:,} whose horizon ends after the log, {summary.repeated:,} logged twice",
         summary,
         console,

@@ -9,7 +9,7 @@ import polars as pl
 from features.row import Value
 from features.spec import FEATURES, Type, View
 from streaming.io.columns import feature_columns, item_columns
-from streaming.schemas import FeatureRecord, Item, Message, Outcome, Policy
+from streaming.schemas import FeatureRecord, Item, Message, Outcome, Policy, Return
 
 _TYPES: dict[Type, Any] = {
     Type.INT: pl.Int64,
@@ -37,7 +37,19 @@ _FOR_LABELS: Schema = {
     "kind": pl.String,
     "interaction_time_ms": pl.Int64,
     "value": pl.Float64,
+    "quantity": pl.Int64,
     "sequence": pl.Int64,
+}
+RETURN_LOG: Schema = {
+    "shopper_id": pl.String,
+    "event_timestamp": _TIME,
+    "created_timestamp": _TIME,
+    "event_id": pl.String,
+    "item_id": pl.String,
+    "order_id": pl.String,
+    "event_time_ms": pl.Int64,
+    "quantity": pl.Int64,
+    "refund": pl.Float64,  # null: what was paid
 }
 FEATURE_LOG: Schema = {"shopper_id": pl.String} | _FOR_FEAST | _FOR_LABELS | _features(View.SESSION, View.PROFILE)
 ITEM_LOG: Schema = {"item_id": pl.String, "offset": pl.Int64, "margin": pl.Float64} | _FOR_FEAST | _features(View.ITEM)
@@ -142,6 +154,16 @@ def outcome_log(records: Sequence[Record]) -> pl.DataFrame:
             times = {"event_timestamp": outcome.event_time_ms * 1000, "created_timestamp": written_ms * 1000}
             rows.append(msgspec.to_builtins(outcome) | times)
     return _frame(rows, OUTCOME_LOG)
+
+
+def return_log(records: Sequence[Record]) -> pl.DataFrame:
+    """Return what came back; nothing of those who have not consented."""
+    rows: list[dict[str, Any]] = []
+    for _, back, written_ms, _ in records:
+        if isinstance(back, Return) and back.consent:
+            times = {"event_timestamp": back.event_time_ms * 1000, "created_timestamp": written_ms * 1000}
+            rows.append(msgspec.to_builtins(back) | times)
+    return _frame(rows, RETURN_LOG)
 
 
 def policy_log(records: Sequence[Record]) -> pl.DataFrame:

@@ -3,6 +3,7 @@
 A label looks at what came strictly after the row's event time, the newest that the row can have seen, and at most a
 horizon later; so nothing that a row knows is in its label. A row whose horizon goes beyond the end of the log is left
 out, since what it leads to is not known yet. A row that was logged twice, after a recovery, counts once: the first.
+What has come back by the log's end was not sold: a return takes back the shopper's last purchase of the item before it.
 """
 
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import polars as pl
 
 from features.errors import TrainingSetError
 from features.interaction import Kind
-from streaming.offline.tables import FEATURE_LOG
+from streaming.offline.tables import FEATURE_LOG, RETURN_LOG
 
 MICRO = 1_000_000  # money is summed in whole millionths, so that a difference of sums is exact
 LABELS = ("next_view_item", "next_view_delay_ms", "added_to_cart", "purchased", "revenue")
@@ -27,6 +28,7 @@ class Summary:
     carts: int
     purchases: int
     revenue: float
+    returned: int  # purchases of which something came back
 
 
 _EVENT = ["shopper_id", "event_id", "kind", "item_id"]  # what tells an interaction from another
@@ -36,7 +38,7 @@ def build(log: Path, from_ms: int, to_ms: int, horizon_ms: int, out: Path) -> Su
     """Write the examples of rows from `from_ms` to before `to_ms`, event time, to the Parquet file `out`.
 
     Args:
-        log: folder `feature_log` that `rheostat log sink` filled.
+        log: folder `feature_log` that `rheostat log sink` filled, with `return_log` beside it.
         from_ms: of the row's event time; since the epoch.
         to_ms: of the row's event time; since the epoch.
         horizon_ms: for which a label looks ahead.
@@ -49,7 +51,7 @@ def build(log: Path, from_ms: int, to_ms: int, horizon_ms: int, out: Path) -> Su
     if not files:
         msg = f"{log}: no date=…/*.parquet; land the feature log there first: rheostat log sink --out {log}"
         raise TrainingSetError(msg)
-    landed = pl.read_parquet(files, hive_partitioning=False)
+    landed = pl.read_parquet(files, hive_partitioning=False, missing_columns="insert")
     once = landed.sort("created_timestamp", maintain_order=True).unique(
         ["shopper_id", "rec_id"], keep="first", maintain_order=True
     )
@@ -63,7 +65,11 @@ def build(log: Path, from_ms: int, to_ms: int, horizon_ms: int, out: Path) -> Su
             "log's end; choose an earlier range or a shorter horizon"
         )
         raise TrainingSetError(msg)
-    examples = _labelled(rows, once.unique(_EVENT, keep="first", maintain_order=True), horizon_ms)
+    events = once.unique(_EVENT, keep="first", maintain_order=True)
+    backs = sorted(log.parent.glob("return_log/date=*/*.parquet"))
+    returns = pl.read_parquet(backs, hive_partitioning=False) if backs else pl.DataFrame(schema=RETURN_LOG)
+    sold = _sold(events, returns)
+    examples = _labelled(rows, sold, horizon_ms)
     out.parent.mkdir(parents=True, exist_ok=True)
     unfinished = out.with_suffix(".part")
     examples.write_parquet(unfinished, compression="zstd")
@@ -76,17 +82,50 @@ def build(log: Path, from_ms: int, to_ms: int, horizon_ms: int, out: Path) -> Su
         carts=int(examples["added_to_cart"].sum()),
         purchases=int(examples["purchased"].sum()),
         revenue=float(examples["revenue"].sum()),
+        returned=int(sold["returned"].sum()),
+    )
+
+
+def _sold(events: pl.DataFrame, returns: pl.DataFrame) -> pl.DataFrame:
+    """Return the events with what came back of purchases: whether it `returned`, what is left of it, and its value."""
+    numbered = events.with_row_index("purchase")
+    purchases = numbered.filter(pl.col("kind") == Kind.PURCHASE)
+    of_purchase = ["shopper_id", "item_id"]
+    backs = (
+        returns.unique([*of_purchase, "event_id"], keep="first", maintain_order=True)
+        .select(*of_purchase, pieces="quantity", refund="refund", back_at="event_time_ms")
+        .sort("back_at")
+        .join_asof(
+            purchases.select(*of_purchase, "purchase", "quantity", "value", at="interaction_time_ms").sort("at"),
+            left_on="back_at",
+            right_on="at",
+            by=of_purchase,
+            check_sortedness=False,
+        )
+        .drop_nulls("purchase")
+        .with_columns(quantity=pl.col("quantity").fill_null(1))
+        .with_columns(paid=pl.col("value") * (pl.col("pieces") / pl.col("quantity")).clip(0, 1))
+        .group_by("purchase")
+        .agg(pieces=pl.col("pieces").sum(), paid_back=pl.coalesce("refund", "paid").sum())
+    )
+    left = pl.col("quantity").fill_null(1) - pl.col("pieces").fill_null(0)
+    return numbered.join(backs, on="purchase", how="left", maintain_order="left").with_columns(
+        returned=pl.col("pieces").is_not_null(),
+        is_sold=(pl.col("kind") == Kind.PURCHASE) & (left > 0),
+        value=(pl.col("value") - pl.col("paid_back").fill_null(0.0)).clip(lower_bound=0.0),
     )
 
 
 def _labelled(rows: pl.DataFrame, log: pl.DataFrame, horizon_ms: int) -> pl.DataFrame:
-    did = log.select("shopper_id", "item_id", "kind", "value", at="interaction_time_ms").sort("at", maintain_order=True)
+    did = log.select("shopper_id", "item_id", "kind", "value", "is_sold", at="interaction_time_ms").sort(
+        "at", maintain_order=True
+    )
     views = did.filter(pl.col("kind") == Kind.VIEW).select("shopper_id", "at", next_view_item="item_id", viewed="at")
     totals = did.select(
         "shopper_id",
         "at",
         carts=(pl.col("kind") == Kind.ADD_TO_CART).cum_sum().over("shopper_id"),
-        bought=(pl.col("kind") == Kind.PURCHASE).cum_sum().over("shopper_id"),
+        bought=pl.col("is_sold").cum_sum().over("shopper_id"),
         paid=(pl.col("value").fill_null(0.0) * MICRO).round().cast(pl.Int64).cum_sum().over("shopper_id"),
     )
     examples = rows.with_row_index("row").with_columns(now="event_time_ms", ahead=pl.col("event_time_ms") + horizon_ms)

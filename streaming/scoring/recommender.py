@@ -160,6 +160,7 @@ class Recommender:
                 kind=advanced.interaction.kind,
                 interaction_time_ms=message.event_time_ms,
                 value=advanced.interaction.value,
+                quantity=advanced.interaction.quantity,
                 sequence=advanced.state.sequence,
                 created_time_us=time.time_ns() // 1000,
                 items_offset=advanced.items_offset,

@@ -31,17 +31,26 @@ from streaming.schemas import (
     Purchase,
     Reason,
     Recommendation,
+    Return,
     Topic,
 )
 from streaming.testing import FeedbackLoop
 
 DEADLINE_S = 90.0
 START_MS = 1_700_000_000_000
-TOPICS = {Recommendation: Topic.RECOMMENDATIONS, Impression: Topic.IMPRESSIONS, Purchase: Topic.PURCHASES}
+TOPICS = {
+    Recommendation: Topic.RECOMMENDATIONS,
+    Impression: Topic.IMPRESSIONS,
+    Purchase: Topic.PURCHASES,
+    Return: Topic.RETURNS,
+}
 
 
 def feedback(first: int, count: int) -> list[Recommendation | Feedback]:
-    """Return slates of a shopper each and what became of them: a click on every second, a purchase on every fourth."""
+    """Return slates of a shopper each and what became of them: a click on every second, a purchase on every fourth.
+
+    What is bought of every eighth comes back.
+    """
     messages: list[Recommendation | Feedback] = []
     for n in range(first, first + count):
         at, rec_id = START_MS + n, f"r{n}"
@@ -53,6 +62,9 @@ def feedback(first: int, count: int) -> list[Recommendation | Feedback]:
             of_one += [click(f"c{n}", "b", at + 2, rec_id=rec_id)] * (1 + n % 3)  # now and then it comes again
         if n % 4 == 0:
             of_one.append(purchase(f"p{n}", "b", at + 3, price=2.0, rec_id=rec_id))
+        if n % 8 == 0:
+            fields = {"event_id": f"b{n}", "shopper_id": "s", "item_id": "b", "order_id": f"order-p{n}"}
+            of_one.append(msgspec.convert({**fields, "event_time_ms": at + 4}, Return))
         messages += [msgspec.structs.replace(message, shopper_id=f"s{n}") for message in of_one]
     return messages
 
@@ -69,7 +81,7 @@ def facts(outcome: Outcome) -> tuple[OutcomeItem, ...]:
 
 
 def buy_rate(slates: int) -> float:
-    clicks, buys = (slates + 1) // 2, (slates + 3) // 4
+    clicks, buys = (slates + 1) // 2, (slates + 3) // 4 - (slates + 7) // 8
     return (PRIOR_ALL_CLICKS * PRIOR_BUY_RATE + buys) / (PRIOR_ALL_CLICKS + clicks)
 
 

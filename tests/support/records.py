@@ -45,6 +45,7 @@ def feature_record(
         kind=last.kind,
         interaction_time_ms=last.event_time_ms,
         value=last.value,
+        quantity=last.quantity,
         sequence=state.sequence,
         created_time_us=created_time_us or last.event_time_ms * 1000,
         items_offset=-1,

@@ -13,8 +13,8 @@ from features.errors import TrainingSetError
 from features.interaction import Interaction, Kind
 from features.sources.simulator import shop
 from streaming.offline import training_set
-from streaming.offline.tables import feature_frame
-from streaming.schemas import FeatureRecord
+from streaming.offline.tables import Record, feature_frame, return_log
+from streaming.schemas import FeatureRecord, Return
 
 START_MS = 1_700_000_000_000
 HORIZON_MS = 30_000
@@ -76,6 +76,37 @@ def test_labels_are_what_came_after_each_row_within_the_horizon(log: list[Featur
         assert {name: got[name] for name in expected} == pytest.approx(expected)
     assert summary.rows == len(kept)
     assert min(summary.next_views, summary.carts, summary.purchases, summary.revenue) > 0
+
+
+def test_what_came_back_was_not_sold(log: list[FeatureRecord], tmp_path: Path) -> None:
+    """All purchases of one shopper come back, of another one's a part, and twice the same; the log ends later."""
+    sold = [record for record in log if record.kind is Kind.PURCHASE and record.value]
+    shopper, other = (record.row.shopper_id for record in sold[:2])
+    assert shopper != other
+    backs = []
+    for n, record in enumerate(sold):
+        if record.row.shopper_id not in (shopper, other):
+            continue
+        whole = record.row.shopper_id == shopper
+        back = {"event_id": f"back-{n}", "shopper_id": record.row.shopper_id, "item_id": record.item_id}
+        back |= {"order_id": "o", "event_time_ms": record.interaction_time_ms + 1}
+        back |= {"quantity": record.quantity if whole else 0, "refund": None if whole else record.value / 4}
+        backs += [Record(record.row.shopper_id, msgspec.convert(back, Return), START_MS, n)] * 2
+    before = training_set.build(land(log, tmp_path / "feature_log"), 0, 1 << 62, HORIZON_MS, tmp_path / "all.parquet")
+    folder = tmp_path / "return_log" / "date=2023-11-14"
+    folder.mkdir(parents=True)
+    return_log(backs).write_parquet(folder / "0-0-1.parquet")
+    after = training_set.build(tmp_path / "feature_log", 0, 1 << 62, HORIZON_MS, tmp_path / "left.parquet")
+    assert (before.returned, after.returned) == (0, len(backs) // 2)
+    mine, theirs = pl.col("shopper_id") == shopper, pl.col("shopper_id") == other
+    whole, left = (pl.read_parquet(tmp_path / name) for name in ("all.parquet", "left.parquet"))
+    assert whole.filter(mine)["purchased"].any()
+    assert not left.filter(mine)["purchased"].any()
+    assert left.filter(mine)["revenue"].sum() == 0.0
+    assert left.filter(theirs)["purchased"].equals(whole.filter(theirs)["purchased"])
+    assert left.filter(theirs)["revenue"].sum() == pytest.approx(0.75 * whole.filter(theirs)["revenue"].sum())
+    rest = ~(mine | theirs)
+    assert left.filter(rest).equals(whole.filter(rest))
 
 
 def test_rows_are_those_that_were_logged_to_the_bit(log: list[FeatureRecord], tmp_path: Path) -> None:
