@@ -3,6 +3,7 @@
 import base64
 import json
 from collections.abc import Callable
+from copy import deepcopy
 from random import Random
 from typing import Any
 
@@ -252,5 +253,5 @@ def _spoil(value: Any, random: Random) -> None:
     if random.random() < 0.3:
         del value[name]
     else:
-        value[name] = random.choice((*MISFITS, *INTEGERS, *NUMBERS, *TEXTS))
+        value[name] = deepcopy(random.choice((*MISFITS, *INTEGERS, *NUMBERS, *TEXTS)))  # it may be spoilt in turn
     return None
