@@ -211,7 +211,7 @@ class Edges:
                 objectives = ("relevance", "revenue", "novelty", "mine", "share of m")
                 keys = [random.choice((*objectives, *self.items, *TEXTS)) for _ in range(self._length(of))]
                 return {key: self._value(of.value_type, spoil / 4) for key in keys}
-        return random.choice(MISFITS)
+        return deepcopy(random.choice(MISFITS))
 
     def _length(self, of: Any) -> int:
         low, high = of.min_length or 0, of.max_length
