@@ -143,7 +143,7 @@ class OutcomeEstimator(msgspec.Struct):
             model_version=self.model_version,
             intercept=self.intercept,
             slope=self.slope,
-            click_rate=(PRIOR_ALL_CLICKS + scale * self.shown_chance) / shown,
+            click_rate=max((PRIOR_ALL_CLICKS + scale * self.shown_chance) / shown, UNLIKELY),
             buy_rate=buy_rate,
             looked=tuple(self.looked),
             prior_spread=1.0 / sqrt(PRIOR_CLICKS),
