@@ -51,7 +51,9 @@ def build(log: Path, from_ms: int, to_ms: int, horizon_ms: int, out: Path) -> Su
     if not files:
         msg = f"{log}: no date=…/*.parquet; land the feature log there first: rheostat log sink --out {log}"
         raise TrainingSetError(msg)
-    landed = pl.read_parquet(files, hive_partitioning=False, missing_columns="insert")
+    # Older files have fewer columns, and may come first; what was not logged then is null.
+    frames = [pl.DataFrame(schema=FEATURE_LOG), *[pl.read_parquet(file, hive_partitioning=False) for file in files]]
+    landed = pl.concat(frames, how="diagonal")
     once = landed.sort("created_timestamp", maintain_order=True).unique(
         ["shopper_id", "rec_id"], keep="first", maintain_order=True
     )

@@ -109,6 +109,16 @@ def test_what_came_back_was_not_sold(log: list[FeatureRecord], tmp_path: Path) -
     assert left.filter(rest).equals(whole.filter(rest))
 
 
+def test_files_of_an_older_version_are_read_with_the_newer_ones(log: list[FeatureRecord], tmp_path: Path) -> None:
+    folder, half = tmp_path / "log" / "date=2023-11-14", len(log) // 2
+    folder.mkdir(parents=True)
+    feature_frame(log[:half]).drop("quantity").write_parquet(folder / "0-0-1.parquet")
+    feature_frame(log[half:]).write_parquet(folder / "0-2-3.parquet")
+    mixed = training_set.build(tmp_path / "log", 0, 1 << 62, HORIZON_MS, tmp_path / "mixed.parquet")
+    assert mixed == training_set.build(land(log, tmp_path / "new"), 0, 1 << 62, HORIZON_MS, tmp_path / "new.parquet")
+    assert pl.read_parquet(tmp_path / "mixed.parquet")["quantity"].null_count() > 0
+
+
 def test_rows_are_those_that_were_logged_to_the_bit(log: list[FeatureRecord], tmp_path: Path) -> None:
     training_set.build(land(log, tmp_path), 0, 1 << 62, HORIZON_MS, tmp_path / "set.parquet")
     examples = pl.read_parquet(tmp_path / "set.parquet").drop(training_set.LABELS)
