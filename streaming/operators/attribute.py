@@ -34,7 +34,7 @@ from streaming.schemas import (
 )
 
 _SLATE_FACTS = msgspec.json.Decoder(SlateFacts)
-_NO_OTHERS_TO_TELL = (Topic.RECOMMENDATIONS, Topic.IMPRESSIONS, Topic.RETURNS)
+_READ_HERE_ALONE = (Topic.RECOMMENDATIONS, Topic.IMPRESSIONS, Topic.RETURNS)
 
 
 class _State:
@@ -91,7 +91,7 @@ class Attribute(KeyedProcessFunction):
         try:
             message = _slate_facts(key, raw, origin) if topic == Topic.RECOMMENDATIONS else decode(key, raw, origin)
             if isinstance(message, DeadLetter):
-                return self._refuse(message) if topic in _NO_OTHERS_TO_TELL else iter(())
+                return self._refuse(message) if topic in _READ_HERE_ALONE else iter(())
             joined = list(_joined(Attribution(changes, key), message))
             outcomes = [(Topic.OUTCOMES.value, key, encode(outcome)) for _, outcome in joined if outcome is not None]
             check_sizes(outcomes)

@@ -286,7 +286,7 @@ class Attribution:
             return
         if before is not None:
             self._kept.remove(before, name)
-            self._kept.put(before, "slates", _ENCODER.encode([of for of in self._names(before) if of != name]))
+            self._kept.put(before, "slates", _ENCODER.encode([other for other in self._names(before) if other != name]))
         names = [*self._names(part), name]
         for forgotten in names[:-SLATES_AT_MOST]:
             self._kept.remove(part, forgotten)
@@ -324,16 +324,16 @@ class Attribution:
         if stored is None:
             return
         waiting = _WAITING.decode(stored)
-        awake = [of for of in waiting if of.awaits == name]
+        awake = [feedback for feedback in waiting if feedback.awaits == name]
         if not awake:
             return
-        others = [of for of in waiting if of.awaits != name]
+        others = [feedback for feedback in waiting if feedback.awaits != name]
         if others:
             self._kept.put(Part.SEEN, "waiting", _ENCODER.encode(others))
         else:
             self._kept.remove(Part.SEEN, "waiting")
-        for of in awake:
-            yield from self.feedback(msgspec.msgpack.decode(of.message, type=_FEEDBACK[of.kind]))
+        for feedback in awake:
+            yield from self.feedback(msgspec.msgpack.decode(feedback.message, type=_FEEDBACK[feedback.kind]))
 
 
 def _slate_name(rec_id: str) -> str:
