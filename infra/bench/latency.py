@@ -1,39 +1,28 @@
 """`rheostat bench latency`: time from a click's send to its slate's receipt, second by second, and the CPU it costs.
 
-An open loop: events leave at their time whether or not earlier ones are answered, so that a stall is seen by every
-event that it delays. The sender is a process of its own; nothing else should run on the machine. Beside the events the
-policy is turned TURNS_PER_SECOND times a second: the time is taken from its send to the receipt of the first slate that
-is weighed by it.
+Beside the events the policy is turned TURNS_PER_SECOND times a second: the time is taken from its send to the receipt
+of the first slate that is weighed by it.
 """
 
 import itertools
-import multiprocessing
 import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
-from confluent_kafka import Producer
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
 from features.sources.simulator import shop
-from features.spec import OLDEST_MS
+from infra.bench.load import let_in, shop_load
 from infra.local.stack import Stack, local_stack
-from streaming.config import Cluster
-from streaming.io.feed import to_message
-from streaming.io.tail import at_the_end
-from streaming.records import encode
-from streaming.schemas import GLOBAL, Click, ClickKind, Policy, Purchase, SlateView, Topic
+from streaming.schemas import Policy
 
 BENCH_SEED = 11
-DRAIN_S = 20.0
 TURNS_PER_SECOND = 2  # of the policy: how long until a slate is weighed by it?
-Record = tuple[str, str, bytes]  # topic, key, value
 
 
 def measure(
@@ -59,86 +48,16 @@ def measure(
 def _run(
     stack: Stack, rate: int, seconds: int, shoppers: int, seed: int, turns: list[int], console: Console
 ) -> dict[str, float]:
-    parameters = shop.Parameters(shopper_count=shoppers, visitor_count=shoppers)
-    start_ms = round(time.time() * 1000)
-    log = list(itertools.islice(shop.interactions(seed, start_ms, rate, parameters), rate * seconds))
-    records: list[Record] = []
-    turned_at = np.full(len(turns), np.nan)
-    for interaction in log:
-        message = to_message(interaction)
-        topic = Topic.PURCHASES if isinstance(message, Purchase) else Topic.CLICKS
-        records.append((topic.value, interaction.shopper_id, encode(message)))
-    number = {interaction.event_id: n for n, interaction in enumerate(log)}
-    received = np.full(len(log), np.nan)
-    here, there = multiprocessing.Pipe()
-    sender = multiprocessing.get_context("fork").Process(
-        target=_send, args=(stack.cluster, records, rate, turns, there), daemon=True
-    )
-    consumer = at_the_end(stack.cluster, Topic.RECOMMENDATIONS)
-    cpu = _cpu_s(stack)
-    sender.start()
-    answered, last = 0, time.monotonic()
-    while answered < len(log) and time.monotonic() - last < DRAIN_S:
-        record = consumer.poll(0.5)
-        if record is None:
-            stack.assert_running()
-            continue
-        last = now = time.monotonic()
-        slate = _SLATE.decode(record.value() or b"")
-        turn = slate.policy_version - turns[0]
-        if 0 <= turn < len(turns) and np.isnan(turned_at[turn]):
-            turned_at[turn] = now
-        n = number.get(slate.event_id)
-        if n is not None and np.isnan(received[n]):
-            received[n] = now
-            answered += 1
-    cpu = {name: used - cpu[name] for name, used in _cpu_s(stack).items()}
-    consumer.close()
-    sent, turned = here.recv()
-    sender.join()
-    return _report(rate, sent, received, (turned_at - turned) * 1000, cpu, console)
-
-
-_SLATE = msgspec.json.Decoder(SlateView)
-
-
-def _send(cluster: Cluster, records: list[Record], rate: int, turns: list[int], result: object) -> None:
-    producer = Producer(
-        {"bootstrap.servers": cluster.bootstrap_servers, "linger.ms": 0, "partitioner": "murmur2_random"}
-    )
-    # Connected before the first event is due: that is the generator's time, not the job's.
-    first = Click(
-        event_id=f"bench-{os.getpid()}",
-        shopper_id="probe-bench",
-        session_id="bench",
-        item_id="none",
-        event_time_ms=OLDEST_MS,
-        kind=ClickKind.VIEW,
-    )
-    producer.produce(cluster.topic(Topic.PROBES), key=first.shopper_id, value=encode(first))
-    producer.flush(30)
-    sent, turned = np.empty(len(records)), np.empty(len(turns))
     # Turned to and fro: each must be seen.
     policies = [
-        encode(Policy(version=version, author="bench", weights={"relevance": 1.0, "revenue": version % 2}))
-        for version in turns
+        Policy(version=version, author="bench", weights={"relevance": 1.0, "revenue": version % 2}) for version in turns
     ]
-    every = len(records) // len(turns)
-    began = time.monotonic() + 0.2
-    for n, (topic, key, value) in enumerate(records):
-        due = began + n / rate
-        while (wait := due - time.monotonic()) > 0:
-            time.sleep(wait)
-        sent[n] = due  # not when it did leave: a late sender is no excuse
-        producer.produce(cluster.topic(topic), key=key, value=value)
-        producer.poll(0)
-        turn, past = divmod(n, every)
-        if past == 0 and turn < len(turns):
-            turned[turn] = time.monotonic()
-            producer.produce(cluster.topic(Topic.POLICIES), key=GLOBAL, value=policies[turn])
-            producer.poll(0)
-    producer.flush(30)
-    result.send((sent, turned))  # type: ignore[attr-defined]
+    load = shop_load(seed, rate, rate * seconds, shoppers, policies)
+    cpu = _cpu_s(stack)
+    answers = let_in(stack.cluster, load, stack.assert_running)
+    cpu = {name: used - cpu[name] for name, used in _cpu_s(stack).items()}
+    turn_ms = (answers.seen - answers.turned) * 1000
+    return _report(rate, answers.sent, answers.received, turn_ms, cpu, console)
 
 
 def _cpu_s(stack: Stack) -> dict[str, float]:

@@ -1,13 +1,15 @@
 """Measurements; nothing else should run beside them."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
 
 from infra.local.home import claim
 from streaming.cli.options import MODEL, AsJson, Model, errors, fail, group, print_json
+
+PolicyName = Literal["relevance", "four objectives", "and diversity", "and exploration", "everything"]
 
 bench = group("Measure; nothing else should run beside it.")
 
@@ -39,6 +41,32 @@ def bench_latency(
             parallelism,
             console,
         )
+    print_json(figures, as_json)
+
+
+@bench.command("cost")
+def bench_cost(
+    rate: Annotated[int, typer.Option(min=1, help="Events per second, of the paced load.")] = 1_000,
+    seconds: Annotated[int, typer.Option(min=4, help="Of the paced load.")] = 20,
+    backlog: Annotated[int, typer.Option(min=4_000, help="Events that are there before.")] = 20_000,
+    shoppers: Annotated[int, typer.Option(min=2, help="Who are in the shop at a time.")] = 2_000,
+    parallelism: Annotated[int, typer.Option(min=1, help="Of the job `recommend`.")] = 1,
+    policy: Annotated[PolicyName, typer.Option(help="By which slates are weighed, as `bench slate` knows it.")] = (
+        "four objectives"
+    ),
+    model: Model = MODEL,
+    home: Annotated[Path, typer.Option(help="Of all data; that of the last goes.")] = Path(".local/bench"),
+    as_json: AsJson = False,
+) -> None:
+    """Measure the CPU that an event costs, by process and by step of the job `recommend`: paced, and in a backlog.
+
+    Example: rheostat bench cost --json
+    """
+    from infra.bench.cost import measure
+
+    console = Console(stderr=as_json)
+    home = claim(home, "bench", fresh=True)
+    figures = measure(home, model.resolve(), rate, seconds, backlog, shoppers, parallelism, policy, console)
     print_json(figures, as_json)
 
 

@@ -107,7 +107,7 @@ class Recommender:
         if not message.consent:
             slate = self._slate(message, _NOBODY, row("", _NOBODY, self._control.catalogue), 0)
             return Response([(to_slates, key, self._recommendation(message, origin, slate, late=False))], slate=slate)
-        state = shopper.new() if stored is None else _STATE_DECODER.decode(stored)
+        state = shopper.new() if stored is None else _decode_state(stored)
         advanced = advance(state, message, self._control.catalogue)
         slates_before = max(advanced.state.sequence - 1, 0)
         slate = self._slate(message, advanced.shopper_view, advanced.row, slates_before)
@@ -117,7 +117,7 @@ class Recommender:
         records.append((to_log, key, self._features(message, origin, slate, advanced)))
         if stored is None and origin.topic != Topic.PROBES:
             records.append((Topic.PROFILE_REQUESTS.value, key, encode(ProfileRequest(shopper_id=key))))
-        return Response(records, _ENCODER.encode(advanced.state), advanced.late, slate=slate)
+        return Response(records, _encode_state(advanced.state), advanced.late, slate=slate)
 
     def _slate(
         self, message: Click | Purchase, shopper_view: ShopperView, features: FeatureRow, slates_before: int
@@ -212,14 +212,22 @@ def adopt(state: ShopperState, message: StoredProfile, origin: Origin) -> tuple[
         return shopper.adopt(state, nothing, where), f"profile_state: {error}"
 
 
+def _decode_state(stored: bytes) -> ShopperState:
+    return _STATE_DECODER.decode(stored)
+
+
+def _encode_state(state: ShopperState) -> bytes:
+    return _ENCODER.encode(state)
+
+
 def _answer_profile(message: StoredProfile, raw: bytes, origin: Origin, stored: bytes | None) -> Response:
     if stored is None:  # forgotten meanwhile; the next interaction asks again
         return Response([])
-    state, error = adopt(_STATE_DECODER.decode(stored), message, origin)
+    state, error = adopt(_decode_state(stored), message, origin)
     if error is None:
-        return Response([], _ENCODER.encode(state))
+        return Response([], _encode_state(state))
     letter = dead_letter_record(invalid(origin, error, raw))
-    return Response([letter], _ENCODER.encode(state), letter=Reason.INVALID)
+    return Response([letter], _encode_state(state), letter=Reason.INVALID)
 
 
 def rec_id(message: Click | Purchase, surface: str) -> str:

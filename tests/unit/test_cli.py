@@ -44,6 +44,7 @@ COMMANDS = (
     *("features get", "dead-letters list", "dead-letters replay"),
     *(
         "bench latency",
+        "bench cost",
         "bench slate",
         "bench control",
         "bench tradeoff",
