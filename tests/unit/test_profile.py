@@ -15,7 +15,7 @@ JAVA = [
 ]
 _ENTRY = "thread (7): Dummy-2;process_element1 (pyflink/fn_execution/embedded/operations.py:132)"
 PYTHON = [
-    f"{_ENTRY};retrieve (streaming/scoring/candidates.py:71);SessionModel.next_items (streaming/scoring/model.py:155) 1",
+    f"{_ENTRY};retrieve (streaming/scoring/candidates.py:71);next_items (streaming/scoring/model.py:155) 1",
     f"{_ENTRY};SessionModel.next_items (streaming/scoring/model.py:155);run (onnxruntime/capi/x.py:395) 30",
     f"{_ENTRY};ValueStateImpl.update (pyflink/fn_execution/datastream/embedded/state_impl.py:68) 1",
     f"{_ENTRY};row (features/row.py:76);_amin (numpy/core/_methods.py:40) 1",
