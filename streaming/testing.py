@@ -41,7 +41,7 @@ from streaming.schemas import (
     Topic,
 )
 from streaming.scoring.model import SessionModel
-from streaming.scoring.recommender import Recommender, Response
+from streaming.scoring.recommender import Recommender, Record, Response, kept
 
 _RECOMMENDATION = msgspec.json.Decoder(Recommendation)
 _SLATE_FACTS = msgspec.json.Decoder(SlateFacts)
@@ -193,13 +193,12 @@ class Pipeline:
         if self._sample is not None:
             self.control.estimates = _Sampled(believed, self._sample)
         try:
-            state = self._states.get(shopper_id)
-            response = self._recommender.answer(shopper_id, encode(message), self._next(topic), state)
+            bundle = [Record(shopper_id, encode(message), self._next(topic))]
+            responses = self._recommender.answer_many(bundle, self._states)
         finally:
             self.control.estimates = believed
-        if response.state is not None:
-            self._states[shopper_id] = response.state
-        return response
+        self._states |= kept(bundle, responses)
+        return responses[0]
 
     def interact(self, message: Click | Purchase) -> Recommendation:
         """Return the slate of an interaction, which is feedback to the slate that it names."""

@@ -176,7 +176,7 @@ class _Shop:
         since_ms = self._now_ms - features.event_time_ms if self._state.sequence else 0
         request = SlateRequest(features, self._slates, "home", since_ms)
         logits = np.clip(self._content_interest.logits(self._content), -LOGIT_AT_MOST, LOGIT_AT_MOST)
-        candidates = Candidates(self._numbers, logits, None, Fallback.NONE, b"", 0)
+        candidates = Candidates(self._numbers, logits, None, Fallback.NONE, b"")
         self._rec_id = f"{self._shopper}-{self._slates}"
         learnt = self._estimates.of(self._numbers)
         self._shown = draw_slate(request, self._rec_id, candidates, learnt, self._catalogue, self._table).items[

@@ -70,7 +70,7 @@ def measure(model_folder: Path, candidates: int, slates: int, console: Console) 
     for _ in range(64):  # in turns, so that no cache is warmer than in the job
         item_index = rng.choice(np.flatnonzero(catalogue.available), candidates, replace=False)
         logits = np.sort(rng.normal(-2.0, SPREAD, candidates))[::-1]
-        candidate_sets.append(Candidates(item_index, logits, None, Fallback.NONE, b"", 0))
+        candidate_sets.append(Candidates(item_index, logits, None, Fallback.NONE, b""))
     tables = {name: PolicyTable({policy.scope: policy for policy in of}) for name, of in POLICIES.items()}
     times_us: dict[str, list[float]] = {name: [] for name in tables}
     for n in range(slates):

@@ -89,9 +89,8 @@ class RecommendMetrics:
             self._repeats.inc()
         if response.late:
             self._late.inc()
-        model_ns = response.slate.candidates.model_ns
-        if model_ns:
-            self._model_us.update(model_ns // 1000)
+        if response.model_ns:
+            self._model_us.update(response.model_ns // 1000)
         self._scoring_us.update(response.slate.scoring_ns // 1000)
         self._answer_us.update(answer_ns // 1000)
 

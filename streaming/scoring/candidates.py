@@ -1,4 +1,4 @@
-"""From a shopper to the items that a slate may hold. Pure but for the model call."""
+"""From a shopper to the items that a slate may hold. Pure but for the model call, which is one for many shoppers."""
 
 import time
 from collections.abc import Sequence
@@ -8,14 +8,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from features.errors import ModelAnswerError
 from features.interaction import KIND_NUMBER, Kind
 from features.session import Session
 from features.shopper import ShopperView
 from streaming.control.catalogue import Catalogue
 from streaming.policy.objectives import PRIOR_CLICK_RATE, UNLIKELY, logit, sigmoid
 from streaming.schemas import SLATE_SIZE, Fallback
-from streaming.scoring.model import SessionModel
+from streaming.scoring.model import ModelOutput, SessionModel
 
 COLD_COUNT = 10  # candidates that the model does not know
 POPULAR_COUNT = 100  # candidates where the model has none
@@ -31,7 +30,6 @@ class Candidates(NamedTuple):
     bought: NDArray[np.float64] | None  # (K,) how likely to be bought; 1 is an average item. None: the model is silent
     fallback: Fallback
     session_vector: bytes  # (D,) float32, little-endian; empty without the model
-    model_ns: int  # in the model; 0 without it
 
 
 def clicked_items(session: Session) -> list[str]:
@@ -49,29 +47,45 @@ def known_session(session: Session, model: SessionModel) -> list[int]:
     return [model.index_of[item] for item in clicked_items(session) if item in model.index_of]
 
 
+def model_answers(shoppers: Sequence[ShopperView], model: SessionModel) -> tuple[list[ModelOutput | Fallback], int]:
+    """Return what the model says of each shopper's session, or why it says nothing; and the ns that it took for all.
+
+    It is asked once for all of them.
+    """
+    sessions = [known_session(shopper.session, model) for shopper in shoppers]
+    began = time.perf_counter_ns()
+    outputs = iter(model.next_items_many([session for session in sessions if session]))
+    model_ns = time.perf_counter_ns() - began
+    answers: list[ModelOutput | Fallback] = []
+    for shopper, session in zip(shoppers, sessions, strict=True):
+        if session:
+            answers.append(next(outputs) or Fallback.MODEL_FAILED)
+        else:
+            has_clicked = bool(clicked_items(shopper.session))
+            answers.append(Fallback.UNKNOWN_TO_MODEL if has_clicked else Fallback.EMPTY_SESSION)
+    return answers, model_ns
+
+
 def retrieve(
-    shopper: ShopperView, content_interest: Sequence[float], model: SessionModel, catalogue: Catalogue
+    shopper: ShopperView,
+    content_interest: Sequence[float],
+    answer: ModelOutput | Fallback,
+    model: SessionModel,
+    catalogue: Catalogue,
 ) -> Candidates:
     """Return the model's candidates, and items that it does not know; where they are too few, popular items too.
 
-    A model that fails is a fallback that says so.
+    Where the model says nothing, `answer` is why.
 
     What stands in for the model's is as likely to be clicked as an average item at the most, and the less so the less
     popular it is. An item that the model does not know is as likely to be clicked as the candidate that is most like
     it, less what they differ by; there are the COLD_COUNT that are nearest to `content_interest`, (D,) as the feature
     row has it.
     """
-    session = known_session(shopper.session, model)
     bought = {catalogue.index_of[item] for item in shopper.bought if item in catalogue.index_of}
-    if not session:
-        has_clicked = bool(clicked_items(shopper.session))
-        return _without_model(Fallback.UNKNOWN_TO_MODEL if has_clicked else Fallback.EMPTY_SESSION, bought, catalogue)
-    model_began = time.perf_counter_ns()
-    try:
-        output = model.next_items(session)
-    except ModelAnswerError:  # the model has said why in the log
-        return _without_model(Fallback.MODEL_FAILED, bought, catalogue)
-    model_ns = time.perf_counter_ns() - model_began
+    if isinstance(answer, Fallback):
+        return _without_model(answer, bought, catalogue)
+    output = answer
     allowed = catalogue.available[output.items]
     if bought:
         allowed &= [index not in bought for index in output.items.tolist()]
@@ -90,12 +104,12 @@ def retrieve(
             item_index, logits = np.concatenate([item_index, cold]), np.concatenate([logits, likely])
         buys = None if buys is None else np.concatenate([buys, np.zeros(len(cold))])
     vector = output.vector.astype("<f4", copy=False).tobytes()
-    return Candidates(item_index, logits, buys, Fallback.NONE, vector, model_ns)
+    return Candidates(item_index, logits, buys, Fallback.NONE, vector)
 
 
 def _without_model(fallback: Fallback, bought: set[int], catalogue: Catalogue) -> Candidates:
     item_index = _popular(bought, catalogue, POPULAR_COUNT)
-    return Candidates(item_index, _stand_in(PRIOR_CLICK_RATE, item_index, catalogue), None, fallback, b"", 0)
+    return Candidates(item_index, _stand_in(PRIOR_CLICK_RATE, item_index, catalogue), None, fallback, b"")
 
 
 def _cold(

@@ -60,7 +60,7 @@ def unpack(considered: LoggedCandidates, catalogue: Catalogue) -> tuple[Candidat
         lift_std=_floats(table["spread"]),
         buy_lift=_floats(table["buy_lift"]),
     )
-    return Candidates(item_index, _floats(table["logits"]), bought, considered.fallback, b"", 0), estimates
+    return Candidates(item_index, _floats(table["logits"]), bought, considered.fallback, b""), estimates
 
 
 def _floats(column: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -1,12 +1,15 @@
-"""A shopper's raw record and held state in, the new state and records for Kafka out. No Flink.
+"""Shoppers' raw records and held states in, new states and records for Kafka out. No Flink.
 
 This is the slate's whole way: decode, features, model, weighing, encoding. One pure function a step; here they meet.
+The records of a bundle share the model's call, and nothing else.
 """
 
 import hashlib
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
+from typing import NamedTuple
 
 import msgspec
 
@@ -21,6 +24,7 @@ from streaming.schemas import (
     Click,
     ClickKind,
     DeadLetter,
+    Fallback,
     FeatureRecord,
     Origin,
     Outgoing,
@@ -32,8 +36,9 @@ from streaming.schemas import (
     Topic,
 )
 from streaming.scoring.advance import Advanced, advance
+from streaming.scoring.candidates import model_answers
 from streaming.scoring.considered import pack
-from streaming.scoring.model import SessionModel
+from streaming.scoring.model import ModelOutput, SessionModel
 from streaming.scoring.slate import Slate, SlateRequest, make_slate
 
 WARM_UP_COUNT = 500
@@ -49,6 +54,14 @@ _PROFILE_DECODER = msgspec.msgpack.Decoder(Profile)
 _NOBODY = shopper.view(shopper.new())
 
 
+class Record(NamedTuple):
+    """A record of one of the topics SHOPPERS."""
+
+    key: str
+    raw: bytes | None
+    origin: Origin
+
+
 @dataclass(frozen=True, slots=True)
 class Response:
     """What a record leads to. `state` is what to keep of the shopper; None keeps what is held."""
@@ -58,19 +71,33 @@ class Response:
     late: bool = False  # the interaction came after the allowed lateness
     is_repeat: bool = False  # it has come before
     slate: Slate | None = None  # that is among the records
+    model_ns: int = 0  # in the model, for all slates of the bundle
     letter: Reason | None = None  # of the dead letter that is among the records
 
 
+class _Interaction(NamedTuple):
+    """What is answered by a slate."""
+
+    message: Click | Purchase
+    origin: Origin
+    shopper_view: ShopperView
+    features: FeatureRow
+    slates_before: int
+    advanced: Advanced | None  # None: without consent, nothing is kept
+    state: bytes | None  # to be kept
+    is_first: bool  # nothing is known of the shopper yet
+
+
 class Recommender:
-    """Answers records one at a time; holds nothing of any shopper."""
+    """Answers records in bundles; holds nothing of any shopper."""
 
     def __init__(self, model: SessionModel, control: ControlState, surface: str) -> None:
         self._model = model
         self._control = control
         self._surface = surface
 
-    def answer(self, key: str, raw: bytes | None, origin: Origin, stored: bytes | None) -> Response:
-        """Return what a record of one of the topics SHOPPERS leads to.
+    def answer_many(self, records: Sequence[Record], states: Mapping[str, bytes]) -> list[Response]:
+        """Return what each of the records leads to, in their order, as if they had come one by one.
 
         An interaction leads to a slate and, unless it has come before, a feature row and a new state; the first one of
         a shopper also to the question what Feast has. Without consent the slate is made as for a shopper of whom
@@ -78,58 +105,95 @@ class Recommender:
         that cannot be used, at which anything raises, or that would lead to one that no broker takes, leads to its dead
         letter.
 
+        Args:
+            records: of any shoppers, each shopper's in their order.
+            states: what is held of the records' keys before the first of them.
+
         Raises:
-            SYSTEM_FAULTS: which are not about the record.
+            SYSTEM_FAULTS: which are not about a record.
         """
         try:
-            response = self._answer(key, raw, origin, stored)
-            check_sizes(response.records)
+            responses = self._answer_many(records, states)
+            for response in responses:
+                check_sizes(response.records)
         except SYSTEM_FAULTS:
             raise
         except Exception as error:
-            letter = failed(origin, error, raw or b"")
-            return Response([dead_letter_record(letter)], letter=letter.reason)
-        return response
+            if len(records) == 1:
+                letter = failed(records[0].origin, error, records[0].raw or b"")
+                return [Response([dead_letter_record(letter)], letter=letter.reason)]
+            half = len(records) // 2  # what raises is a dead letter alone, and the others are answered without it
+            first = self.answer_many(records[:half], states)
+            return first + self.answer_many(records[half:], {**states, **kept(records[:half], first)})
+        return responses
 
-    def _answer(self, key: str, raw: bytes | None, origin: Origin, stored: bytes | None) -> Response:
+    def _answer_many(self, records: Sequence[Record], states: Mapping[str, bytes]) -> list[Response]:
+        held: dict[str, _Held] = {}  # of the shoppers so far
+        work: list[Response | _Interaction] = []
+        for record in records:
+            stored = held.get(record.key)
+            if stored is None:
+                stored = _Held(states.get(record.key))
+            taken, held[record.key] = self._take(record, stored)
+            work.append(taken)
+        interactions = [taken for taken in work if isinstance(taken, _Interaction)]
+        answers, model_ns = model_answers([taken.shopper_view for taken in interactions], self._model)
+        answer = iter(answers)
+        return [
+            self._respond(taken, next(answer), model_ns) if isinstance(taken, _Interaction) else taken for taken in work
+        ]
+
+    def _take(self, record: Record, held: "_Held") -> tuple["Response | _Interaction", "_Held"]:
+        """Return what is to be answered by a slate, or the whole response, and what is held of the shopper then."""
+        key, raw, origin = record
         message = decode(key, raw, origin)
         if isinstance(message, DeadLetter):
-            return Response([dead_letter_record(message)], letter=message.reason)
+            return Response([dead_letter_record(message)], letter=message.reason), held
         if isinstance(message, StoredProfile):
-            return _answer_profile(message, raw or b"", origin, stored)
+            return _take_profile(message, raw or b"", origin, held)
         assert isinstance(message, Click | Purchase), origin  # the topics hold nothing else
         ahead_ms = message.event_time_ms - now_ms()
         if ahead_ms > AHEAD_AT_MOST_MS:
             error = f"event_time_ms is {ahead_ms} ms ahead of the job's clock, allowed are {AHEAD_AT_MOST_MS}"
-            return Response([dead_letter_record(invalid(origin, error, raw or b""))], letter=Reason.INVALID)
-        to_slates, to_log = _PROBE_TOPICS if origin.topic == Topic.PROBES else _TOPICS
-        key = message.shopper_id
+            return Response([dead_letter_record(invalid(origin, error, raw or b""))], letter=Reason.INVALID), held
         if not message.consent:
-            slate = self._slate(message, _NOBODY, row("", _NOBODY, self._control.catalogue), 0)
-            return Response([(to_slates, key, self._recommendation(message, origin, slate, late=False))], slate=slate)
-        state = shopper.new() if stored is None else _decode_state(stored)
-        advanced = advance(state, message, self._control.catalogue)
+            features = row("", _NOBODY, self._control.catalogue)
+            return _Interaction(message, origin, _NOBODY, features, 0, None, None, is_first=False), held
+        advanced = advance(held.state(), message, self._control.catalogue)
         slates_before = max(advanced.state.sequence - 1, 0)
-        slate = self._slate(message, advanced.shopper_view, advanced.row, slates_before)
-        records = [(to_slates, key, self._recommendation(message, origin, slate, advanced.late))]
+        shopper_view, features, is_first = advanced.shopper_view, advanced.row, held.encoded is None
         if advanced.is_repeat:
-            return Response(records, slate=slate, is_repeat=True)
-        records.append((to_log, key, self._features(message, origin, slate, advanced)))
-        if stored is None and origin.topic != Topic.PROBES:
+            taken = _Interaction(message, origin, shopper_view, features, slates_before, advanced, None, is_first)
+            return taken, held
+        encoded = _encode_state(advanced.state)
+        taken = _Interaction(message, origin, shopper_view, features, slates_before, advanced, encoded, is_first)
+        return taken, _Held(encoded, advanced.state)
+
+    def _respond(self, taken: _Interaction, answer: ModelOutput | Fallback, model_ns: int) -> Response:
+        message, origin, advanced = taken.message, taken.origin, taken.advanced
+        to_slates, to_log = _PROBE_TOPICS if origin.topic == Topic.PROBES else _TOPICS
+        key, drawn_by = message.shopper_id, rec_id(message, self._surface)
+        request = SlateRequest(taken.features, taken.slates_before, self._surface)
+        slate = make_slate(taken.shopper_view, request, drawn_by, answer, self._model, self._control)
+        late = advanced is not None and advanced.late
+        records = [(to_slates, key, self._recommendation(message, origin, slate, drawn_by, late=late))]
+        if isinstance(answer, Fallback):
+            model_ns = 0
+        if advanced is None:
+            return Response(records, slate=slate, model_ns=model_ns)
+        if advanced.is_repeat:
+            return Response(records, slate=slate, is_repeat=True, model_ns=model_ns)
+        records.append((to_log, key, self._features(message, origin, slate, drawn_by, advanced)))
+        if taken.is_first and origin.topic != Topic.PROBES:
             records.append((Topic.PROFILE_REQUESTS.value, key, encode(ProfileRequest(shopper_id=key))))
-        return Response(records, _encode_state(advanced.state), advanced.late, slate=slate)
+        return Response(records, taken.state, late, slate=slate, model_ns=model_ns)
 
-    def _slate(
-        self, message: Click | Purchase, shopper_view: ShopperView, features: FeatureRow, slates_before: int
-    ) -> Slate:
-        drawn_by = rec_id(message, self._surface)
-        request = SlateRequest(features, slates_before, self._surface)
-        return make_slate(shopper_view, request, drawn_by, self._model, self._control)
-
-    def _recommendation(self, message: Click | Purchase, origin: Origin, slate: Slate, late: bool) -> bytes:
+    def _recommendation(
+        self, message: Click | Purchase, origin: Origin, slate: Slate, drawn_by: str, late: bool
+    ) -> bytes:
         return encode(
             Recommendation(
-                rec_id=rec_id(message, self._surface),
+                rec_id=drawn_by,
                 surface=self._surface,
                 shopper_id=message.shopper_id,
                 event_id=message.event_id,
@@ -150,10 +214,12 @@ class Recommender:
             )
         )
 
-    def _features(self, message: Click | Purchase, origin: Origin, slate: Slate, advanced: Advanced) -> bytes:
+    def _features(
+        self, message: Click | Purchase, origin: Origin, slate: Slate, drawn_by: str, advanced: Advanced
+    ) -> bytes:
         return encode(
             FeatureRecord(
-                rec_id=rec_id(message, self._surface),
+                rec_id=drawn_by,
                 event_id=message.event_id,
                 origin=origin,
                 item_id=message.item_id,
@@ -179,7 +245,7 @@ class Recommender:
 
         Whatever is raised is raised here: a job that cannot answer does not start.
         """
-        state: bytes | None = None
+        states: dict[str, bytes] = {}
         items = islice(cycle(self._model.items.ids[1:]), WARM_UP_COUNT)
         for n, item in enumerate(items):
             click = Click(
@@ -190,7 +256,29 @@ class Recommender:
                 event_time_ms=OLDEST_MS + (n + 1) * 2_000,
                 kind=ClickKind.VIEW,
             )
-            state = self._answer("warm-up", encode(click), Origin(Topic.CLICKS, 0, n), state).state
+            bundle = [Record("warm-up", encode(click), Origin(Topic.CLICKS, 0, n))]
+            states |= kept(bundle, self._answer_many(bundle, states))
+
+
+def kept(records: Sequence[Record], responses: Sequence[Response]) -> dict[str, bytes]:
+    """Return what is to be kept of each shopper after the records, by key, where it has changed."""
+    return {
+        record.key: response.state
+        for record, response in zip(records, responses, strict=True)
+        if response.state is not None
+    }
+
+
+class _Held:
+    """What is held of a shopper, decoded when it is asked for."""
+
+    def __init__(self, encoded: bytes | None, state: ShopperState | None = None) -> None:
+        self.encoded, self._state = encoded, state
+
+    def state(self) -> ShopperState:
+        if self._state is None:
+            self._state = shopper.new() if self.encoded is None else _decode_state(self.encoded)
+        return self._state
 
 
 def adopt(state: ShopperState, message: StoredProfile, origin: Origin) -> tuple[ShopperState, str | None]:
@@ -220,14 +308,15 @@ def _encode_state(state: ShopperState) -> bytes:
     return _ENCODER.encode(state)
 
 
-def _answer_profile(message: StoredProfile, raw: bytes, origin: Origin, stored: bytes | None) -> Response:
-    if stored is None:  # forgotten meanwhile; the next interaction asks again
-        return Response([])
-    state, error = adopt(_decode_state(stored), message, origin)
+def _take_profile(message: StoredProfile, raw: bytes, origin: Origin, held: _Held) -> tuple[Response, _Held]:
+    if held.encoded is None:  # forgotten meanwhile; the next interaction asks again
+        return Response([]), held
+    state, error = adopt(held.state(), message, origin)
+    encoded = _encode_state(state)
     if error is None:
-        return Response([], _encode_state(state))
+        return Response([], encoded), _Held(encoded, state)
     letter = dead_letter_record(invalid(origin, error, raw))
-    return Response([letter], _encode_state(state), letter=Reason.INVALID)
+    return Response([letter], encoded, letter=Reason.INVALID), _Held(encoded, state)
 
 
 def rec_id(message: Click | Purchase, surface: str) -> str:

@@ -16,7 +16,7 @@ from infra.local.subscriber import Subscriber
 from streaming.io.feed import Feed, to_message
 from streaming.records import now_ms
 from streaming.schemas import Fallback, Recommendation, Topic
-from streaming.scoring.model import SessionModel
+from streaming.scoring.model import ModelOutput, SessionModel
 from streaming.testing import Pipeline, recommendation
 
 ROOT = Path(__file__).parents[2]
@@ -51,6 +51,18 @@ def test_slates_of_a_trained_model_are_its_own(name: str, models: Path, interact
     assert model.tells_purchase is (name == "fusion")
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_sessions_together_are_answered_as_each_alone(name: str, models: Path) -> None:
+    model = SessionModel(models / name)
+    sessions = [list(range(1 + n, 2 + n + n % 25)) for n in range(50)]
+    alone = [model.next_items(session) for session in sessions]
+    for size in (3, 16, 50):
+        for first in range(0, len(sessions), size):
+            for n, output in enumerate(model.next_items_many(sessions[first : first + size]), start=first):
+                assert output is not None
+                assert bits(output) == bits(alone[n]), (size, n)
+
+
 @pytest.mark.parametrize("name", [pytest.param(n, marks=() if n in SHAPES else pytest.mark.nightly) for n in NAMES])
 def test_trained_model_runs_in_the_job(
     name: str, models: Path, interactions: list[Interaction], new_topics: Callable[[], Broker], tmp_path: Path
@@ -74,6 +86,10 @@ def test_trained_model_runs_in_the_job(
             assert time.monotonic() < deadline, job.log_tail()
     assert slates.keys() == {did.event_id for did in interactions}
     assert_of(SessionModel(models / name), list(slates.values()))
+
+
+def bits(output: ModelOutput) -> list[bytes]:
+    return [values.tobytes() for values in output if values is not None]
 
 
 def assert_of(model: SessionModel, slates: list[Recommendation]) -> None:

@@ -71,6 +71,9 @@ class Buys:
         output = self._model.next_items(session)
         return output._replace(purchase=np.where(np.arange(len(output.items)) == 7, 1.0, 0.1).astype(np.float32))
 
+    def next_items_many(self, sessions: list[list[int]]) -> list[ModelOutput]:
+        return [self.next_items(session) for session in sessions]
+
 
 def test_turning_conversion_brings_what_is_ordered_up_and_is_plotted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -32,7 +32,7 @@ from streaming.io.feed import to_message
 from streaming.records import encode
 from streaming.schemas import Click, Origin, Topic
 from streaming.scoring.model import SessionModel
-from streaming.scoring.recommender import Recommender
+from streaming.scoring.recommender import Recommender, Record, kept
 from streaming.testing import control_state
 
 GENERATOR = Path("onnx_models/artifacts/generator")
@@ -40,6 +40,7 @@ BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 TABLE_BATCHES = (1, 8, 64)
 CHUNKS = (1, 50, 500)  # parts of a table whose best are taken first
 D, K = 128, 200
+BUNDLES = (1, 4, 16, 64)  # records that are answered at once
 START_MS = 1_700_000_000_000
 SECONDS_A_FIGURE = 0.5
 Feed = dict[str, NDArray[Any]]
@@ -221,27 +222,33 @@ def providers(device: Device, cuda_graph: bool = False) -> list[tuple[str, dict[
     return [("CUDAExecutionProvider", options), *host] if device == "cuda" else host
 
 
-def answers(device: Device) -> None:
-    """Time the whole way from a record to its slate, one by one, with the committed artifact on either device."""
+def answers(device: Device, count: int = 6_000) -> None:
+    """Time the whole way from records to their slates, by bundle, with the committed artifact on either device."""
     for where in dict.fromkeys(("cpu", device)):
         model = SessionModel(GENERATOR, where)
         recommender = Recommender(model, control_state(model, shop.items()), "home")
-        state_of: dict[str, bytes | None] = {}
-        times: list[float] = []
-        for key, raw, origin in records(3_000):
-            began = time.perf_counter()
-            response = recommender.answer(key, raw, origin, state_of.get(key))
-            times.append(time.perf_counter() - began)
-            state_of[key] = response.state
-        p50, p99 = np.percentile(times[500:], [50, 99]).tolist()
-        say("answer", device=where, p50_ms=round(1e3 * p50, 3), p99_ms=round(1e3 * p99, 3))
+        for size in BUNDLES:
+            states: dict[str, bytes] = {}
+            times: list[float] = []
+            log = list(records(count))
+            for n in range(0, count, size):
+                bundle = log[n : n + size]
+                began = time.perf_counter()
+                responses = recommender.answer_many(bundle, states)
+                times.append(time.perf_counter() - began)
+                states |= kept(bundle, responses)
+            warm = times[len(times) // 6 :]
+            p50, p99 = np.percentile(warm, [50, 99]).tolist()
+            slates_per_s = round(size * len(warm) / sum(warm))
+            shown = {"p50_ms": round(1e3 * p50, 3), "p99_ms": round(1e3 * p99, 3), "slates_per_s": slates_per_s}
+            say("answer_many", device=where, bundle=size, **shown)
 
 
-def records(count: int) -> Iterator[tuple[str, bytes, Origin]]:
+def records(count: int) -> Iterator[Record]:
     for n, did in enumerate(itertools.islice(shop.interactions(11, START_MS, 1_000.0), count)):
         message = to_message(did)
         topic = Topic.CLICKS if isinstance(message, Click) else Topic.PURCHASES
-        yield did.shopper_id, encode(message), Origin(topic, 0, n)
+        yield Record(did.shopper_id, encode(message), Origin(topic, 0, n))
 
 
 def table(rows: NDArray[Any], device: Device) -> None:
