@@ -4,6 +4,7 @@ import hashlib
 import re
 import time
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import msgspec
 
@@ -37,6 +38,15 @@ RECORD_AT_MOST = 1_000_000  # bytes of key and value
 RAW_KEPT = 65_536  # bytes of a record that cannot be used
 ERROR_AT_MOST = 2_000  # characters
 TOMBSTONE = b""  # what a job writes for a null value, by which what has the key is gone
+
+
+class Record(NamedTuple):
+    """A record of a topic, as it lies there."""
+
+    key: str
+    raw: bytes | None
+    origin: Origin
+
 
 MESSAGES: dict[str, type[Message]] = {
     Topic.CLICKS: Click,

@@ -25,7 +25,7 @@ from streaming.policy.attribution import Attribution, Feedback, Joined, Part
 from streaming.policy.estimates import FactsOf
 from streaming.policy.learning_state import LearningState
 from streaming.policy.table import PolicyTable
-from streaming.records import encode
+from streaming.records import Record, encode
 from streaming.schemas import (
     Click,
     Estimates,
@@ -41,7 +41,7 @@ from streaming.schemas import (
     Topic,
 )
 from streaming.scoring.model import SessionModel
-from streaming.scoring.recommender import Recommender, Record, Response, kept
+from streaming.scoring.recommender import Recommender, Response, kept
 
 _RECOMMENDATION = msgspec.json.Decoder(Recommendation)
 _SLATE_FACTS = msgspec.json.Decoder(SlateFacts)

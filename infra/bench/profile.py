@@ -26,7 +26,7 @@ PYTHON_HZ = 250  # read while it runs: stopped for each, the JVM now and then st
 OPERATOR, PYTHON, MODEL = "operator", "python", "model"
 _ONNXRUNTIME = "onnxruntime/"
 _EVAL = "_PyEval_EvalFrameDefault"  # in every native stack below a function of Python
-_ENTRY = "process_element"  # of the operator
+_ENTRY = "streaming/operators/recommend.py"  # in every stack of the operator
 _SPY_LOG, _SAMPLING = "py-spy.log", "Sampling process"
 _LIBRARY = {"x86_64": "linux-x64", "aarch64": "linux-arm64"}
 
@@ -55,21 +55,24 @@ _THREADS = {
 _JAVA = {
     "performCheckpoint": "checkpoint",
     "triggerCheckpoint": "checkpoint",
+    "rheostat/Meters": "metrics",
+    "KeyedBundle.keep": "state",
+    "HeapValueState": "state",
+    "KafkaWriter": "sink",
     "pushToRecordWriter": "hand on",
     "RecordWriter": "hand on",
     "collectOutput": "hand on",
     "pemja": "crossing",
-    "DataConverter": "crossing",
+    "KeyedBundle.packed": "crossing",
+    "KeyedBundle.flush": "crossing",
     "processInput": "hand on",
 }
 # The step of a stack in Python, innermost frame first, by what the first frame contains that contains any of these.
 _PYTHON = {
-    "embedded/state_impl.py": "state",
     "_decode_state ": "state",
     "_encode_state ": "state",
-    "pyflink/": "crossing",
+    "streaming/flink/bundles.py": "crossing",
     "streaming/operators/metrics.py": "metrics",
-    "streaming/flink/histogram.py": "metrics",
     "decode (streaming/records.py": "decode",
     "decode_any (streaming/records.py": "decode",
     "key_of (streaming/records.py": "decode",
@@ -79,6 +82,7 @@ _PYTHON = {
     "rec_id ": "encode",
     "streaming/scoring/considered.py": "encode",
     "streaming/scoring/recommender.py": "answer",
+    "streaming/operators/recommend.py": "answer",
     "streaming/scoring/model.py": MODEL,
     "streaming/scoring/candidates.py": "candidates",
     "streaming/policy/draw.py": "draw",

@@ -1,15 +1,16 @@
 """The newest record of every item that the shop sells, and what follows from all of them together."""
 
-import contextlib
 import logging
 import threading
 from collections import Counter
-from collections.abc import Container, Iterator
+from collections.abc import Container
+from contextlib import AbstractContextManager
 from math import sqrt
 
 from sortedcontainers import SortedList
 
 from streaming.control.price_histogram import SUSPICIOUS_TIMES, PriceHistogram
+from streaming.control.shared_lock import SharedLock
 from streaming.policy.estimates import UNKNOWN_LEVEL, ItemFacts
 from streaming.schemas import PRICE_LEVELS, Item
 
@@ -31,17 +32,18 @@ class ItemRecords:
         self._prices: dict[str, SortedList] = {}  # of a category
         self._histogram = PriceHistogram()  # of all prices
         self._merchants: Counter[str] = Counter()  # items of each
-        self._lock = threading.RLock()
+        self._lock = threading.RLock()  # of what is derived
+        self._use = SharedLock()
 
-    @contextlib.contextmanager
-    def unchanged(self) -> Iterator[int]:
-        """Keep the items as they are while a row is made, and yield the offset up to which they are known."""
-        with self._lock:
-            yield self.offset
+    def unchanged(self) -> AbstractContextManager[None]:
+        """Keep the items as they are while rows and slates are made. Not to be entered again by the same thread."""
+        return self._use.reading()
 
     def put(self, item_id: str, item: Item | None, offset: int) -> None:
         """Take over the record at `offset`; None removes the item."""
-        with self._lock:
+        if offset <= self.offset:
+            return  # without waiting: two operators bring each record
+        with self._use.writing(), self._lock:
             if offset <= self.offset:
                 return
             self.offset = offset

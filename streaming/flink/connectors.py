@@ -5,7 +5,10 @@ and offset, a keyed stream its key, and one sink for all topics the topic. `infr
 that do so; from there on it is Flink's own KafkaSource and KafkaSink.
 """
 
+import base64
+import pickle
 from collections.abc import Sequence
+from typing import Protocol
 
 from pyflink.common import Types, WatermarkStrategy
 from pyflink.datastream import DataStream, KeyedStream, StreamExecutionEnvironment
@@ -18,7 +21,21 @@ from pyflink.datastream.connectors.kafka import (
 from pyflink.java_gateway import get_gateway
 
 from streaming.config import JobConfig
+from streaming.flink.bundles import TOPICS
 from streaming.schemas import Topic
+
+
+class Bundled(Protocol):
+    """What answers bundles; `streaming.flink.bundles` has their layout."""
+
+    STATE: str
+    STATE_TTL_MS: int
+    METERS: tuple[list[str], list[str], list[str]]  # names of counters, histograms and gauges, as `Meters` takes them
+
+    def open(self) -> None: ...
+    def answer_many(self, packed: bytes) -> bytes: ...
+    def apply_many(self, packed: bytes) -> bytes: ...
+
 
 OUTGOING = Types.TUPLE([Types.STRING(), Types.STRING(), Types.PRIMITIVE_ARRAY(Types.BYTE())])  # topic, key, value
 
@@ -32,6 +49,8 @@ def source(env: StreamExecutionEnvironment, name: str, uid: str, topics: Sequenc
         .set_topics(*map(cfg.cluster.topic, topics))
         .set_starting_offsets(KafkaOffsetsInitializer.earliest())
         .set_property("isolation.level", "read_committed")  # an aborted transaction has never been
+        .set_property("interceptor.classes", "rheostat.Pace")
+        .set_property("rheostat.fetch.interval.ms", str(cfg.fetch_interval_ms))
         .set_property("fetch.min.bytes", str(cfg.fetch_min_bytes))
         .set_property("fetch.max.wait.ms", str(cfg.fetch_max_wait_ms))
     )
@@ -49,6 +68,28 @@ def by_key(records: DataStream) -> KeyedStream:
     key_type = Types.ROW([Types.STRING()]).get_java_type_info()
     keyed = records._j_data_stream.keyBy(get_gateway().jvm.KeyByKeySelector(), key_type)
     return KeyedStream(keyed, records.get_type(), records)
+
+
+def bundles(records: KeyedStream, control: DataStream, operator: Bundled, uid: str, name: str) -> DataStream:
+    """Return what `operator` answers to the records, in bundles of what is queued: tuples of type OUTGOING.
+
+    Args:
+        records: of `by_key`.
+        control: of `source`, which every instance of the operator gets whole.
+        operator: pickled, and opened in each instance.
+        uid: of the operator; its state is `operator.STATE`, bytes by key.
+        name: of the operator.
+    """
+    opening = f"""
+import base64, pickle
+operation = pickle.loads(base64.b64decode({base64.b64encode(pickle.dumps(operator))!r}))
+operation.open()
+"""
+    answers = get_gateway().jvm.rheostat.KeyedBundle.of(
+        records._j_data_stream, control._j_data_stream, opening, TOPICS, operator.STATE, operator.STATE_TTL_MS,
+        *operator.METERS, name, uid,
+    )  # fmt: skip
+    return DataStream(answers)
 
 
 def micro_batches(records: DataStream, uid: str, interval_ms: int, rows: int) -> DataStream:

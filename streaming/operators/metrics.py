@@ -10,7 +10,7 @@ from pyflink.datastream.functions import RuntimeContext
 from pyflink.metrics import Counter, MetricGroup
 
 from streaming.control.state import ControlState
-from streaming.flink.histogram import histogram
+from streaming.flink.bundles import Meters
 from streaming.policy.attribution import FeedbackStatus
 from streaming.schemas import Fallback, Reason, ReasonCode, Topic
 from streaming.scoring.recommender import Response
@@ -53,51 +53,53 @@ class LearnMetrics:
 
 
 class RecommendMetrics:
-    """Of the operator `recommend`."""
+    """Of the operator `recommend`: counted here, and told to Flink in Java once a bundle."""
 
-    def __init__(self, runtime_context: RuntimeContext) -> None:
-        metrics = group(runtime_context)
-        topics = (Topic.CLICKS, Topic.PURCHASES)
-        self._events = {
-            topic.value: metrics.add_group("topic", topic.value).counter("events_total") for topic in topics
-        }
-        self._slates = {
-            fallback: metrics.add_group("fallback", fallback.value).counter("slates_total") for fallback in _FALLBACKS
-        }
-        self._dead_letters = dead_letters(metrics)
-        self._places, self._explored = metrics.counter("places_total"), metrics.counter("explored_places_total")
-        self._repeats, self._late = metrics.counter("repeats_total"), metrics.counter("late_total")
-        self._model_us, self._scoring_us = histogram(metrics, "model_time_us"), histogram(metrics, "weigh_time_us")
-        self._answer_us = histogram(metrics, "answer_time_us")
-        self._gauges = {name: gauge(metrics, name) for name in _IN_FORCE}
-        self._said = dict.fromkeys(_IN_FORCE, -1)
+    NAMES = (
+        [
+            *(f"events_total topic {topic.value}" for topic in (Topic.CLICKS, Topic.PURCHASES)),
+            *(f"slates_total fallback {fallback.value}" for fallback in _FALLBACKS),
+            *(f"dead_letters_total reason {reason.value}" for reason in _REASONS),
+            *("places_total", "explored_places_total", "repeats_total", "late_total"),
+        ],
+        ["bundle_size", "model_time_us", "weigh_time_us", "answer_time_us"],
+        [*_IN_FORCE],
+    )
+    _EVENTS = frozenset({Topic.CLICKS.value, Topic.PURCHASES.value})
 
-    def count(self, topic: str, response: Response, answer_ns: int) -> None:
+    def __init__(self) -> None:
+        self._meters = Meters(*self.NAMES)
+
+    def count(self, topic: str, response: Response, answer_us: int) -> None:
         """Count what a record of `topic` has led to; probes and profiles are no events."""
+        meters = self._meters
         if response.letter is not None:
-            self._dead_letters[response.letter].inc()
-        events = self._events.get(topic)
-        if events is None:
+            meters.inc(f"dead_letters_total reason {response.letter.value}")
+        if topic not in self._EVENTS:
             return
-        events.inc()
-        if response.slate is None:
+        meters.inc(f"events_total topic {topic}")
+        slate = response.slate
+        if slate is None:
             return
-        self._slates[response.slate.fallback].inc()
-        self._places.inc(len(response.slate.items))
-        self._explored.inc(sum([item.reason is ReasonCode.EXPLORED for item in response.slate.items]))
+        meters.inc(f"slates_total fallback {slate.fallback.value}")
+        meters.inc("places_total", len(slate.items))
+        meters.inc("explored_places_total", sum([item.reason is ReasonCode.EXPLORED for item in slate.items]))
         if response.is_repeat:
-            self._repeats.inc()
+            meters.inc("repeats_total")
         if response.late:
-            self._late.inc()
+            meters.inc("late_total")
         if response.model_ns:
-            self._model_us.update(response.model_ns // 1000)
-        self._scoring_us.update(response.slate.scoring_ns // 1000)
-        self._answer_us.update(answer_ns // 1000)
+            meters.update("model_time_us", response.model_ns // 1000)
+        meters.update("weigh_time_us", slate.scoring_ns // 1000)
+        meters.update("answer_time_us", answer_us)
 
-    def in_force(self, control: ControlState) -> None:
-        """Say by what the slates are weighed."""
+    def of_bundle(self, control: ControlState, size: int) -> bytes:
+        """Return for Java what was counted of a bundle of `size` records, and by what its slates are weighed."""
+        self._meters.update("bundle_size", size)
+        return self.of_control(control)
+
+    def of_control(self, control: ControlState) -> bytes:
+        """Return for Java by what the slates are weighed."""
         values = control.table.version, control.estimates.version, control.catalogue.suspicious_prices
-        for name, value in zip(_IN_FORCE, values, strict=True):
-            if value != self._said[name]:
-                self._gauges[name].update(value)
-                self._said[name] = value
+        self._meters.gauges.update(zip(_IN_FORCE, values, strict=True))
+        return self._meters.taken()

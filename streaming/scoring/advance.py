@@ -24,14 +24,13 @@ class Advanced(NamedTuple):
 
 
 def advance(state: ShopperState, message: Click | Purchase, catalogue: Catalogue) -> Advanced:
-    """Return what is known of the shopper after `message`."""
-    with catalogue.unchanged() as items_offset:
-        did = interaction(message, catalogue)
-        after = shopper.update(state, did)
-        shopper_view = shopper.view(after)
-        features = row(message.shopper_id, shopper_view, catalogue)
+    """Return what is known of the shopper after `message`; the catalogue must not change meanwhile."""
+    did = interaction(message, catalogue)
+    after = shopper.update(state, did)
+    shopper_view = shopper.view(after)
+    features = row(message.shopper_id, shopper_view, catalogue)
     late = after.settled.profile.late > state.settled.profile.late
-    return Advanced(did, after, shopper_view, features, items_offset, late, after is state)
+    return Advanced(did, after, shopper_view, features, catalogue.offset, late, after is state)
 
 
 def interaction(message: Click | Purchase, catalogue: Catalogue) -> Interaction:

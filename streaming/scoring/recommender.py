@@ -19,7 +19,17 @@ from features.row import FeatureRow, row
 from features.shopper import ShopperState, ShopperView
 from features.spec import OLDEST_MS, SPEC_VERSION
 from streaming.control.state import ControlState
-from streaming.records import SYSTEM_FAULTS, check_sizes, dead_letter_record, decode, encode, failed, invalid, now_ms
+from streaming.records import (
+    SYSTEM_FAULTS,
+    Record,
+    check_sizes,
+    dead_letter_record,
+    decode,
+    encode,
+    failed,
+    invalid,
+    now_ms,
+)
 from streaming.schemas import (
     Click,
     ClickKind,
@@ -52,14 +62,6 @@ _ENCODER = msgspec.msgpack.Encoder()
 _STATE_DECODER = msgspec.msgpack.Decoder(ShopperState)
 _PROFILE_DECODER = msgspec.msgpack.Decoder(Profile)
 _NOBODY = shopper.view(shopper.new())
-
-
-class Record(NamedTuple):
-    """A record of one of the topics SHOPPERS."""
-
-    key: str
-    raw: bytes | None
-    origin: Origin
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,7 @@ class Recommender:
         letter.
 
         Args:
-            records: of any shoppers, each shopper's in their order.
+            records: of the topics SHOPPERS, each shopper's in their order.
             states: what is held of the records' keys before the first of them.
 
         Raises:
@@ -130,18 +132,20 @@ class Recommender:
     def _answer_many(self, records: Sequence[Record], states: Mapping[str, bytes]) -> list[Response]:
         held: dict[str, _Held] = {}  # of the shoppers so far
         work: list[Response | _Interaction] = []
-        for record in records:
-            stored = held.get(record.key)
-            if stored is None:
-                stored = _Held(states.get(record.key))
-            taken, held[record.key] = self._take(record, stored)
-            work.append(taken)
-        interactions = [taken for taken in work if isinstance(taken, _Interaction)]
-        answers, model_ns = model_answers([taken.shopper_view for taken in interactions], self._model)
-        answer = iter(answers)
-        return [
-            self._respond(taken, next(answer), model_ns) if isinstance(taken, _Interaction) else taken for taken in work
-        ]
+        with self._control.catalogue.unchanged():  # so that rows and slates are of the same items
+            for record in records:
+                stored = held.get(record.key)
+                if stored is None:
+                    stored = _Held(states.get(record.key))
+                taken, held[record.key] = self._take(record, stored)
+                work.append(taken)
+            shopper_views = [taken.shopper_view for taken in work if isinstance(taken, _Interaction)]
+            answers, model_ns = model_answers(shopper_views, self._model)
+            answer = iter(answers)
+            return [
+                self._respond(taken, next(answer), model_ns) if isinstance(taken, _Interaction) else taken
+                for taken in work
+            ]
 
     def _take(self, record: Record, held: "_Held") -> tuple["Response | _Interaction", "_Held"]:
         """Return what is to be answered by a slate, or the whole response, and what is held of the shopper then."""

@@ -3,16 +3,15 @@
 import time
 from base64 import b64encode
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 from unittest.mock import patch
 
 import msgspec
 from fuzz.edges import Edges
 from pyflink.common import Row
-from support.harness import KeyedHarness
+from support.harness import BundleHarness, KeyedHarness
 
 from features.sources.simulator import shop
 from streaming.config import FeaturesConfig, JobConfig, LearnConfig, RecommendConfig
@@ -24,7 +23,7 @@ from streaming.operators.learn import Learn
 from streaming.operators.recommend import Recommend
 from streaming.operators.reject_control import RejectControl
 from streaming.operators.write_features import WriteFeatures
-from streaming.records import RECORD_AT_MOST, TOMBSTONE, decode, encode
+from streaming.records import RECORD_AT_MOST, TOMBSTONE, Record, decode, encode
 from streaming.schemas import (
     COMPACTED,
     CONTROL,
@@ -70,7 +69,7 @@ class Jobs:
             patch.object(reject_control, "shared_control", lambda *_: control),
             patch.object(learn, "read_compacted", lambda *_: iter(())),
         ):
-            self.recommend = KeyedHarness(Recommend(RecommendConfig(job, ARTIFACT)))
+            self.recommend = BundleHarness(Recommend(RecommendConfig(job, ARTIFACT)))
             self.reject = KeyedHarness(RejectControl(RecommendConfig(job, ARTIFACT)))
             self.attribute = KeyedHarness(Attribute())
             self.learn = KeyedHarness(Learn(LearnConfig(job)))
@@ -96,20 +95,17 @@ class Jobs:
         record = Row(topic.value, 0, origin.offset, key, raw)
         batch = Row(topic.value, 0, [origin.offset], [key], [raw])
         answers = list[Outgoing]()
-        nothing = SimpleNamespace()
         if topic in CONTROL:
-            answers += self._timed(
-                "control", self.recommend, key, "process_broadcast_element", Row(key, record), nothing
-            )
-            answers += self._timed("control", self.reject, key, "process_element", Row(key, record), nothing)
+            self._timed("control", lambda: self.recommend.control([Record(key, raw, origin)]))
+            answers += self._process("control", self.reject, key, Row(key, record))
         if topic in SHOPPERS:
-            answers += self._timed("recommend", self.recommend, key, "process_element", record, nothing)
+            answers += self._timed("recommend", lambda: self.recommend.bundle([Record(key, raw, origin)]))
         if topic in FOR_LEARNING:
-            answers += self._timed("attribute", self.attribute, key, "process_element", record, nothing)
+            answers += self._process("attribute", self.attribute, key, record)
         if topic in (*FOR_CONTROLLERS, Topic.OUTCOMES) and raw is not None:
-            answers += self._timed("learn", self.learn, topic.value, "process_element", batch, nothing)
+            answers += self._process("learn", self.learn, topic.value, batch)
         if topic in FOR_FEAST:
-            answers += self._timed("features", self.write, topic.value, "process_element", batch, nothing)
+            answers += self._process("features", self.write, topic.value, batch)
         for log in LOGS:
             if log.topic == topic:
                 self.rows[log.folder].add(key, raw, 1_700_000_000_000, origin)
@@ -119,11 +115,13 @@ class Jobs:
             self._check(*answer)
         return [answer for answer in answers if answer[0] != Topic.DEAD_LETTERS]
 
-    def _timed(self, name: str, harness: KeyedHarness, key: str, method: str, *arguments: Any) -> list[Outgoing]:
-        act: Callable[..., Any] = getattr(harness._function, method)
+    def _process(self, name: str, harness: KeyedHarness, key: str, element: Row) -> list[Outgoing]:
         harness.key = key
+        return self._timed(name, lambda: harness._function.process_element(element, SimpleNamespace()))
+
+    def _timed(self, name: str, act: Callable[[], Iterable[Outgoing] | None]) -> list[Outgoing]:
         began = time.thread_time_ns()
-        emitted = list(act(*arguments) or ())
+        emitted = list(act() or ())
         self.cpu_ms[name] = max(self.cpu_ms[name], (time.thread_time_ns() - began) / 1e6)
         return emitted
 

@@ -1,18 +1,19 @@
 """The recommend operator without a JVM: what it emits and what it keeps."""
 
+import pickle
 import re
 from pathlib import Path
 from types import SimpleNamespace
 
 import msgspec
 import pytest
-from support.harness import KeyedHarness
+from support.harness import BundleHarness, KeyedHarness
 from support.records import estimates, feature_record, views
 
 from features.interaction import Interaction, Kind
 from features.shopper import ShopperState, event_hash
 from features.sources.simulator import shop
-from features.spec import ALLOWED_LATENESS_MS, DAY_MS, SPEC_VERSION
+from features.spec import ALLOWED_LATENESS_MS, DAY_MS, SPEC_VERSION, STATE_TTL_MS
 from onnx_models.artifact import Items
 from streaming import records
 from streaming.config import Cluster, JobConfig, RecommendConfig
@@ -54,13 +55,13 @@ STRUCTS = {
 
 
 @pytest.fixture
-def harness(monkeypatch: pytest.MonkeyPatch) -> KeyedHarness:
+def harness(monkeypatch: pytest.MonkeyPatch) -> BundleHarness:
     def empty(cluster: Cluster, items: Items, model_version: str) -> ControlState:
         return ControlState(Catalogue(items), model_version)
 
     monkeypatch.setattr(recommend, "shared_control", empty)  # the real one reads a broker
     job = JobConfig("nowhere:1", (), Path("nowhere"), "group")
-    harness = KeyedHarness(Recommend(RecommendConfig(job, ARTIFACT)))
+    harness = BundleHarness(Recommend(RecommendConfig(job, ARTIFACT)))
     for shop_item in shop.items():
         item = Item(
             item_id=shop_item.item_id,
@@ -77,7 +78,7 @@ def view(n: int, item: str = "i030", shopper: str = "s") -> Interaction:
     return Interaction(f"e{n}", shopper, "x", item, Kind.VIEW, START_MS + n, "tea")
 
 
-def send(harness: KeyedHarness, interaction: Interaction, topic: Topic = Topic.CLICKS) -> dict[Topic, msgspec.Struct]:
+def send(harness: BundleHarness, interaction: Interaction, topic: Topic = Topic.CLICKS) -> dict[Topic, msgspec.Struct]:
     return by_topic(harness.record(topic, interaction.shopper_id, encode(to_message(interaction))))
 
 
@@ -86,7 +87,7 @@ def by_topic(records: list[Outgoing]) -> dict[Topic, msgspec.Struct]:
     return {Topic(topic): msgspec.json.decode(value, type=STRUCTS[Topic(topic)]) for topic, _, value in records}
 
 
-def test_click_leads_to_a_slate_and_the_feature_row_it_was_made_from(harness: KeyedHarness) -> None:
+def test_click_leads_to_a_slate_and_the_feature_row_it_was_made_from(harness: BundleHarness) -> None:
     response = send(harness, view(0))
     slate, features = response[Topic.RECOMMENDATIONS], response[Topic.FEATURE_LOG]
     assert isinstance(slate, Recommendation)
@@ -97,7 +98,7 @@ def test_click_leads_to_a_slate_and_the_feature_row_it_was_made_from(harness: Ke
     assert [key for _, key, _ in harness.output] == ["s", "s", "s"]
 
 
-def test_repeat_is_answered_with_the_same_id_and_changes_nothing(harness: KeyedHarness) -> None:
+def test_repeat_is_answered_with_the_same_id_and_changes_nothing(harness: BundleHarness) -> None:
     first = send(harness, view(0))
     state = dict(harness.state)
     again = send(harness, view(0))
@@ -106,16 +107,40 @@ def test_repeat_is_answered_with_the_same_id_and_changes_nothing(harness: KeyedH
     assert harness.state == state
 
 
-def test_shoppers_are_kept_apart_and_forgotten_after_the_ttl(harness: KeyedHarness) -> None:
+def test_shoppers_are_kept_apart_and_forgotten_after_the_ttl(harness: BundleHarness) -> None:
     send(harness, view(0))
     send(harness, view(1, shopper="t"))
-    assert {key for key, _ in harness.state} == {"s", "t"}
-    assert all(ttl is not None for ttl in harness.ttl.values())
-    state = msgspec.msgpack.decode(harness.state["t", "shopper"], type=ShopperState)
+    assert harness.state.keys() == {"s", "t"}
+    assert Recommend.STATE_TTL_MS == STATE_TTL_MS
+    state = msgspec.msgpack.decode(harness.state["t"], type=ShopperState)
     assert state.seen == (event_hash("e1"),)
 
 
-def test_bad_record_leads_to_a_dead_letter_and_nothing_else(harness: KeyedHarness) -> None:
+def test_a_bundle_is_answered_at_once_and_its_shoppers_states_are_kept(harness: BundleHarness) -> None:
+    clicks = [view(0), view(1, shopper="t"), view(2, "i040")]
+    bundle = [harness.numbered(Topic.CLICKS, did.shopper_id, encode(to_message(did))) for did in clicks]
+    bundle.insert(1, harness.numbered(Topic.CLICKS, "s", b"{"))
+    answers = harness.bundle(bundle)
+    of_slates = [key for topic, key, _ in answers if topic == Topic.RECOMMENDATIONS]
+    assert of_slates == ["s", "t", "s"]
+    rows = [msgspec.json.decode(value, type=FeatureRecord) for topic, _, value in answers if topic == Topic.FEATURE_LOG]
+    assert [record.row.recent_items for record in rows] == [("i030",), ("i030",), ("i030", "i040")]
+    assert harness.state.keys() == {"s", "t"}
+    assert harness.gauges["bundle_size"] == 4
+    assert harness.counts["events_total{topic=clicks}"] == 4
+    assert harness.counts["dead_letters_total{reason=undecodable}"] == 1
+
+
+def test_state_from_before_bundles_is_read(harness: BundleHarness) -> None:
+    """Flink's Python API kept a pickle of what is now kept as it is."""
+    send(harness, view(0))
+    harness.state["s"] = pickle.dumps(harness.state["s"])
+    features = send(harness, view(1, "i040"))[Topic.FEATURE_LOG]
+    assert isinstance(features, FeatureRecord)
+    assert (features.sequence, features.row.recent_items) == (2, ("i030", "i040"))
+
+
+def test_bad_record_leads_to_a_dead_letter_and_nothing_else(harness: BundleHarness) -> None:
     response = by_topic(harness.record(Topic.CLICKS, "s", b"{"))
     letter = response[Topic.DEAD_LETTERS]
     assert isinstance(letter, DeadLetter)
@@ -124,7 +149,7 @@ def test_bad_record_leads_to_a_dead_letter_and_nothing_else(harness: KeyedHarnes
     assert harness.state == {}
 
 
-def test_without_consent_nothing_is_kept_and_nothing_known_is_used(harness: KeyedHarness) -> None:
+def test_without_consent_nothing_is_kept_and_nothing_known_is_used(harness: BundleHarness) -> None:
     send(harness, view(0))
     state = dict(harness.state)
     silent = msgspec.structs.replace(to_message(view(1)), consent=False)
@@ -135,11 +160,11 @@ def test_without_consent_nothing_is_kept_and_nothing_known_is_used(harness: Keye
     assert harness.state == state
 
 
-def test_probe_is_answered_on_topics_of_its_own(harness: KeyedHarness) -> None:
+def test_probe_is_answered_on_topics_of_its_own(harness: BundleHarness) -> None:
     assert send(harness, view(0, shopper="probe-0"), Topic.PROBES).keys() == {Topic.PROBE_SLATES, Topic.PROBE_LOG}
 
 
-def test_purchase_leaves_the_next_slates(harness: KeyedHarness) -> None:
+def test_purchase_leaves_the_next_slates(harness: BundleHarness) -> None:
     before = send(harness, view(0))[Topic.RECOMMENDATIONS]
     assert isinstance(before, Recommendation)
     bought = before.slate[0].item_id
@@ -150,7 +175,7 @@ def test_purchase_leaves_the_next_slates(harness: KeyedHarness) -> None:
     assert bought not in {item.item_id for item in after.slate}
 
 
-def test_newest_policy_record_counts_and_an_older_one_that_comes_again_does_not(harness: KeyedHarness) -> None:
+def test_newest_policy_record_counts_and_an_older_one_that_comes_again_does_not(harness: BundleHarness) -> None:
     dear = Policy(version=2, author="test", weights={"relevance": 0.2, "revenue": 1.0})
     default = send(harness, view(0))[Topic.RECOMMENDATIONS]
     harness.broadcast(Topic.POLICIES, "global", encode(dear))
@@ -164,7 +189,7 @@ def test_newest_policy_record_counts_and_an_older_one_that_comes_again_does_not(
     assert [slate.policy_version for slate in (default, turned, still, back)] == [1, 2, 2, 1]  # type: ignore[attr-defined]
 
 
-def test_estimates_weigh_in_if_they_are_of_this_model(harness: KeyedHarness) -> None:
+def test_estimates_weigh_in_if_they_are_of_this_model(harness: BundleHarness) -> None:
     before = send(harness, view(0))[Topic.RECOMMENDATIONS]
     assert isinstance(before, Recommendation)
     first, last = before.slate[0], before.slate[-1]
@@ -187,8 +212,8 @@ def test_estimates_weigh_in_if_they_are_of_this_model(harness: KeyedHarness) -> 
     assert harness.gauges["estimates_version"] == 7
 
 
-def test_bad_control_record_changes_nothing(harness: KeyedHarness) -> None:
-    assert harness.broadcast(Topic.POLICIES, "global", b'{"version": "two"}') == []
+def test_bad_control_record_changes_nothing(harness: BundleHarness) -> None:
+    harness.broadcast(Topic.POLICIES, "global", b'{"version": "two"}')
     slate = send(harness, view(0))[Topic.RECOMMENDATIONS]
     assert slate.policy_version == 1  # type: ignore[attr-defined]
 
@@ -231,7 +256,7 @@ def old_profile() -> FeatureRecord:
     return feature_record(views("s", *(START_MS - 100 + n for n in range(3))))
 
 
-def test_first_interaction_of_a_shopper_asks_feast_and_the_answer_is_adopted_once(harness: KeyedHarness) -> None:
+def test_first_interaction_of_a_shopper_asks_feast_and_the_answer_is_adopted_once(harness: BundleHarness) -> None:
     assert send(harness, view(0))[Topic.PROFILE_REQUESTS] == ProfileRequest(shopper_id="s")
     stored = StoredProfile(shopper_id="s", spec_version=SPEC_VERSION, profile_state=old_profile().profile_state)
     assert harness.record(Topic.PROFILES, "s", encode(stored)) == []
@@ -243,7 +268,7 @@ def test_first_interaction_of_a_shopper_asks_feast_and_the_answer_is_adopted_onc
     assert (features.row.evidence_count, features.sequence, features.profile) == (5, 2, "profiles[0]@0")
 
 
-def test_answer_that_feast_has_nothing_changes_no_feature(harness: KeyedHarness) -> None:
+def test_answer_that_feast_has_nothing_changes_no_feature(harness: BundleHarness) -> None:
     first = send(harness, view(0))[Topic.FEATURE_LOG]
     nothing = StoredProfile(shopper_id="s", spec_version=SPEC_VERSION, profile_state=b"")
     assert harness.record(Topic.PROFILES, "s", encode(nothing)) == []
@@ -253,7 +278,7 @@ def test_answer_that_feast_has_nothing_changes_no_feature(harness: KeyedHarness)
     assert (first.profile, second.profile, second.row.evidence_count) == ("", "profiles[0]@0", 2)
 
 
-def test_profile_of_a_shopper_who_is_forgotten_meanwhile_is_left_aside(harness: KeyedHarness) -> None:
+def test_profile_of_a_shopper_who_is_forgotten_meanwhile_is_left_aside(harness: BundleHarness) -> None:
     stored = StoredProfile(shopper_id="s", spec_version=SPEC_VERSION, profile_state=old_profile().profile_state)
     assert harness.record(Topic.PROFILES, "s", encode(stored)) == []
     assert harness.state == {}
@@ -264,7 +289,7 @@ def test_profile_of_a_shopper_who_is_forgotten_meanwhile_is_left_aside(harness: 
     [(1, b"old", "feature spec 1"), (SPEC_VERSION, b"nonsense", "Expected `array`|malformed|truncated|Invalid")],
 )
 def test_profile_that_cannot_be_used_becomes_a_dead_letter_and_is_not_waited_for(
-    harness: KeyedHarness, spec_version: int, state: bytes, words: str
+    harness: BundleHarness, spec_version: int, state: bytes, words: str
 ) -> None:
     send(harness, view(0))
     stored = StoredProfile(shopper_id="s", spec_version=spec_version, profile_state=state)
@@ -277,7 +302,7 @@ def test_profile_that_cannot_be_used_becomes_a_dead_letter_and_is_not_waited_for
     assert (features.row.evidence_count, features.profile) == (2, "profiles[0]@0")
 
 
-def test_everything_is_counted(harness: KeyedHarness) -> None:
+def test_everything_is_counted(harness: BundleHarness) -> None:
     for n, time_ms in enumerate((START_MS, START_MS - ALLOWED_LATENESS_MS, START_MS - ALLOWED_LATENESS_MS - 1)):
         send(harness, Interaction(f"e{n}", "s", "x", "i030", Kind.VIEW, time_ms, "tea"))
     send(harness, Interaction("e0", "s", "x", "i030", Kind.VIEW, START_MS, "tea"))
@@ -292,7 +317,6 @@ def test_everything_is_counted(harness: KeyedHarness) -> None:
         "slates_total{fallback=empty_session}": 1,
         "late_total": 1,
         "places_total": 5 * 20,
-        "explored_places_total": 0,
         "repeats_total": 1,
         "dead_letters_total{reason=undecodable}": 1,
     }
@@ -301,6 +325,7 @@ def test_everything_is_counted(harness: KeyedHarness) -> None:
         "policy_version",
         "estimates_version",
         "suspicious_prices",
+        "bundle_size",
         "model_time_us",
         "weigh_time_us",
         "answer_time_us",
@@ -310,7 +335,7 @@ def test_everything_is_counted(harness: KeyedHarness) -> None:
     assert harness.gauges["policy_version"] == 7
 
 
-def test_event_from_the_future_becomes_a_dead_letter(harness: KeyedHarness) -> None:
+def test_event_from_the_future_becomes_a_dead_letter(harness: BundleHarness) -> None:
     year_ms = 365 * DAY_MS
     ahead = Interaction("e0", "s", "x", "i030", Kind.VIEW, now_ms() + year_ms, "tea")
     response = send(harness, ahead)
@@ -322,7 +347,7 @@ def test_event_from_the_future_becomes_a_dead_letter(harness: KeyedHarness) -> N
 
 
 def test_record_at_which_anything_raises_is_a_dead_letter_and_changes_nothing(
-    harness: KeyedHarness, monkeypatch: pytest.MonkeyPatch
+    harness: BundleHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     send(harness, view(0))
     before = dict(harness.state)
@@ -336,16 +361,16 @@ def test_record_at_which_anything_raises_is_a_dead_letter_and_changes_nothing(
     assert Topic.RECOMMENDATIONS in send(harness, view(2))
 
 
-def test_state_that_cannot_be_read_is_a_dead_letter_and_stays(harness: KeyedHarness) -> None:
+def test_state_that_cannot_be_read_is_a_dead_letter_and_stays(harness: BundleHarness) -> None:
     send(harness, view(0))
-    harness.state["s", "shopper"] = b"of another version"
+    harness.state["s"] = b"of another version"
     letter = by_topic(harness.record(Topic.CLICKS, "s", encode(to_message(view(1)))))[Topic.DEAD_LETTERS]
     assert isinstance(letter, DeadLetter)
     assert letter.reason is Reason.FAILED
-    assert harness.state["s", "shopper"] == b"of another version"
+    assert harness.state["s"] == b"of another version"
 
 
-def test_fault_of_the_system_is_no_dead_letter(harness: KeyedHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fault_of_the_system_is_no_dead_letter(harness: BundleHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     def out_of_memory(*_: object) -> None:
         raise MemoryError
 
@@ -355,7 +380,7 @@ def test_fault_of_the_system_is_no_dead_letter(harness: KeyedHarness, monkeypatc
 
 
 def test_record_that_would_not_fit_the_broker_is_a_dead_letter(
-    harness: KeyedHarness, monkeypatch: pytest.MonkeyPatch
+    harness: BundleHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(records, "RECORD_AT_MOST", 1_000)
     letter = by_topic(harness.record(Topic.CLICKS, "s", encode(to_message(view(0)))))[Topic.DEAD_LETTERS]
@@ -364,7 +389,7 @@ def test_record_that_would_not_fit_the_broker_is_a_dead_letter(
     assert harness.state == {}
 
 
-def test_ids_of_events_are_a_shoppers_own_and_lines_of_an_order_may_share_one(harness: KeyedHarness) -> None:
+def test_ids_of_events_are_a_shoppers_own_and_lines_of_an_order_may_share_one(harness: BundleHarness) -> None:
     lines = [
         Interaction("order-1", shopper, "x", item, Kind.PURCHASE, START_MS, "tea", price=2.0)
         for shopper in ("s", "t")

@@ -1,16 +1,19 @@
-"""Drives an operator in plain Python: its state in dictionaries, no JVM.
+"""Drives operators in plain Python: their states in dictionaries, no JVM.
 
 A fake, so tests/e2e shows on the real engine what is shown here.
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from struct import calcsize, pack, unpack_from
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
 from pyflink.common import Row
 
+from streaming.flink.bundles import TOPICS
+from streaming.records import Record
 from streaming.schemas import Origin, Outgoing, Topic
 
 
@@ -92,7 +95,7 @@ _RuntimeContext.__module__ = "pyflink.fn_execution.datastream.embedded.runtime_c
 
 
 class KeyedHarness:
-    """One instance of a keyed broadcast function; records are numbered as on one partition of each topic."""
+    """One instance of a keyed function; records are numbered as on one partition of each topic."""
 
     def __init__(self, function: Any) -> None:
         self.state: dict[tuple[str, str], Any] = {}  # (key, name) -> value
@@ -111,10 +114,6 @@ class KeyedHarness:
         self.key = key
         return self._collect(self._function.process_element(self._row(topic, key, value)[1], SimpleNamespace()))
 
-    def broadcast(self, topic: Topic, key: str, value: bytes | None) -> list[Outgoing]:
-        """Send a record as the broadcast input and return what it led to."""
-        return self._collect(self._function.process_broadcast_element(self._row(topic, key, value), SimpleNamespace()))
-
     def _row(self, topic: Topic, key: str, value: bytes | None) -> Row:
         offsets = self._offsets.setdefault(topic, iter(range(1_000_000)))
         origin = Origin(topic.value, 0, next(offsets))
@@ -124,3 +123,100 @@ class KeyedHarness:
         new = list(emitted or ())
         self.output += new
         return new
+
+
+class BundleHarness:
+    """One instance of an operator that answers bundles, and Java's KeyedBundle around it, in a few lines."""
+
+    def __init__(self, operator: Any) -> None:
+        self.state: dict[str, bytes] = {}
+        self.counts: Counter[str] = Counter()  # metrics: name{label=value} -> count
+        self.gauges: dict[str, int] = {}  # and the last value of gauges and histograms
+        self.output: list[Outgoing] = []
+        self._operator = operator
+        self._offsets: dict[str, Iterator[int]] = {}
+        operator.open()
+
+    def record(self, topic: Topic, key: str, value: bytes | None) -> list[Outgoing]:
+        """Send a record in a bundle of its own and return what it led to."""
+        return self.bundle([self.numbered(topic, key, value)])
+
+    def bundle(self, records: Sequence[Record]) -> list[Outgoing]:
+        """Send records of shoppers as one bundle and return what they led to."""
+        held = {record.key: self.state[record.key] for record in records if record.key in self.state}
+        answer = _Answer(self._operator.answer_many(packed(records, held)))
+        self._count(answer)
+        for _ in range(answer.int()):
+            key = records[answer.int()].key
+            self.state[key] = answer.bytes()
+        new = [(TOPICS[answer.int()], answer.bytes().decode(), answer.bytes()) for _ in range(answer.int())]
+        answer.assert_read()
+        self.output += new
+        return new
+
+    def broadcast(self, topic: Topic, key: str, value: bytes | None) -> None:
+        """Send a control record."""
+        self.control([self.numbered(topic, key, value)])
+
+    def control(self, records: Sequence[Record]) -> None:
+        """Send control records as one bundle."""
+        answer = _Answer(self._operator.apply_many(packed(records, {})))
+        self._count(answer)
+        answer.assert_read()
+
+    def numbered(self, topic: Topic, key: str, value: bytes | None) -> Record:
+        offsets = self._offsets.setdefault(topic, iter(range(1_000_000)))
+        return Record(key, value, Origin(topic.value, 0, next(offsets)))
+
+    def _count(self, answer: "_Answer") -> None:
+        counters, histograms, gauges = self._operator.METERS
+        for counter in counters:
+            name, *label = counter.split(" ")
+            if by := answer.int():
+                self.counts[f"{name}{{{label[0]}={label[1]}}}" if label else name] += by
+        for histogram in histograms:
+            for _ in range(answer.int()):
+                self.gauges[histogram] = answer.int()
+        for gauge in gauges:
+            self.gauges[gauge] = answer.long()
+
+
+def packed(records: Sequence[Record], states: Mapping[str, bytes]) -> bytes:
+    """Return records and states as Java packs them."""
+    parts = [pack(">i", len(records))]
+    for key, raw, origin in records:
+        topic, key_bytes = origin.topic.encode(), key.encode()
+        parts += (pack(">i", len(topic)), topic, pack(">iqi", origin.partition, origin.offset, 0))
+        parts += (pack(">i", len(key_bytes)), key_bytes)
+        parts += (pack(">i", -1),) if raw is None else (pack(">i", len(raw)), raw)
+    parts.append(pack(">i", len(states)))
+    for key, state in states.items():
+        key_bytes = key.encode()
+        parts += (pack(">i", len(key_bytes)), key_bytes, pack(">i", len(state)), state)
+    return b"".join(parts)
+
+
+class _Answer:
+    """What Python returns, read as Java reads it."""
+
+    def __init__(self, raw: bytes) -> None:
+        self._raw, self._at = raw, 0
+
+    def int(self) -> int:
+        return self._number(">i")
+
+    def long(self) -> int:
+        return self._number(">q")
+
+    def bytes(self) -> bytes:
+        length = self.int()
+        self._at += length
+        return self._raw[self._at - length : self._at]
+
+    def assert_read(self) -> None:
+        assert self._at == len(self._raw)
+
+    def _number(self, layout: str) -> "int":
+        (value,) = unpack_from(layout, self._raw, self._at)
+        self._at += calcsize(layout)
+        return value

@@ -19,11 +19,11 @@ from infra.bench.slate import POLICIES
 from streaming import records
 from streaming.control.state import ControlState
 from streaming.io.feed import to_message
-from streaming.records import encode
+from streaming.records import Record, encode
 from streaming.schemas import DeadLetter, Fallback, ItemEstimate, Origin, Purchase, Reason, StoredProfile, Topic
 from streaming.scoring import recommender
 from streaming.scoring.model import ModelOutput, SessionModel, shared_model
-from streaming.scoring.recommender import Recommender, Record, Response, kept
+from streaming.scoring.recommender import Recommender, Response, kept
 from streaming.testing import control_state
 
 ARTIFACT = Path(__file__).parents[2] / "onnx_models" / "artifacts" / "generator"

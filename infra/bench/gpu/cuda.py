@@ -29,10 +29,10 @@ from features.sources.simulator import shop
 from onnx_models.artifact import GRAPH, read_manifest
 from onnx_models.session import Device, open_session
 from streaming.io.feed import to_message
-from streaming.records import encode
+from streaming.records import Record, encode
 from streaming.schemas import Click, Origin, Topic
 from streaming.scoring.model import SessionModel
-from streaming.scoring.recommender import Recommender, Record, kept
+from streaming.scoring.recommender import Recommender, kept
 from streaming.testing import control_state
 
 GENERATOR = Path("onnx_models/artifacts/generator")

@@ -1,0 +1,261 @@
+package rheostat;
+
+import static java.nio.charset.StandardCharsets.UTF_8;
+
+import java.nio.ByteBuffer;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.locks.LockSupport;
+import org.apache.flink.api.common.operators.MailboxExecutor;
+import org.apache.flink.api.common.state.StateTtlConfig;
+import org.apache.flink.api.common.state.ValueState;
+import org.apache.flink.api.common.state.ValueStateDescriptor;
+import org.apache.flink.api.common.typeinfo.PrimitiveArrayTypeInfo;
+import org.apache.flink.api.common.typeinfo.TypeInformation;
+import org.apache.flink.api.common.typeinfo.Types;
+import org.apache.flink.api.java.tuple.Tuple3;
+import org.apache.flink.configuration.Configuration;
+import org.apache.flink.streaming.api.datastream.DataStream;
+import org.apache.flink.streaming.api.datastream.KeyedStream;
+import org.apache.flink.streaming.api.operators.TwoInputStreamOperator;
+import org.apache.flink.streaming.api.operators.python.embedded.AbstractEmbeddedPythonFunctionOperator;
+import org.apache.flink.streaming.runtime.streamrecord.StreamRecord;
+import org.apache.flink.types.Row;
+
+/**
+ * What is queued for the subtask as one call into Python, bytes in and bytes out, with the keys' states, which stay here.
+ *
+ * <p>A record opens a bundle, and a mail asks after each turn of the task whether another one has come; if not, nothing is
+ * queued, and the bundle leaves. It leaves at {@code INTERVAL_NS} after the one before at the earliest, so that under load
+ * some gather, while one that comes alone never waits; and it leaves when it is full, before a checkpoint's barrier, before a
+ * record of the other input, and at the end. So no checkpoint ever holds a part of a bundle.
+ *
+ * <p>Python's side is an object named {@code operation} with {@code answer_many(bytes)} and {@code apply_many(bytes)};
+ * streaming/flink/bundles.py has the layout of both. State: bytes by key, with a TTL.
+ */
+public final class KeyedBundle extends AbstractEmbeddedPythonFunctionOperator<Tuple3<String, String, byte[]>>
+        implements TwoInputStreamOperator<Row, Row, Tuple3<String, String, byte[]>> {
+    private static final long serialVersionUID = 1L;
+    private static final TypeInformation<Tuple3<String, String, byte[]>> OUTGOING =
+            Types.TUPLE(Types.STRING, Types.STRING, PrimitiveArrayTypeInfo.BYTE_PRIMITIVE_ARRAY_TYPE_INFO);
+    private static final int RECORDS_AT_MOST = 64;
+    private static final int BYTES_AT_MOST = 1 << 16; // of control records: a slate waits for all of them
+    private static final long INTERVAL_NS = TimeUnit.MILLISECONDS.toNanos(2);
+
+    private final String opening; // Python code that makes `operation`
+    private final List<String> topicsOut;
+    private final String stateName;
+    private final long ttlMs;
+    private final List<String> counterNames;
+    private final List<String> histogramNames;
+    private final List<String> gaugeNames;
+
+    private transient ValueState<byte[]> held;
+    private transient MailboxExecutor mailbox;
+    private transient Meters meters;
+    private transient List<Row> keys; // of the open bundle's records; none of control records have one
+    private transient List<Row> records;
+    private transient List<Long> arrivals; // ns
+    private transient Map<Row, byte[]> states; // of the bundle's keys before it
+    private transient boolean isControl; // what the open bundle holds
+    private transient int bytes;
+    private transient int seenByMail;
+    private transient boolean mailPosted;
+    private transient long left; // when the last bundle had been answered, ns
+    private transient StreamRecord<Tuple3<String, String, byte[]>> outgoing;
+
+    private KeyedBundle(
+            String opening,
+            List<String> topicsOut,
+            String stateName,
+            long ttlMs,
+            List<String> counters,
+            List<String> histograms,
+            List<String> gauges) {
+        super(new Configuration());
+        this.opening = opening;
+        this.topicsOut = new ArrayList<>(topicsOut);
+        this.stateName = stateName;
+        this.ttlMs = ttlMs;
+        this.counterNames = new ArrayList<>(counters);
+        this.histogramNames = new ArrayList<>(histograms);
+        this.gaugeNames = new ArrayList<>(gauges);
+    }
+
+    /**
+     * The answers to {@code records}, by bundle, under what {@code control} says.
+     *
+     * @param opening Python code that makes {@code operation}
+     * @param topicsOut by their numbers in what Python returns
+     * @param counters, histograms, gauges names as {@link Meters} takes them
+     */
+    public static DataStream<Tuple3<String, String, byte[]>> of(
+            KeyedStream<Row, Row> records,
+            DataStream<Row> control,
+            String opening,
+            List<String> topicsOut,
+            String stateName,
+            long ttlMs,
+            List<String> counters,
+            List<String> histograms,
+            List<String> gauges,
+            String name,
+            String uid) {
+        return records.connect(control.broadcast())
+                .transform(
+                        name,
+                        OUTGOING,
+                        new KeyedBundle(opening, topicsOut, stateName, ttlMs, counters, histograms, gauges))
+                .name(name)
+                .uid(uid);
+    }
+
+    @Override
+    public void open() throws Exception {
+        super.open();
+        ValueStateDescriptor<byte[]> descriptor =
+                new ValueStateDescriptor<>(stateName, PrimitiveArrayTypeInfo.BYTE_PRIMITIVE_ARRAY_TYPE_INFO);
+        descriptor.enableTimeToLive(StateTtlConfig.newBuilder(Duration.ofMillis(ttlMs)).build());
+        held = getRuntimeContext().getState(descriptor);
+        mailbox = getContainingTask().getMailboxExecutorFactory().createExecutor(getOperatorConfig().getChainIndex());
+        meters = new Meters(getMetricGroup(), counterNames, histogramNames, gaugeNames);
+        keys = new ArrayList<>();
+        records = new ArrayList<>();
+        arrivals = new ArrayList<>();
+        states = new LinkedHashMap<>();
+        outgoing = new StreamRecord<>(null);
+        left = System.nanoTime() - INTERVAL_NS;
+    }
+
+    @Override
+    public void openPythonInterpreter() {
+        interpreter.exec(opening);
+    }
+
+    @Override
+    public void processElement1(StreamRecord<Row> element) throws Exception {
+        begin(false);
+        Row key = (Row) getCurrentKey();
+        if (!states.containsKey(key)) {
+            states.put(key, held.value());
+        }
+        keys.add(key);
+        add(element.getValue());
+    }
+
+    @Override
+    public void processElement2(StreamRecord<Row> element) throws Exception {
+        begin(true);
+        add(element.getValue());
+    }
+
+    /** Before a barrier, at the end, and each second. */
+    @Override
+    protected void invokeFinishBundle() throws Exception {
+        flush();
+    }
+
+    private void begin(boolean control) throws Exception {
+        if (isControl != control) {
+            flush();
+            isControl = control;
+        }
+    }
+
+    private void add(Row element) throws Exception {
+        Row record = element.getFieldAs(1);
+        byte[] value = record.getFieldAs(4);
+        bytes += value == null ? 0 : value.length;
+        records.add(record);
+        arrivals.add(System.nanoTime());
+        if (records.size() >= RECORDS_AT_MOST || isControl && bytes >= BYTES_AT_MOST) {
+            flush();
+        } else if (!mailPosted) {
+            seenByMail = 0;
+            post();
+        }
+    }
+
+    private void post() {
+        mailPosted = true;
+        mailbox.execute(this::lookAgain, "bundle");
+    }
+
+    private void lookAgain() throws Exception {
+        mailPosted = false;
+        if (records.isEmpty()) {
+            return;
+        }
+        if (records.size() != seenByMail) {
+            seenByMail = records.size();
+            post();
+            return;
+        }
+        long early = left + INTERVAL_NS - System.nanoTime();
+        if (early > 0) {
+            LockSupport.parkNanos(early);
+            post();
+            return;
+        }
+        flush();
+    }
+
+    private void flush() throws Exception {
+        if (records.isEmpty()) {
+            return;
+        }
+        String method = isControl ? "apply_many" : "answer_many";
+        // One argument by invokeMethod, as PyFlink calls: `invoke` of two functions in turn ends in libpython.
+        byte[] raw = (byte[]) interpreter.invokeMethod("operation", method, (Object) packed());
+        ByteBuffer answer = ByteBuffer.wrap(raw);
+        meters.update(answer);
+        if (!isControl) {
+            keep(answer);
+            emit(answer);
+        }
+        keys.clear();
+        records.clear();
+        arrivals.clear();
+        states.clear();
+        bytes = 0;
+        seenByMail = 0;
+        left = System.nanoTime();
+    }
+
+    private byte[] packed() {
+        long now = System.nanoTime();
+        BundleBuffer out = new BundleBuffer().putInt(records.size());
+        for (int n = 0; n < records.size(); n++) {
+            Row record = records.get(n);
+            out.putText(record.getFieldAs(0))
+                    .putInt(record.<Integer>getFieldAs(1))
+                    .putLong(record.<Long>getFieldAs(2))
+                    .putInt((int) TimeUnit.NANOSECONDS.toMicros(now - arrivals.get(n)))
+                    .putText(record.getFieldAs(3))
+                    .putBytes(record.getFieldAs(4));
+        }
+        states.values().removeIf(state -> state == null);
+        out.putInt(states.size());
+        states.forEach((key, state) -> out.putText(key.getFieldAs(0)).putBytes(state));
+        return out.toBytes();
+    }
+
+    private void keep(ByteBuffer answer) throws Exception {
+        for (int left = answer.getInt(); left > 0; left--) {
+            setCurrentKey(keys.get(answer.getInt()));
+            held.update(BundleBuffer.bytes(answer));
+        }
+    }
+
+    private void emit(ByteBuffer answer) {
+        for (int left = answer.getInt(); left > 0; left--) {
+            String topic = topicsOut.get(answer.getInt());
+            String key = new String(BundleBuffer.bytes(answer), UTF_8);
+            output.collect(outgoing.replace(Tuple3.of(topic, key, BundleBuffer.bytes(answer))));
+        }
+    }
+}
