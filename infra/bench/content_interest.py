@@ -8,8 +8,7 @@ sampling", algorithm 3, with the full covariance). It is for shops without a mod
 import numpy as np
 from numpy.typing import NDArray
 
-from streaming.policy.draw import EXAMINATION_PROB
-from streaming.policy.objectives import sigmoid
+from streaming.policy.objectives import EXAMINATION_PROB, sigmoid
 
 Floats = NDArray[np.float64]
 

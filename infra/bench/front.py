@@ -22,7 +22,7 @@ from features.errors import ArtifactError
 from features.interaction import Interaction, Kind, ShopItem
 from features.sources.datasets import jdata
 from streaming.io.feed import to_message
-from streaming.policy.draw import EXAMINATION_PROB
+from streaming.policy.objectives import EXAMINATION_PROB
 from streaming.schemas import Policy
 from streaming.scoring.model import SessionModel
 from streaming.testing import Pipeline

@@ -1,4 +1,4 @@
-"""How a slate is drawn: position by position, each pick with an exact probability. Pure numpy.
+"""How a slate is drawn: position by position, each pick with an exact probability.
 
 At a position, every candidate i that is left has
 
@@ -19,23 +19,22 @@ the product over its positions.
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from math import floor, log2
+from math import floor
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from streaming.schemas import SLATE_SIZE
+from streaming.policy import kernels
+from streaming.policy.objectives import EXAMINATION_PROB
 
 Floats = NDArray[np.float64]
 
-# Of a position: the picks before, the greedy one, what no wish exceeds and, where it may explore, what is wished (K,).
-Choose = Callable[[list[int], int, float, Floats | None], int]
-
 BONUS_AT_MOST = 5.0
-EXAMINATION_PROB = [1.0 / log2(k + 2) for k in range(SLATE_SIZE)]  # as DCG discounts (Järvelin & Kekäläinen 2002)
+_EXAMINATION = np.array(EXAMINATION_PROB)
+NO_COINS: Floats = np.zeros(0)  # where nothing is drawn by chance
 NO_CONTENT: Floats = np.zeros((0, 0))  # where nothing is compared
 TEMPERATURE_AT_LEAST = 0.01  # above 0: BONUS_AT_MOST over it is an exponent that a double still has
 
@@ -60,7 +59,7 @@ class SatiationPenalty(NamedTuple):
     group: NDArray[np.int64]  # (K,) of each candidate
     lost: Floats  # (K,) what it loses at the first position
     by_pick: (
-        Floats  # (K,) what its group loses once it is picked for the first position; EXAMINATION_PROB of it for another
+        Floats  # (K,) what its group loses once it is picked for the first position; less by examination for another
     )
 
 
@@ -103,124 +102,45 @@ def draw(model: ChoiceModel, random: Floats) -> Draw:
         model: of the candidates.
         random: (2 * size,) in [0, 1): two for each position; not looked at where nothing explores.
     """
-    exploration = model.exploration
-    if not model.diversity and not exploration.is_on and model.satiation is None:
-        best = np.argsort(-model.scores, kind="stable")[: model.size].tolist()
-        return Draw(best, [1.0] * len(best), [False] * len(best))
-    coins = random.tolist()
-
-    def choose(before: list[int], greedy: int, top: float, wished: Floats | None) -> int:
-        if wished is None:
-            return greedy
-        coin, other = coins[2 * len(before)], coins[2 * len(before) + 1]
-        if coin >= exploration.rate:
-            return greedy
-        if other < exploration.epsilon:
-            left = np.ones(len(wished))
-            left[before] = 0.0
-            return _weighted(left, other / exploration.epsilon)
-        weights = _softmax_weights(wished, top, exploration.temperature)
-        return _weighted(weights, (other - exploration.epsilon) / (1 - exploration.epsilon))
-
-    return _fill(model, min(model.size, len(model.scores)), choose)
+    size = min(model.size, len(model.scores))
+    picks, propensities, explored = _fill(model, size, random, kernels.NO_INDEX, kernels.NO_TABLE)
+    return Draw(picks.tolist(), propensities.tolist(), explored.tolist())
 
 
 def conditional(model: ChoiceModel, picks: Sequence[int]) -> Floats:
     """Return (S, K) how likely `draw` picks each candidate for a position, given that `picks` (S,) precede it."""
-    exploration = model.exploration
-    chances = np.zeros((len(picks), len(model.scores)))
-
-    def follow(before: list[int], greedy: int, top: float, wished: Floats | None) -> int:
-        position = len(before)
-        if wished is None:
-            chances[position, greedy] = 1.0
-        else:
-            weights = _softmax_weights(wished, top, exploration.temperature)
-            even = np.ones(len(wished))
-            even[before] = 0.0
-            epsilon = exploration.epsilon
-            chances[position] = exploration.rate * (
-                (1 - epsilon) * weights / weights.sum() + epsilon * even / even.sum()
-            )
-            chances[position, greedy] += 1 - exploration.rate
-        return picks[position]
-
-    _fill(model, len(picks), follow)
+    chances = np.empty((len(picks), len(model.scores)))
+    _fill(model, len(picks), NO_COINS, np.array(picks, dtype=np.int64), chances)
     return chances
 
 
-def _fill(model: ChoiceModel, size: int, choose: Choose) -> Draw:
+def _fill(
+    model: ChoiceModel, size: int, coins: Floats, follow: NDArray[np.int64], chances: Floats
+) -> tuple[NDArray[np.int64], Floats, NDArray[np.bool_]]:
+    """Return picks, propensities and what explores, (S,) each; with `follow` (S,) these are the picks."""
     scores, _, content, diversity, exploration, bonus, satiation = model
-    explores = exploration.is_on
-    highest_bonus = 0.0 if bonus is None or not len(bonus) else float(bonus.max())
-    # What a candidate is worth beside nothing; minus infinity once it is picked.
-    alone = scores.copy() if satiation is None else scores - satiation.lost
-    hoped = alone.copy() if bonus is None else alone + bonus
-    utility, wished = (alone, hoped) if not diversity else (alone.copy(), hoped.copy())
-    scaled, loss = diversity * content, np.zeros(len(scores))
-    seen = np.empty((size if explores else 0, len(scores)))  # what was wished at each position that could explore
-    tops: list[float] = []
-    picks: list[int] = []
-    explored: list[bool] = []
-    spent = 0
-    for position in range(size):
-        greedy = int(utility.argmax())
-        may_explore = explores and spent < exploration.allowance
-        # No wish exceeds the greedy utility by more than the highest bonus, so no exponent will be above 0.
-        top = float(utility[greedy]) + highest_bonus
-        if may_explore:
-            seen[position] = wished
-            tops.append(top)
-        pick = choose(picks, greedy, top, wished if may_explore else None)
-        picks.append(pick)
-        explored.append(pick != greedy)
-        spent += pick != greedy
-        alone[pick] = hoped[pick] = -np.inf
-        if satiation is not None:
-            alike, more = satiation.group == satiation.group[pick], EXAMINATION_PROB[position] * satiation.by_pick[pick]
-            alone[alike] -= more
-            if hoped is not alone:
-                hoped[alike] -= more
-        if diversity and position < size - 1:
-            np.maximum(loss, scaled @ content[pick], out=loss)
-            np.subtract(alone, loss, out=utility)
-            if may_explore:
-                np.subtract(hoped, loss, out=wished)
-    return Draw(picks, _chances(picks, explored, seen[: len(tops)], np.array(tops), exploration), explored)
-
-
-def _chances(
-    picks: list[int], explored: list[bool], wished: Floats, tops: Floats, exploration: Exploration
-) -> list[float]:
-    """Return the propensities of `picks`: by `wished` (S, K) in the positions that could explore, which come first."""
-    count = len(tops)
-    rate, epsilon = exploration.rate, exploration.epsilon
-    greedy = [float(not is_explored) for is_explored in explored]
-    if not count:
-        return greedy
-    weights = _softmax_weights(wished, tops[:, None], exploration.temperature)
-    chosen = weights[np.arange(count), picks[:count]] / weights.sum(axis=1)
-    even = epsilon / (wished.shape[1] - np.arange(count))
-    tried = rate * ((1 - epsilon) * chosen + even)
-    return [
-        *[(1 - rate) * at_best + by_chance for at_best, by_chance in zip(greedy, tried.tolist(), strict=False)],
-        *greedy[count:],
-    ]
-
-
-def _softmax_weights(wished: Floats, top: Floats | float, temperature: float) -> Floats:
-    """Return (…, K) what softmax(wished / temperature) is proportional to; at temperature 0 all on the highest."""
-    if temperature == 0:
-        return np.asarray(np.arange(wished.shape[-1]) == wished.argmax(axis=-1)[..., None], dtype=np.float64)
-    exponents = wished - top
-    exponents *= 1.0 / temperature
-    weights: Floats = np.exp(exponents, out=exponents)
-    return weights
-
-
-def _weighted(weights: Floats, coin: float) -> int:
-    """Return the index among `weights` (K,) that the `coin` in [0, 1) falls on."""
-    sums = weights.cumsum()
-    drawn = int(sums.searchsorted(coin * sums[-1], side="right"))
-    # Rounding may leave the last sum short of the whole; what lies there is the last that has any weight.
-    return drawn if drawn < len(weights) and weights[drawn] > 0 else int(np.flatnonzero(weights)[-1])
+    if exploration.is_on and not len(follow) and len(coins) < 2 * size:
+        msg = f"{len(coins)} random numbers for {size} positions, expected two each"
+        raise ValueError(msg)
+    picks, propensities, explored = np.empty(size, np.int64), np.empty(size), np.empty(size, np.bool_)
+    kernels.fill(
+        np.ascontiguousarray(scores, dtype=np.float64),
+        np.ascontiguousarray(content.T) if diversity else kernels.NO_TABLE,
+        diversity,
+        exploration.rate,
+        exploration.temperature,
+        exploration.epsilon,
+        exploration.allowance,
+        kernels.NONE if bonus is None else np.ascontiguousarray(bonus),
+        kernels.NO_INDEX if satiation is None else satiation.group,
+        kernels.NONE if satiation is None else satiation.lost,
+        kernels.NONE if satiation is None else satiation.by_pick,
+        _EXAMINATION,
+        coins,
+        follow,
+        picks,
+        propensities,
+        explored,
+        chances,
+    )
+    return picks, propensities, explored

@@ -28,8 +28,7 @@ import msgspec
 import numpy as np
 
 from features.spec import HOUR_MS
-from streaming.policy.draw import EXAMINATION_PROB
-from streaming.policy.objectives import PRIOR_BUY_RATE, PRIOR_CLICK_RATE, UNLIKELY, sigmoid
+from streaming.policy.objectives import EXAMINATION_PROB, PRIOR_BUY_RATE, PRIOR_CLICK_RATE, UNLIKELY, sigmoid
 from streaming.schemas import (
     PRICE_LEVELS,
     SLATE_SIZE,

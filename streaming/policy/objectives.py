@@ -1,4 +1,4 @@
-"""What a candidate is worth, objective by objective, in one unit for all shoppers. Pure numpy.
+"""What a candidate is worth, objective by objective, in one unit for all shoppers; `kernels` computes it.
 
 Each objective f is an expectation divided by what an item of an average slate has, so that f = 1 is an average item
 for every objective, and a weight buys the same of it for every shopper:
@@ -16,14 +16,19 @@ expectations in fixed units is also what has no better trade-off over all shoppe
 """
 
 from dataclasses import dataclass
-from math import log
+from math import log, log2
 
 import numpy as np
 from numpy.typing import NDArray
 
+from streaming.schemas import SLATE_SIZE
+
 Floats = NDArray[np.float64]
 
 BUILT_IN = ("relevance", "conversion", "revenue", "novelty", "popularity")
+KINDS = {name: number for number, name in enumerate(BUILT_IN)}  # by which `streaming.policy.kernels` tells them apart
+GIVEN = len(BUILT_IN)  # of an operator's own
+EXAMINATION_PROB = [1.0 / log2(k + 2) for k in range(SLATE_SIZE)]  # as DCG discounts (Järvelin & Kekäläinen 2002)
 PRIOR_CLICK_RATE = 0.1  # of an average item that is looked at, until outcomes are known
 PRIOR_BUY_RATE = 0.05  # purchases per click, until outcomes are known
 UNLIKELY = 1e-6  # what a prediction is at least, and what it is short of 1, so that its log odds are finite
@@ -41,10 +46,6 @@ class Calibration:
     intercept: float = 0.0
     slope: float = 1.0
     click_rate: float = PRIOR_CLICK_RATE
-
-    def clicked(self, logits: Floats) -> Floats:
-        """Return P(clicked | looked at) (K,) of the log odds (K,) of what was predicted."""
-        return sigmoid(self.intercept + self.slope * logits)
 
 
 def sigmoid(values: Floats) -> Floats:

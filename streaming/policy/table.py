@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from streaming.policy.experiment import is_treated
 from streaming.policy.expression import Expression, Fields
+from streaming.policy.objectives import GIVEN, KINDS
 from streaming.schemas import DEFAULT_POLICY, GLOBAL, Measure, Policy, ScopeKind, scope_of, split_scope
 
 Floats = NDArray[np.float64]
@@ -37,6 +38,7 @@ class ScoringPlan:
 
     policy: Policy
     names: tuple[str, ...]  # of the objectives that weigh anything
+    kinds: NDArray[np.int64]  # (O,) of the objectives, as `streaming.policy.kernels` knows them
     weights: Floats  # (1 + merchants, O)
     merchants: dict[str, int]  # which have a row of their own, and which
     boosts: Floats | None  # (1 + merchants,) what an item gets for its merchant's exposure; None for none
@@ -134,6 +136,7 @@ class PolicyTable:
         return ScoringPlan(
             policy=policy,
             names=names,
+            kinds=np.array([KINDS.get(name, GIVEN) for name in names], dtype=np.int64),
             weights=np.array([[row.get(name, 0.0) for name in names] for row in rows]),
             merchants=merchants,
             boosts=np.array([0.0, *[boosts.get(name, 0.0) for name in merchants]]) if any(boosts.values()) else None,

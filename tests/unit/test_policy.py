@@ -5,7 +5,9 @@ import re
 import msgspec
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from streaming.policy import kernels
 from streaming.policy.check import validate
 from streaming.policy.objectives import Calibration, intercept_of, logit, sigmoid
 from streaming.policy.table import PolicyTable
@@ -134,10 +136,22 @@ def test_intercept_gives_the_click_rate_that_is_asked_for() -> None:
     assert sigmoid(intercept_of(logits, 0.1) + logits.astype(float)).mean() == pytest.approx(0.1)
 
 
+def clicked(calibration: Calibration, logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    count = len(logits)
+    ones, chances = np.ones(count), np.empty(count)
+    index = np.zeros(count, dtype=np.int64)
+    weigh_nothing = kernels.NO_INDEX, kernels.NO_TABLE, np.zeros((1, 0)), kernels.NO_INDEX, index, kernels.NONE
+    of_items = ones, ones, ones, kernels.NO_INDEX
+    of_clicks = calibration.intercept, calibration.slope, calibration.click_rate
+    out = np.empty((count, 0)), chances, np.empty(count)
+    kernels.score(index, logits, kernels.NONE, ones, ones, *weigh_nothing, *of_items, *of_clicks, 1.0, 1.0, 1.0, *out)
+    return chances
+
+
 def test_calibration_keeps_what_needs_none_and_moves_the_rest_in_order() -> None:
     predicted = np.linspace(0.01, 0.99, 50)
-    np.testing.assert_allclose(Calibration().clicked(logit(predicted)), predicted)
-    moved = Calibration(-1.0, 0.5).clicked(logit(predicted))
+    np.testing.assert_allclose(clicked(Calibration(), logit(predicted)), predicted)
+    moved = clicked(Calibration(-1.0, 0.5), logit(predicted))
     assert np.all(np.diff(moved) > 0)
     np.testing.assert_allclose(logit(moved), -1.0 + 0.5 * logit(predicted))
 

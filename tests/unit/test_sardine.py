@@ -9,8 +9,7 @@ from rich.console import Console
 from features.errors import NoEnvironmentError
 from infra.bench.content_interest import ContentInterest
 from infra.bench.sardine import measure
-from streaming.policy.draw import EXAMINATION_PROB
-from streaming.policy.objectives import sigmoid
+from streaming.policy.objectives import EXAMINATION_PROB, sigmoid
 
 
 def test_a_taste_is_learnt_from_slates_that_are_looked_at_from_the_top() -> None:

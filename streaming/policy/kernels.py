@@ -1,0 +1,218 @@
+"""What is computed for each candidate of each slate, compiled: what candidates are worth, and the draw.
+
+Compiled by numba when they are first imported, which `make setup` does; later imports load what was compiled
+(`__pycache__`, or NUMBA_CACHE_DIR). The signatures are fixed: other types are an error and never a compilation in the
+middle of the stream. Nothing is checked in here, so callers see to it that every index lies in its array. All kernels
+stand in this file: numba compiles anew when the file of a kernel changes, and no other.
+
+`streaming.policy.objectives` and `streaming.policy.draw` say what the numbers mean, and are the only callers.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+from numba import njit, types
+
+from streaming.policy.objectives import BUILT_IN, KINDS
+
+NONE = np.zeros(0)  # of an argument that may be missing
+NO_INDEX = np.zeros(0, dtype=np.int64)
+NO_TABLE = np.zeros((0, 0))
+RELEVANCE, CONVERSION, REVENUE, NOVELTY, POPULARITY = map(KINDS.__getitem__, BUILT_IN)
+
+_number, _whole, _truth = types.float64, types.int64, types.boolean
+_numbers, _table = types.float64[::1], types.float64[:, ::1]
+_wholes, _truths = types.int64[::1], types.boolean[::1]
+_VOID = types.void
+
+_compiled: Any = njit  # numba has no types of its own
+
+
+@_compiled(_number(_number), cache=True, nogil=True, inline="always")
+def _sigmoid(value):  # type: ignore[no-untyped-def]
+    return 1.0 / (1.0 + math.exp(min(-value, 700.0)))
+
+
+@_compiled(
+    _VOID(
+        *(_wholes, _numbers, _numbers, _numbers, _numbers),
+        *(_wholes, _table, _table, _wholes, _wholes, _numbers),
+        *(_numbers, _numbers, _numbers, _wholes),
+        *(_number, _number, _number, _number, _number, _number),
+        *(_table, _numbers, _numbers),
+    ),
+    cache=True,
+    nogil=True,
+)
+def score(  # type: ignore[no-untyped-def]
+    item_index,  # (K,) of the candidates
+    logits,  # (K,)
+    bought,  # (K,), or NONE where the model is silent
+    lift,  # (K,)
+    buy_lift,  # (K,)
+    kinds,  # (O,) by KINDS, or GIVEN
+    given,  # (K, O) of the objectives that are GIVEN
+    weights,  # (R, O)
+    row_of_merchant,  # (M,) in `weights`; NO_INDEX where there is one row
+    merchant_index,  # (N,) by item index
+    boosts,  # (R,) or NONE
+    price,  # (N,) by item index, as are the next two
+    margin,
+    popularity,
+    recent,  # (T,) item indices of what was touched lately
+    intercept,  # of the calibration, as are the next two
+    slope,
+    click_rate,
+    average_value,  # of an average item, as are the next two
+    average_novelty,
+    average_popularity,
+    parts,  # out (K, O) or, with boosts, (K, O + 1)
+    clicked,  # out (K,)
+    scores,  # out (K,)
+):
+    has_bought, has_boosts = len(bought) > 0, len(boosts) > 0
+    for k in range(len(item_index)):
+        item = item_index[k]
+        chance = _sigmoid(intercept + slope * logits[k]) * lift[k]
+        clicked[k] = chance
+        conversion = bought[k] * lift[k] * buy_lift[k] if has_bought else chance / click_rate * buy_lift[k]
+        row = 0
+        if merchant_index[item] < len(row_of_merchant):
+            row = row_of_merchant[merchant_index[item]]
+        total = 0.0
+        for o in range(len(kinds)):
+            kind = kinds[o]
+            if kind == RELEVANCE:
+                value = chance / click_rate
+            elif kind == CONVERSION:
+                value = conversion
+            elif kind == REVENUE:
+                value = conversion * (price[item] * margin[item] / average_value)
+            elif kind == NOVELTY:
+                value = (1.0 - popularity[item]) / average_novelty
+                for t in range(len(recent)):
+                    if recent[t] == item:
+                        value = 0.0
+            elif kind == POPULARITY:
+                value = popularity[item] / average_popularity
+            else:
+                value = given[k, o]
+            value *= weights[row, o]
+            parts[k, o] = value
+            total += value
+        if has_boosts:
+            parts[k, len(kinds)] = boosts[row]
+            total += boosts[row]
+        scores[k] = total
+
+
+@_compiled(
+    _VOID(
+        *(_numbers, _table, _number, _number, _number, _number, _whole),
+        *(_numbers, _wholes, _numbers, _numbers, _numbers),
+        *(_numbers, _wholes),
+        *(_wholes, _numbers, _truths, _table),
+    ),
+    cache=True,
+    nogil=True,
+)
+def fill(  # type: ignore[no-untyped-def]
+    scores,  # (K,) finite
+    content,  # (D, K), read for diversity
+    diversity,
+    rate,
+    temperature,
+    epsilon,
+    allowance,
+    bonus,  # (K,) or NONE
+    group,  # (K,), as are the next two, or NONE where nothing tires
+    lost,
+    by_pick,
+    examination,  # (S at most,) P(looked at) by position
+    coins,  # (2 S,) of the draw
+    follow,  # (S,) picks whose chances are asked for, or NO_INDEX: draw
+    picks,  # out (S,)
+    propensities,  # out (S,) of the picks, given those before
+    explored,  # out (S,)
+    chances,  # out (S, K) of all candidates, or without rows
+):
+    count, size = len(scores), len(picks)
+    explores, tires, hopes = rate > 0 and allowance > 0, len(group) > 0, len(bonus) > 0
+    alone, loss, weight, alike = np.empty(count), np.zeros(count), np.empty(count), np.empty(count)
+    left = np.ones(count, dtype=np.bool_)
+    highest_bonus = 0.0
+    for k in range(count):
+        alone[k] = scores[k] - lost[k] if tires else scores[k]
+        if hopes:
+            highest_bonus = max(highest_bonus, bonus[k])
+    spent = 0
+    for position in range(size):
+        greedy, best = -1, -np.inf
+        for k in range(count):
+            if left[k] and alone[k] - loss[k] > best:
+                greedy, best = k, alone[k] - loss[k]
+        may_explore = explores and spent < allowance
+        whole, even = 0.0, 1.0 / (count - position)
+        if may_explore:
+            # No wish exceeds the greedy utility by more than the highest bonus, so no exponent is above 0.
+            top, wished_most, most = best + highest_bonus, -np.inf, -1
+            for k in range(count):
+                weight[k] = 0.0
+                if left[k]:
+                    wished = alone[k] - loss[k]
+                    if hopes:
+                        wished = alone[k] + bonus[k] - loss[k]
+                    if wished > wished_most:
+                        wished_most, most = wished, k
+                    if temperature > 0:
+                        weight[k] = math.exp((wished - top) * (1.0 / temperature))
+                        whole += weight[k]
+            if temperature == 0:
+                weight[most] = whole = 1.0
+        pick = greedy
+        if len(follow) > 0:
+            pick = follow[position]
+        elif may_explore and coins[2 * position] < rate:
+            other = coins[2 * position + 1]
+            if other < epsilon:
+                place = min(int(other / epsilon * (count - position)), count - position - 1)
+                for k in range(count):
+                    if left[k]:
+                        if place == 0:
+                            pick = k
+                            break
+                        place -= 1
+            else:
+                wanted, so_far = (other - epsilon) / (1 - epsilon) * whole, 0.0
+                for k in range(count):
+                    so_far += weight[k]
+                    if weight[k] > 0:
+                        pick = k  # rounding may leave the sum short of the whole: then the last that has any weight
+                        if so_far > wanted:
+                            break
+        if len(chances) > 0:
+            for k in range(count):
+                chances[position, k] = 0.0
+                if may_explore and left[k]:
+                    chances[position, k] = rate * ((1 - epsilon) * (weight[k] / whole) + epsilon * even)
+            chances[position, greedy] += 1 - rate if may_explore else 1.0
+        chance = 1.0 if pick == greedy else 0.0
+        if may_explore:
+            chance = (1 - rate) * chance + rate * ((1 - epsilon) * (weight[pick] / whole) + epsilon * even)
+        picks[position], propensities[position], explored[position] = pick, chance, pick != greedy
+        spent += pick != greedy
+        left[pick] = False
+        if tires:
+            more = examination[position] * by_pick[pick]
+            for k in range(count):
+                if group[k] == group[pick]:
+                    alone[k] -= more
+        if diversity > 0 and position < size - 1:
+            alike[:] = 0.0
+            for d in range(len(content)):
+                of_pick = content[d, pick]
+                for k in range(count):
+                    alike[k] += of_pick * content[d, k]
+            for k in range(count):
+                loss[k] = max(loss[k], diversity * alike[k])
