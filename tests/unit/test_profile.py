@@ -13,13 +13,13 @@ JAVA = [
     f"{_TASK}.performCheckpoint;HeapKeyedStateBackend.snapshot 1",
     "[kafka-producer-network-thread | producer-1 tid=9];java/lang/Thread.run 50",
 ]
-_ENTRY = "thread (7): Dummy-2;process_element1 (pyflink/fn_execution/embedded/operations.py:132)"
+_ENTRY = "thread (7): Dummy-2;Recommend.answer_many (streaming/operators/recommend.py:38)"
 PYTHON = [
     f"{_ENTRY};retrieve (streaming/scoring/candidates.py:71);next_items (streaming/scoring/model.py:155) 1",
     f"{_ENTRY};SessionModel.next_items (streaming/scoring/model.py:155);run (onnxruntime/capi/x.py:395) 30",
-    f"{_ENTRY};ValueStateImpl.update (pyflink/fn_execution/datastream/embedded/state_impl.py:68) 1",
+    f"{_ENTRY};_encode_state (streaming/scoring/recommender.py:312) 1",
     f"{_ENTRY};row (features/row.py:76);_amin (numpy/core/_methods.py:40) 1",
-    f"{_ENTRY};RowDataConverter.to_internal (pyflink/fn_execution/embedded/converters.py:80) 1",
+    f"{_ENTRY};unpack (streaming/flink/bundles.py:80) 1",
     "thread (1): MainThread;wait (threading.py:327) 40",
 ]
 

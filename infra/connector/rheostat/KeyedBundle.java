@@ -110,6 +110,7 @@ public final class KeyedBundle extends AbstractEmbeddedPythonFunctionOperator<Tu
                         name,
                         OUTGOING,
                         new KeyedBundle(opening, topicsOut, stateName, ttlMs, counters, histograms, gauges))
+                .disableChaining() // a second operator of Python in the same thread would wait for this one for ever
                 .name(name)
                 .uid(uid);
     }
