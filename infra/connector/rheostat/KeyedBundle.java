@@ -130,6 +130,7 @@ public final class KeyedBundle extends AbstractEmbeddedPythonFunctionOperator<Tu
         states = new LinkedHashMap<>();
         outgoing = new StreamRecord<>(null);
         left = System.nanoTime() - INTERVAL_NS;
+        meters.update(call("apply_many")); // of no records: by what slates will be weighed
     }
 
     @Override
@@ -209,10 +210,7 @@ public final class KeyedBundle extends AbstractEmbeddedPythonFunctionOperator<Tu
         if (records.isEmpty()) {
             return;
         }
-        String method = isControl ? "apply_many" : "answer_many";
-        // One argument by invokeMethod, as PyFlink calls: `invoke` of two functions in turn ends in libpython.
-        byte[] raw = (byte[]) interpreter.invokeMethod("operation", method, (Object) packed());
-        ByteBuffer answer = ByteBuffer.wrap(raw);
+        ByteBuffer answer = call(isControl ? "apply_many" : "answer_many");
         meters.update(answer);
         if (!isControl) {
             keep(answer);
@@ -225,6 +223,11 @@ public final class KeyedBundle extends AbstractEmbeddedPythonFunctionOperator<Tu
         bytes = 0;
         seenByMail = 0;
         left = System.nanoTime();
+    }
+
+    /** One argument by invokeMethod, as PyFlink calls: `invoke` of two functions in turn ends in libpython. */
+    private ByteBuffer call(String method) {
+        return ByteBuffer.wrap((byte[]) interpreter.invokeMethod("operation", method, (Object) packed()));
     }
 
     private byte[] packed() {
