@@ -41,7 +41,7 @@ from streaming.schemas import (
     Topic,
 )
 from streaming.scoring.model import SessionModel
-from streaming.scoring.recommender import Recommender, Response, kept
+from streaming.scoring.recommender import Recommender, Response, new_states
 
 _RECOMMENDATION = msgspec.json.Decoder(Recommendation)
 _SLATE_FACTS = msgspec.json.Decoder(SlateFacts)
@@ -51,16 +51,16 @@ class Memory:
     """What Flink's MapState is to the job, for one shopper."""
 
     def __init__(self) -> None:
-        self.kept: dict[tuple[Part, str], bytes] = {}
+        self.new_states: dict[tuple[Part, str], bytes] = {}
 
     def get(self, part: Part, name: str) -> bytes | None:
-        return self.kept.get((part, name))
+        return self.new_states.get((part, name))
 
     def put(self, part: Part, name: str, value: bytes) -> None:
-        self.kept[part, name] = value
+        self.new_states[part, name] = value
 
     def remove(self, part: Part, name: str) -> None:
-        self.kept.pop((part, name), None)
+        self.new_states.pop((part, name), None)
 
 
 def control_state(model: SessionModel, items: Iterable[ShopItem]) -> ControlState:
@@ -94,8 +94,8 @@ class FeedbackLoop:
         self._kept.pop(shopper_id, None)
 
     def kept_bytes(self, shopper_id: str) -> int:
-        """Return what is kept of a shopper's slates and feedback, in bytes."""
-        return sum(map(len, self._kept[shopper_id].kept.values())) if shopper_id in self._kept else 0
+        """Return what is new_states of a shopper's slates and feedback, in bytes."""
+        return sum(map(len, self._kept[shopper_id].new_states.values())) if shopper_id in self._kept else 0
 
     def learn(self, table: PolicyTable, facts_of: FactsOf) -> tuple[list[Estimates], list[Policy]] | None:
         """Return what the outcomes since the last time say, and the controllers' records; None where there are none."""
@@ -172,7 +172,7 @@ class Pipeline:
         self.loop.forget(shopper_id)
 
     def state_bytes(self) -> dict[str, int]:
-        """Return what is kept of each shopper, in bytes."""
+        """Return what is new_states of each shopper, in bytes."""
         return {shopper_id: len(state) + self.loop.kept_bytes(shopper_id) for shopper_id, state in self._states.items()}
 
     def turn(self, policy: Policy) -> None:
@@ -197,7 +197,7 @@ class Pipeline:
             responses = self._recommender.answer_many(bundle, self._states)
         finally:
             self.control.estimates = believed
-        self._states |= kept(bundle, responses)
+        self._states |= new_states(bundle, responses)
         return responses[0]
 
     def interact(self, message: Click | Purchase) -> Recommendation:

@@ -57,8 +57,8 @@ def measure(
     """
     costs: dict[str, Cost] = {}
     with local_stack(home, model, shop.items(), parallelism) as stack:
-        for each in POLICIES[policy]:
-            stack.feed.policy(each)
+        for record in POLICIES[policy]:
+            stack.feed.policy(record)
         profiler = Profiler(java_of(psutil.Process(stack.jobs[0].process.pid)), home)
         for name, of_rate, count in (("paced", rate, rate * seconds), ("backlog", None, backlog)):
             console.print(f"{name}: {count:,} events, as it is and under the profilers")
@@ -88,10 +88,14 @@ def cost_of(stack: Stack, load: Load, profiler: Profiler | None = None) -> tuple
 
     count = len(load.records)
     first = count // WARM_AFTER
-    answers = let_in(stack.cluster, load, stack.assert_running, {first: begin})
-    began, processes, threads = before[0]
-    events, elapsed_s = count - first, time.monotonic() - began
-    shares = {} if profiler is None else profiler.stop()
+    try:
+        answers = let_in(stack.cluster, load, stack.assert_running, {first: begin})
+        began, processes, threads = before[0]
+        events, elapsed_s = count - first, time.monotonic() - began
+        shares = {} if profiler is None else profiler.stop()
+    finally:
+        if profiler is not None:
+            profiler.close()
     by_step = Counter[str]()
     for thread, used in (thread_cpu_us(java) - threads).items():
         by_step[thread[1]] += used
@@ -114,7 +118,7 @@ def _processes_us(stack: Stack) -> dict[str, float]:
 def _tree_us(pid: int) -> float:
     process = psutil.Process(pid)
     times = [member.cpu_times() for member in (process, *process.children(recursive=True))]
-    return 1e6 * float(sum(each.user + each.system for each in times))
+    return 1e6 * float(sum(of_process.user + of_process.system for of_process in times))
 
 
 def _table(costs: dict[str, Cost]) -> Table:

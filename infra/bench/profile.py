@@ -202,11 +202,21 @@ class Profiler:
         assert self._spy is not None, "start it first"
         self._agent(f"stop,file={self._java},collapsed,threads")
         self._spy.send_signal(signal.SIGINT)
-        if self._spy.wait(30) or not self._python.is_file():
+        try:
+            exit_code = self._spy.wait(30)
+        except subprocess.TimeoutExpired:
+            exit_code = None
+        if exit_code != 0 or not self._python.is_file():
             msg = f"py-spy saw nothing of process {self._pid}: {(self._folder / _SPY_LOG).read_text(encoding='utf-8')}"
             raise StartError(msg)
         with self._java.open(encoding="utf-8") as java, self._python.open(encoding="utf-8") as python:
             return shares(steps_of_java(java), steps_of_python(python))
+
+    def close(self) -> None:
+        """Leave nothing behind, whatever has become of the run."""
+        if self._spy is not None and self._spy.poll() is None:
+            self._spy.kill()
+            self._spy.wait()
 
     @property
     def _java(self) -> Path:

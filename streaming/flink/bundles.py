@@ -24,7 +24,7 @@ from streaming.schemas import Origin, Outgoing, Topic
 
 TOPICS = [topic.value for topic in Topic]  # by their numbers in what goes to Java
 
-_COUNT, _LONG = Struct(">i"), Struct(">q")
+_COUNT = Struct(">i")
 _PLACE = Struct(">iqi")  # partition, offset, us
 _OUTGOING = Struct(">ii")  # number of the topic, length of the key
 _PICKLED = b"\x80"  # of what is msgpack only an empty map begins so, and no state is one
@@ -41,7 +41,6 @@ class Meters:
 
     def __init__(self, counters: Sequence[str], histograms: Sequence[str], gauges: Sequence[str]) -> None:
         """Name them: "name", or "name label value"."""
-        self.names = [*counters], [*histograms], [*gauges]
         self._number = {name: n for n, name in enumerate(counters)}
         self._counts = [0] * len(counters)
         self._values: dict[str, list[int]] = {name: [] for name in histograms}
@@ -54,7 +53,7 @@ class Meters:
     def update(self, histogram: str, value: int) -> None:
         self._values[histogram].append(value)
 
-    def taken(self) -> bytes:
+    def packed(self) -> bytes:
         """Return what was counted, packed, and begin anew."""
         parts = [self._all_counters.pack(*self._counts)]
         for values in self._values.values():
@@ -90,7 +89,7 @@ def pack_answer(
     """Return what goes to Java for a bundle of `records`.
 
     Args:
-        meters: of `Meters.taken`.
+        meters: of `Meters.packed`.
         records: of the bundle.
         states: to be kept, by key.
         outgoing: to be written, in order.

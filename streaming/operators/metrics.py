@@ -102,4 +102,4 @@ class RecommendMetrics:
         """Return for Java by what the slates are weighed."""
         values = control.table.version, control.estimates.version, control.catalogue.suspicious_prices
         self._meters.gauges.update(zip(_IN_FORCE, values, strict=True))
-        return self._meters.taken()
+        return self._meters.packed()

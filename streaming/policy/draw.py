@@ -122,6 +122,9 @@ def _fill(
     if exploration.is_on and not len(follow) and len(coins) < 2 * size:
         msg = f"{len(coins)} random numbers for {size} positions, expected two each"
         raise ValueError(msg)
+    if len(follow) and not 0 <= follow.min() <= follow.max() < len(scores):  # the kernel checks no index
+        msg = f"picks {follow.tolist()} of {len(scores)} candidates"
+        raise ValueError(msg)
     picks, propensities, explored = np.empty(size, np.int64), np.empty(size), np.empty(size, np.bool_)
     kernels.fill(
         np.ascontiguousarray(scores, dtype=np.float64),

@@ -5,7 +5,8 @@ Compiled by numba when they are first imported, which `make setup` does; later i
 middle of the stream. Nothing is checked in here, so callers see to it that every index lies in its array. All kernels
 stand in this file: numba compiles anew when the file of a kernel changes, and no other.
 
-`streaming.policy.objectives` and `streaming.policy.draw` say what the numbers mean, and are the only callers.
+`streaming.policy.objectives` and `streaming.policy.draw` say what the numbers mean; `streaming.scoring.slate` and the
+latter are the only callers.
 """
 
 import math
@@ -21,7 +22,7 @@ NO_INDEX = np.zeros(0, dtype=np.int64)
 NO_TABLE = np.zeros((0, 0))
 RELEVANCE, CONVERSION, REVENUE, NOVELTY, POPULARITY = map(KINDS.__getitem__, BUILT_IN)
 
-_number, _whole, _truth = types.float64, types.int64, types.boolean
+_number, _whole = types.float64, types.int64
 _numbers, _table = types.float64[::1], types.float64[:, ::1]
 _wholes, _truths = types.int64[::1], types.boolean[::1]
 _VOID = types.void
@@ -150,7 +151,7 @@ def fill(  # type: ignore[no-untyped-def]
     for position in range(size):
         greedy, best = -1, -np.inf
         for k in range(count):
-            if left[k] and alone[k] - loss[k] > best:
+            if left[k] and (greedy < 0 or alone[k] - loss[k] > best):
                 greedy, best = k, alone[k] - loss[k]
         may_explore = explores and spent < allowance
         whole, even = 0.0, 1.0 / (count - position)
@@ -163,7 +164,7 @@ def fill(  # type: ignore[no-untyped-def]
                     wished = alone[k] - loss[k]
                     if hopes:
                         wished = alone[k] + bonus[k] - loss[k]
-                    if wished > wished_most:
+                    if most < 0 or wished > wished_most:
                         wished_most, most = wished, k
                     if temperature > 0:
                         weight[k] = math.exp((wished - top) * (1.0 / temperature))

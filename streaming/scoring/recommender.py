@@ -1,4 +1,4 @@
-"""Shoppers' raw records and held states in, new states and records for Kafka out. No Flink.
+"""Shoppers' raw records and stored states in, new states and records for Kafka out. No Flink.
 
 This is the slate's whole way: decode, features, model, weighing, encoding. One pure function a step; here they meet.
 The records of a bundle share the model's call, and nothing else.
@@ -66,7 +66,7 @@ _NOBODY = shopper.view(shopper.new())
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What a record leads to. `state` is what to keep of the shopper; None keeps what is held."""
+    """What a record leads to. `state` is what to keep of the shopper; None keeps what is stored."""
 
     records: list[Outgoing]
     state: bytes | None = None
@@ -109,7 +109,7 @@ class Recommender:
 
         Args:
             records: of the topics SHOPPERS, each shopper's in their order.
-            states: what is held of the records' keys before the first of them.
+            states: what is stored of the records' keys before the first of them.
 
         Raises:
             SYSTEM_FAULTS: which are not about a record.
@@ -126,59 +126,62 @@ class Recommender:
                 return [Response([dead_letter_record(letter)], letter=letter.reason)]
             half = len(records) // 2  # what raises is a dead letter alone, and the others are answered without it
             first = self.answer_many(records[:half], states)
-            return first + self.answer_many(records[half:], {**states, **kept(records[:half], first)})
+            return first + self.answer_many(records[half:], {**states, **new_states(records[:half], first)})
         return responses
 
     def _answer_many(self, records: Sequence[Record], states: Mapping[str, bytes]) -> list[Response]:
-        held: dict[str, _Held] = {}  # of the shoppers so far
-        work: list[Response | _Interaction] = []
+        state_of: dict[str, _StoredState] = {}  # of the shoppers so far
+        steps: list[Response | _Interaction] = []
         with self._control.catalogue.unchanged():  # so that rows and slates are of the same items
             for record in records:
-                stored = held.get(record.key)
-                if stored is None:
-                    stored = _Held(states.get(record.key))
-                taken, held[record.key] = self._take(record, stored)
-                work.append(taken)
-            shopper_views = [taken.shopper_view for taken in work if isinstance(taken, _Interaction)]
+                stored = state_of.get(record.key) or _StoredState(states.get(record.key))
+                step, state_of[record.key] = self._advance(record, stored)
+                steps.append(step)
+            shopper_views = [step.shopper_view for step in steps if isinstance(step, _Interaction)]
             answers, model_ns = model_answers(shopper_views, self._model)
             answer = iter(answers)
             return [
-                self._respond(taken, next(answer), model_ns) if isinstance(taken, _Interaction) else taken
-                for taken in work
+                self._respond(step, next(answer), model_ns) if isinstance(step, _Interaction) else step
+                for step in steps
             ]
 
-    def _take(self, record: Record, held: "_Held") -> tuple["Response | _Interaction", "_Held"]:
-        """Return what is to be answered by a slate, or the whole response, and what is held of the shopper then."""
+    def _advance(self, record: Record, stored: "_StoredState") -> tuple["Response | _Interaction", "_StoredState"]:
+        """Return what is to be answered by a slate, or the whole response, and what is stored of the shopper then."""
         key, raw, origin = record
         message = decode(key, raw, origin)
         if isinstance(message, DeadLetter):
-            return Response([dead_letter_record(message)], letter=message.reason), held
+            return Response([dead_letter_record(message)], letter=message.reason), stored
         if isinstance(message, StoredProfile):
-            return _take_profile(message, raw or b"", origin, held)
+            return _adopt_profile(message, raw or b"", origin, stored)
         assert isinstance(message, Click | Purchase), origin  # the topics hold nothing else
         ahead_ms = message.event_time_ms - now_ms()
         if ahead_ms > AHEAD_AT_MOST_MS:
             error = f"event_time_ms is {ahead_ms} ms ahead of the job's clock, allowed are {AHEAD_AT_MOST_MS}"
-            return Response([dead_letter_record(invalid(origin, error, raw or b""))], letter=Reason.INVALID), held
+            return Response([dead_letter_record(invalid(origin, error, raw or b""))], letter=Reason.INVALID), stored
         if not message.consent:
             features = row("", _NOBODY, self._control.catalogue)
-            return _Interaction(message, origin, _NOBODY, features, 0, None, None, is_first=False), held
-        advanced = advance(held.state(), message, self._control.catalogue)
+            return _Interaction(message, origin, _NOBODY, features, 0, None, None, is_first=False), stored
+        advanced = advance(stored.state(), message, self._control.catalogue)
         slates_before = max(advanced.state.sequence - 1, 0)
-        shopper_view, features, is_first = advanced.shopper_view, advanced.row, held.encoded is None
-        if advanced.is_repeat:
-            taken = _Interaction(message, origin, shopper_view, features, slates_before, advanced, None, is_first)
-            return taken, held
-        encoded = _encode_state(advanced.state)
-        taken = _Interaction(message, origin, shopper_view, features, slates_before, advanced, encoded, is_first)
-        return taken, _Held(encoded, advanced.state)
+        state = None if advanced.is_repeat else _encode_state(advanced.state)
+        interaction = _Interaction(
+            message,
+            origin,
+            advanced.shopper_view,
+            advanced.row,
+            slates_before,
+            advanced,
+            state,
+            is_first=stored.encoded is None,
+        )
+        return interaction, stored if state is None else _StoredState(state, advanced.state)
 
-    def _respond(self, taken: _Interaction, answer: ModelOutput | Fallback, model_ns: int) -> Response:
-        message, origin, advanced = taken.message, taken.origin, taken.advanced
+    def _respond(self, interaction: _Interaction, answer: ModelOutput | Fallback, model_ns: int) -> Response:
+        message, origin, advanced = interaction.message, interaction.origin, interaction.advanced
         to_slates, to_log = _PROBE_TOPICS if origin.topic == Topic.PROBES else _TOPICS
         key, drawn_by = message.shopper_id, rec_id(message, self._surface)
-        request = SlateRequest(taken.features, taken.slates_before, self._surface)
-        slate = make_slate(taken.shopper_view, request, drawn_by, answer, self._model, self._control)
+        request = SlateRequest(interaction.features, interaction.slates_before, self._surface)
+        slate = make_slate(interaction.shopper_view, request, drawn_by, answer, self._model, self._control)
         late = advanced is not None and advanced.late
         records = [(to_slates, key, self._recommendation(message, origin, slate, drawn_by, late=late))]
         if isinstance(answer, Fallback):
@@ -188,9 +191,9 @@ class Recommender:
         if advanced.is_repeat:
             return Response(records, slate=slate, is_repeat=True, model_ns=model_ns)
         records.append((to_log, key, self._features(message, origin, slate, drawn_by, advanced)))
-        if taken.is_first and origin.topic != Topic.PROBES:
+        if interaction.is_first and origin.topic != Topic.PROBES:
             records.append((Topic.PROFILE_REQUESTS.value, key, encode(ProfileRequest(shopper_id=key))))
-        return Response(records, taken.state, late, slate=slate, model_ns=model_ns)
+        return Response(records, interaction.state, late, slate=slate, model_ns=model_ns)
 
     def _recommendation(
         self, message: Click | Purchase, origin: Origin, slate: Slate, drawn_by: str, late: bool
@@ -261,10 +264,10 @@ class Recommender:
                 kind=ClickKind.VIEW,
             )
             bundle = [Record("warm-up", encode(click), Origin(Topic.CLICKS, 0, n))]
-            states |= kept(bundle, self._answer_many(bundle, states))
+            states |= new_states(bundle, self._answer_many(bundle, states))
 
 
-def kept(records: Sequence[Record], responses: Sequence[Response]) -> dict[str, bytes]:
+def new_states(records: Sequence[Record], responses: Sequence[Response]) -> dict[str, bytes]:
     """Return what is to be kept of each shopper after the records, by key, where it has changed."""
     return {
         record.key: response.state
@@ -273,8 +276,8 @@ def kept(records: Sequence[Record], responses: Sequence[Response]) -> dict[str, 
     }
 
 
-class _Held:
-    """What is held of a shopper, decoded when it is asked for."""
+class _StoredState:
+    """What is stored of a shopper, decoded when it is asked for."""
 
     def __init__(self, encoded: bytes | None, state: ShopperState | None = None) -> None:
         self.encoded, self._state = encoded, state
@@ -312,15 +315,17 @@ def _encode_state(state: ShopperState) -> bytes:
     return _ENCODER.encode(state)
 
 
-def _take_profile(message: StoredProfile, raw: bytes, origin: Origin, held: _Held) -> tuple[Response, _Held]:
-    if held.encoded is None:  # forgotten meanwhile; the next interaction asks again
-        return Response([]), held
-    state, error = adopt(held.state(), message, origin)
+def _adopt_profile(
+    message: StoredProfile, raw: bytes, origin: Origin, stored: _StoredState
+) -> tuple[Response, _StoredState]:
+    if stored.encoded is None:  # forgotten meanwhile; the next interaction asks again
+        return Response([]), stored
+    state, error = adopt(stored.state(), message, origin)
     encoded = _encode_state(state)
     if error is None:
-        return Response([], encoded), _Held(encoded, state)
+        return Response([], encoded), _StoredState(encoded, state)
     letter = dead_letter_record(invalid(origin, error, raw))
-    return Response([letter], encoded, letter=Reason.INVALID), _Held(encoded, state)
+    return Response([letter], encoded, letter=Reason.INVALID), _StoredState(encoded, state)
 
 
 def rec_id(message: Click | Purchase, surface: str) -> str:

@@ -36,7 +36,7 @@ def load_of_its_own() -> Load:
 
 def test_every_step_of_an_event_is_seen(stack: Stack, tmp_path: Path) -> None:
     java = java_of(psutil.Process(stack.jobs[0].process.pid))
-    py_spy = [str(Path(sys.executable).parent / "py-spy"), "dump", "--pid", str(java.pid)]
+    py_spy = [str(Path(sys.executable).parent / "py-spy"), "dump", "--nonblocking", "--pid", str(java.pid)]
     if b"ermission" in (said := subprocess.run(py_spy, check=False, capture_output=True)).stderr:
         pytest.skip(f"this machine lets no process read another: {said.stderr.decode()}")
     cost, shares = cost_of(stack, load_of_its_own(), Profiler(java, tmp_path))

@@ -23,7 +23,7 @@ from streaming.records import Record, encode
 from streaming.schemas import DeadLetter, Fallback, ItemEstimate, Origin, Purchase, Reason, StoredProfile, Topic
 from streaming.scoring import recommender
 from streaming.scoring.model import ModelOutput, SessionModel, shared_model
-from streaming.scoring.recommender import Recommender, Response, kept
+from streaming.scoring.recommender import Recommender, Response, new_states
 from streaming.testing import control_state
 
 ARTIFACT = Path(__file__).parents[2] / "onnx_models" / "artifacts" / "generator"
@@ -135,7 +135,7 @@ def in_bundles(
     while bundle := list(islice(left, next(sizes))):
         of_bundle = answers.answer_many(bundle, states)
         responses += of_bundle
-        states |= kept(bundle, of_bundle)
+        states |= new_states(bundle, of_bundle)
     return responses, states
 
 

@@ -112,6 +112,15 @@ def test_steep_scores_and_a_low_temperature_stay_finite() -> None:
     assert slate.picks[:2] == [0, 1]
 
 
+def test_what_is_not_there_cannot_be_picked_and_no_number_still_leaves_a_slate() -> None:
+    model = ChoiceModel(np.array([1.0, 0.5]), 2)
+    with pytest.raises(ValueError, match=r"picks \[0, 2\] of 2 candidates"):
+        conditional(model, [0, 2])
+    with pytest.raises(ValueError, match="expected two each"):
+        draw(model._replace(exploration=Exploration(rate=0.5, allowance=1)), uniforms("a", 3))
+    assert sorted(draw(ChoiceModel(np.full(3, np.nan), 3), uniforms("a", 6)).picks) == [0, 1, 2]
+
+
 def test_seed_gives_the_same_numbers_everywhere() -> None:
     first = uniforms("rec", 3)
     assert first.tolist() == uniforms("rec", 3).tolist() != uniforms("other", 3).tolist()

@@ -32,7 +32,7 @@ from streaming.io.feed import to_message
 from streaming.records import Record, encode
 from streaming.schemas import Click, Origin, Topic
 from streaming.scoring.model import SessionModel
-from streaming.scoring.recommender import Recommender, kept
+from streaming.scoring.recommender import Recommender, new_states
 from streaming.testing import control_state
 
 GENERATOR = Path("onnx_models/artifacts/generator")
@@ -236,7 +236,7 @@ def answers(device: Device, count: int = 6_000) -> None:
                 began = time.perf_counter()
                 responses = recommender.answer_many(bundle, states)
                 times.append(time.perf_counter() - began)
-                states |= kept(bundle, responses)
+                states |= new_states(bundle, responses)
             warm = times[len(times) // 6 :]
             p50, p99 = np.percentile(warm, [50, 99]).tolist()
             slates_per_s = round(size * len(warm) / sum(warm))

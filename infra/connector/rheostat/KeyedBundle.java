@@ -8,6 +8,7 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.LockSupport;
 import org.apache.flink.api.common.operators.MailboxExecutor;
@@ -54,7 +55,7 @@ public final class KeyedBundle extends AbstractEmbeddedPythonFunctionOperator<Tu
     private final List<String> histogramNames;
     private final List<String> gaugeNames;
 
-    private transient ValueState<byte[]> held;
+    private transient ValueState<byte[]> state;
     private transient MailboxExecutor mailbox;
     private transient Meters meters;
     private transient List<Row> keys; // of the open bundle's records; none of control records have one
@@ -121,7 +122,7 @@ public final class KeyedBundle extends AbstractEmbeddedPythonFunctionOperator<Tu
         ValueStateDescriptor<byte[]> descriptor =
                 new ValueStateDescriptor<>(stateName, PrimitiveArrayTypeInfo.BYTE_PRIMITIVE_ARRAY_TYPE_INFO);
         descriptor.enableTimeToLive(StateTtlConfig.newBuilder(Duration.ofMillis(ttlMs)).build());
-        held = getRuntimeContext().getState(descriptor);
+        state = getRuntimeContext().getState(descriptor);
         mailbox = getContainingTask().getMailboxExecutorFactory().createExecutor(getOperatorConfig().getChainIndex());
         meters = new Meters(getMetricGroup(), counterNames, histogramNames, gaugeNames);
         keys = new ArrayList<>();
@@ -143,7 +144,7 @@ public final class KeyedBundle extends AbstractEmbeddedPythonFunctionOperator<Tu
         begin(false);
         Row key = (Row) getCurrentKey();
         if (!states.containsKey(key)) {
-            states.put(key, held.value());
+            states.put(key, state.value());
         }
         keys.add(key);
         add(element.getValue());
@@ -242,16 +243,16 @@ public final class KeyedBundle extends AbstractEmbeddedPythonFunctionOperator<Tu
                     .putText(record.getFieldAs(3))
                     .putBytes(record.getFieldAs(4));
         }
-        states.values().removeIf(state -> state == null);
+        states.values().removeIf(Objects::isNull);
         out.putInt(states.size());
-        states.forEach((key, state) -> out.putText(key.getFieldAs(0)).putBytes(state));
+        states.forEach((key, before) -> out.putText(key.getFieldAs(0)).putBytes(before));
         return out.toBytes();
     }
 
     private void keep(ByteBuffer answer) throws Exception {
         for (int left = answer.getInt(); left > 0; left--) {
             setCurrentKey(keys.get(answer.getInt()));
-            held.update(BundleBuffer.bytes(answer));
+            state.update(BundleBuffer.bytes(answer));
         }
     }
 
