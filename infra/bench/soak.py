@@ -42,8 +42,9 @@ def measure(events: int, part: int, shoppers: int, model: Path, folder: Path) ->
             let_in(broker.cluster, shop_load(0, None, WARM_UP, shoppers), job.assert_running)
             java = java_of(psutil.Process(job.process.pid))
             for n in range(1, events // part + 1):
+                load = shop_load(n, None, part, shoppers)
                 began, cpu = time.monotonic(), _cpu_s(java)
-                answers = let_in(broker.cluster, shop_load(n, None, part, shoppers), job.assert_running)
+                answers = let_in(broker.cluster, load, job.assert_running)
                 lost = int(np.isnan(answers.received).sum())
                 elapsed_s, used_s = time.monotonic() - began, _cpu_s(java) - cpu
                 figures.append(
