@@ -226,7 +226,7 @@ public final class KeyedBundle extends AbstractEmbeddedPythonFunctionOperator<Tu
         left = System.nanoTime();
     }
 
-    /** One argument by invokeMethod, as PyFlink calls: `invoke` of two functions in turn ends in libpython. */
+    /** By invokeMethod with one argument, as PyFlink itself calls: the way of pemja that is well trodden. */
     private ByteBuffer call(String method) {
         return ByteBuffer.wrap((byte[]) interpreter.invokeMethod("operation", method, (Object) packed()));
     }
