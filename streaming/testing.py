@@ -51,16 +51,16 @@ class Memory:
     """What Flink's MapState is to the job, for one shopper."""
 
     def __init__(self) -> None:
-        self.new_states: dict[tuple[Part, str], bytes] = {}
+        self.kept: dict[tuple[Part, str], bytes] = {}
 
     def get(self, part: Part, name: str) -> bytes | None:
-        return self.new_states.get((part, name))
+        return self.kept.get((part, name))
 
     def put(self, part: Part, name: str, value: bytes) -> None:
-        self.new_states[part, name] = value
+        self.kept[part, name] = value
 
     def remove(self, part: Part, name: str) -> None:
-        self.new_states.pop((part, name), None)
+        self.kept.pop((part, name), None)
 
 
 def control_state(model: SessionModel, items: Iterable[ShopItem]) -> ControlState:
@@ -95,7 +95,7 @@ class FeedbackLoop:
 
     def kept_bytes(self, shopper_id: str) -> int:
         """Return what is new_states of a shopper's slates and feedback, in bytes."""
-        return sum(map(len, self._kept[shopper_id].new_states.values())) if shopper_id in self._kept else 0
+        return sum(map(len, self._kept[shopper_id].kept.values())) if shopper_id in self._kept else 0
 
     def learn(self, table: PolicyTable, facts_of: FactsOf) -> tuple[list[Estimates], list[Policy]] | None:
         """Return what the outcomes since the last time say, and the controllers' records; None where there are none."""
