@@ -94,7 +94,7 @@ class FeedbackLoop:
         self._kept.pop(shopper_id, None)
 
     def kept_bytes(self, shopper_id: str) -> int:
-        """Return what is new_states of a shopper's slates and feedback, in bytes."""
+        """Return what is kept of a shopper's slates and feedback, in bytes."""
         return sum(map(len, self._kept[shopper_id].kept.values())) if shopper_id in self._kept else 0
 
     def learn(self, table: PolicyTable, facts_of: FactsOf) -> tuple[list[Estimates], list[Policy]] | None:
@@ -172,7 +172,7 @@ class Pipeline:
         self.loop.forget(shopper_id)
 
     def state_bytes(self) -> dict[str, int]:
-        """Return what is new_states of each shopper, in bytes."""
+        """Return what is kept of each shopper, in bytes."""
         return {shopper_id: len(state) + self.loop.kept_bytes(shopper_id) for shopper_id, state in self._states.items()}
 
     def turn(self, policy: Policy) -> None:
