@@ -143,6 +143,7 @@ def test_dragging_a_slider_reorders_the_slate_and_letting_go_puts_it_in_force(ru
     page.mouse.move(slider["x"] + 0.8 * slider["width"], height, steps=5)
     expect(page.locator("#under")).to_have_text("as it would be")
     expect(page.locator("#said")).to_have_text("let go to put it in force")
+    expect(page.locator("#slate")).to_have_attribute("aria-busy", "false")  # of the last step, not of one on the way
     dragged = order(page)
     assert dragged != before
     assert running.in_force().version == version  # nothing is written before it is let go
