@@ -4,51 +4,55 @@ Both are over the last SIMILAR_RECENT_COUNT interactions, each with its kind's w
 sum runs term by term in one order, so that it is the same to the bit wherever it is made.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
+from features import kernels
 from features.spec import COLLABORATIVE_COUNT
-
-Neighbours = Sequence[tuple[str, float]]  # items and their similarity in (0, 1]
 
 
 class Items(Protocol):
-    """What is known of the shop's items now."""
+    """What is known of the shop's items now. Index 0 is padding."""
 
-    def content(self, item_id: str) -> Sequence[float] | None:
-        """Return what the item is, (CONTENT_DIM,) of length 1; None where that is not known."""
-
-    def neighbours(self, item_id: str) -> Neighbours:
-        """Return the items that are touched in the same sessions, most similar first."""
-
-
-def touched(recent: Sequence[str], weights: Sequence[float]) -> dict[str, float]:
-    """Return what each of the `recent` items weighs, as they were met."""
-    total: dict[str, float] = {}
-    for item, weight in zip(recent, weights, strict=True):
-        total[item] = total.get(item, 0.0) + weight
-    return total
+    index_of: dict[str, int]  # item index by id
+    ids: list[str]  # (N,)
+    content_rows: NDArray[np.float64]  # (N, CONTENT_DIM) what the item is, of length 1; 0 where that is not known
+    # What is touched in the same sessions, most similar first; of the items beyond V nothing is known.
+    neighbour_index: NDArray[np.int32]  # (V, NEIGHBOUR_COUNT) 0 is padding
+    similarity: NDArray[np.float32]  # (V, NEIGHBOUR_COUNT) in (0, 1]
 
 
-def content_interest(items: Items, weight_of: Mapping[str, float]) -> tuple[float, ...]:
-    """Return the weighted mean of the items' content vectors, () if none of them has one."""
-    total, sums = 0.0, list[float]()
-    for item, weight in weight_of.items():
-        vector = items.content(item)
-        if vector is not None:
-            total += weight
-            sums = [s + weight * x for s, x in zip(sums or [0.0] * len(vector), vector, strict=True)]
-    return tuple([s / total for s in sums]) if total > 0 else ()
+class ItemInterests(NamedTuple):
+    """What a shopper's last items say of others."""
+
+    content: tuple[float, ...]  # (CONTENT_DIM,) weighted mean of the items' content; () if none of them has any
+    similar: tuple[str, ...]  # the COLLABORATIVE_COUNT items most similar to them, strongest first
+    similar_weights: tuple[float, ...]  # similarity times weight, summed
 
 
-def collaborative_interest(items: Items, weight_of: Mapping[str, float]) -> tuple[tuple[str, ...], tuple[float, ...]]:
-    """Return the items that are most similar to those of `weight_of`, strongest first, and how much.
+def item_interests(items: Items, recent: Sequence[str], weights: Sequence[float]) -> ItemInterests:
+    """Return what the `recent` items, at most SIMILAR_RECENT_COUNT, say with their weights.
 
-    Equal ones stand as they were met.
+    Equally similar items stand as they were met.
     """
-    sums: dict[str, float] = {}
-    for item, weight in weight_of.items():
-        for neighbour, similarity in items.neighbours(item):
-            sums[neighbour] = sums.get(neighbour, 0.0) + weight * similarity
-    ranked = sorted(sums, key=sums.__getitem__, reverse=True)[:COLLABORATIVE_COUNT]
-    return tuple(ranked), tuple([sums[item] for item in ranked])
+    item_index = np.array([items.index_of.get(item_id, 0) for item_id in recent], dtype=np.int64)
+    content = np.empty(items.content_rows.shape[1])
+    similar, similar_weights = np.empty(COLLABORATIVE_COUNT, dtype=np.int64), np.empty(COLLABORATIVE_COUNT)
+    has_content, count = kernels.interests(
+        item_index,
+        np.array(weights, dtype=np.float64),
+        items.content_rows,
+        items.neighbour_index,
+        items.similarity,
+        content,
+        similar,
+        similar_weights,
+    )
+    return ItemInterests(
+        tuple(content.tolist()) if has_content else (),
+        tuple([items.ids[index] for index in similar[:count].tolist()]),
+        tuple(similar_weights[:count].tolist()),
+    )

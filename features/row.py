@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from features import interest, price, uncertainty, windows
 from features.interaction import KINDS
 from features.interest import Strongest
-from features.items import Items, collaborative_interest, content_interest, touched
+from features.items import Items, item_interests
 from features.shopper import ShopperView
 from features.spec import (
     CONTENT_DIM,
@@ -71,9 +71,8 @@ def row(shopper_id: str, shopper_view: ShopperView, items: Items) -> FeatureRow:
     weights = [
         _WEIGHTS[kind] * 2.0 ** (-age_ms / SHORT[kind]) for kind, age_ms in zip(kinds[last], ages_ms[last], strict=True)
     ]
-    weight_of = touched(recent[last], weights)
+    of_items = item_interests(items, recent[last], weights)
     (short,), long = interest.strongest(profile.short, SHORT, now_ms), interest.strongest(profile.long, LONG, now_ms)
-    collaborative_items, collaborative_weights = collaborative_interest(items, weight_of)
     return FeatureRow(
         shopper_id=shopper_id,
         event_time_ms=now_ms,
@@ -92,9 +91,9 @@ def row(shopper_id: str, shopper_view: ShopperView, items: Items) -> FeatureRow:
         ),
         short_interest=short,
         long_interests=long,
-        content_interest=content_interest(items, weight_of),
-        collaborative_items=collaborative_items,
-        collaborative_weights=collaborative_weights,
+        content_interest=of_items.content,
+        collaborative_items=of_items.similar,
+        collaborative_weights=of_items.similar_weights,
         price_centre=price.centre(profile.price),
         price_spread=price.spread(profile.price),
         purchase_count=profile.purchases,

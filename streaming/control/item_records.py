@@ -86,10 +86,6 @@ class ItemRecords:
         value = self.credible_price(item) * (1.0 if item.margin is None else item.margin)
         return ItemFacts(item.merchant or "", value, level, item.brand or "")
 
-    def content(self, item_id: str) -> tuple[float, ...] | None:
-        """Return the item's content vector, (CONTENT_DIM,) of length 1; None where it has none."""
-        return self._content.get(item_id)
-
     @property
     def merchants(self) -> Container[str]:
         """Those whose items the shop has."""

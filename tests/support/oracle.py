@@ -17,6 +17,7 @@ from features.spec import (
     INACTIVITY_GAP_MS,
     KIND_WEIGHT,
     LONG_HALF_LIFE_MS,
+    NEIGHBOUR_COUNT,
     PRICE_BIN_COUNT,
     RECENT_COUNT,
     SHORT_HALF_LIFE_MS,
@@ -28,16 +29,26 @@ from features.spec import (
 class Shop:
     """A few items with content and neighbours, as `features.items.Items` wants them."""
 
-    def content(self, item_id: str) -> list[float] | None:
-        return None if item_id == "i0" else self.vector(item_id)
+    def __init__(self) -> None:
+        self.ids = ["", *[f"i{n}" for n in range(9)]]
+        self.index_of = {item_id: n for n, item_id in enumerate(self.ids) if n}
+        self.content_rows = np.zeros((10, 4))
+        self.content_rows[2:] = [self.vector(item_id) for item_id in self.ids[2:]]  # i0 has none
+        self.neighbour_index = np.zeros((10, NEIGHBOUR_COUNT), dtype=np.int32)
+        self.similarity = np.zeros((10, NEIGHBOUR_COUNT), dtype=np.float32)
+        for item_id, index in self.index_of.items():
+            for place, (neighbour, similarity) in enumerate(self.neighbours(item_id)):
+                self.neighbour_index[index, place] = self.index_of[neighbour]
+                self.similarity[index, place] = similarity
 
-    def neighbours(self, item_id: str) -> list[tuple[str, float]]:
+    @staticmethod
+    def neighbours(item_id: str) -> list[tuple[str, float]]:
         number = int(item_id[1:])
-        return [(f"i{(number + step) % 9}", 1.0 / (step + 1)) for step in range(1, 4)]
+        return [(f"i{(number + step) % 9}", float(np.float32(1.0 / (step + 1)))) for step in range(1, 4)]
 
     @staticmethod
     def vector(item_id: str) -> list[float]:
-        return [float((int(item_id[1:]) + 1) * (n + 2) % 7) / 7 for n in range(4)]
+        return [float((int(item_id[1:]) + 1) * (n + 2) % 7 + 1) / 8 for n in range(4)]
 
 
 def in_order(history: Sequence[Interaction]) -> list[Interaction]:

@@ -213,16 +213,11 @@ def test_content_has_length_1_and_goes_with_the_item() -> None:
     catalogue = Catalogue(KNOWN)
     catalogue.put("i1", item("i1", "tea", content=(3.0, 4.0, *[0.0] * (CONTENT_DIM - 2))), 0)
     catalogue.put("i2", item("i2", "tea", content=(0.0,) * CONTENT_DIM), 1)
-    assert (catalogue.content("i1") or ())[:3] == (0.6, 0.8, 0.0)
-    assert catalogue.content("i2") is None
+    i1, i2 = catalogue.index_of["i1"], catalogue.index_of["i2"]
+    assert catalogue.content_rows[i1, :3].tolist() == [0.6, 0.8, 0.0]
+    assert not catalogue.content_rows[i2].any()
     catalogue.put("i1", None, 2)
-    assert catalogue.content("i1") is None
-
-
-def test_neighbours_are_the_models_without_padding() -> None:
-    catalogue = Catalogue(KNOWN)
-    assert catalogue.neighbours("i3") == [("i1", 0.5), ("i2", 0.5)]
-    assert list(catalogue.neighbours("i1")) == list(catalogue.neighbours("unknown")) == []
+    assert not catalogue.content_rows[i1].any()
 
 
 def test_hashed_content_is_nearer_the_more_words_are_shared() -> None:
