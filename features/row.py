@@ -4,7 +4,8 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 from features import interest, price, uncertainty, windows
 from features.interaction import KINDS
@@ -24,7 +25,9 @@ from features.spec import (
 )
 
 Value = str | int | float | bytes | tuple[str, ...] | tuple[int, ...] | tuple[float, ...] | None
+Counts = tuple[int, ...]
 _NAMES = tuple([kind.value for kind in KINDS])
+_KNOWN_NAMES = frozenset(_NAMES)
 _WEIGHTS = tuple([KIND_WEIGHT[kind] for kind in KINDS])
 
 
@@ -35,7 +38,7 @@ class FeatureRow:
     shopper_id: str
     event_time_ms: int
     session_id: str
-    session_counts: tuple[int, ...]  # by kind
+    session_counts: Counts  # by kind
     session_duration_ms: int
     gap_last_ms: int | None
     gap_mean_ms: float | None
@@ -43,8 +46,8 @@ class FeatureRow:
     dwell_mean_ms: float | None
     recent_items: tuple[str, ...]  # oldest first
     recent_kinds: tuple[str, ...]
-    recent_age_ms: tuple[int, ...]
-    window_counts: tuple[tuple[int, ...], ...]  # by window, by kind
+    recent_age_ms: Counts
+    window_counts: tuple[Counts, ...]  # by window, by kind
     short_interest: Strongest  # of categories
     long_interests: tuple[Strongest, ...]  # by dimension
     content_interest: tuple[float, ...]  # () without any
@@ -59,6 +62,9 @@ class FeatureRow:
     late_count: int
     interest_entropy: float | None
     interest_drift: float | None
+
+
+_INTEGERS = [of.name for of in fields(FeatureRow) if of.type in (int, int | None, Counts, tuple[Counts, ...])]
 
 
 def row(shopper_id: str, shopper_view: ShopperView, items: Items) -> FeatureRow:
@@ -112,26 +118,32 @@ def check(features: FeatureRow) -> None:
         "event_time_ms": OLDEST_MS <= features.event_time_ms <= LATEST_MS,
         "session_counts": len(features.session_counts) == len(KINDS),
         "recent_items": len(features.recent_items) == len(features.recent_kinds) == len(features.recent_age_ms),
-        "recent_kinds": all(kind in _NAMES for kind in features.recent_kinds),
+        "recent_kinds": _KNOWN_NAMES.issuperset(features.recent_kinds),
         "window_counts": [len(counts) for counts in features.window_counts] == [len(KINDS)] * len(WINDOWS),
-        "long_interests": len(features.long_interests) == len(DIMENSIONS),
+        "short_interest": _is_even(features.short_interest),
+        "long_interests": len(features.long_interests) == len(DIMENSIONS)
+        and all(map(_is_even, features.long_interests)),
         "content_interest": len(features.content_interest) <= CONTENT_DIM,
         "collaborative_items": len(features.collaborative_items) == len(features.collaborative_weights),
     }
+    shapes |= {name: _fit(getattr(features, name)) for name in _INTEGERS}
     wrong = [name for name, is_right in shapes.items() if not is_right]
-    wrong += [name for name in FeatureRow.__slots__ if not _fits(getattr(features, name))]
     if wrong:
         msg = f"row: {', '.join(wrong)} out of bounds"
         raise ValueError(msg)
 
 
-def _fits(value: object) -> bool:
-    """Return whether 64 bits hold each integer in it."""
-    if isinstance(value, int):
-        return -(2**63) <= value < 2**63
-    if isinstance(value, tuple):
-        return all(map(_fits, value))
-    return not isinstance(value, Strongest) or len(value.keys) == len(value.weights)
+def _fit(integers: int | tuple[Any, ...] | None) -> bool:
+    """Return whether 64 bits hold each of the integers."""
+    if not isinstance(integers, tuple):
+        return integers is None or -(2**63) <= integers < 2**63
+    if integers and isinstance(integers[0], tuple):
+        return all(map(_fit, integers))
+    return not integers or (min(integers) >= -(2**63) and max(integers) < 2**63)
+
+
+def _is_even(strongest: Strongest) -> bool:
+    return len(strongest.keys) == len(strongest.weights)
 
 
 def columns(features: FeatureRow) -> Mapping[str, Value]:

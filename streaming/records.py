@@ -65,6 +65,8 @@ MESSAGES: dict[str, type[Message]] = {
 }
 _DECODERS = {topic: msgspec.json.Decoder(message) for topic, message in MESSAGES.items()}
 _ENCODER = msgspec.json.Encoder()
+_FEATURES_ENCODER, _FEATURES_DECODER = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder(FeatureRecord)
+_FEATURES_1_DECODER = msgspec.json.Decoder(FeatureRecord)
 # Whoever says anything but `true` has not consented, whatever the record is wrapped in, and whether it can be read.
 _NO_CONSENT = re.compile(rb"""consent\\*["']\s*+[:=]\s*+(?!\\*["']?true\b)""", re.IGNORECASE)
 _PATH = re.compile(r"`\$[^`]*`")
@@ -89,7 +91,7 @@ def decode(key: str, raw: bytes | None, origin: Origin) -> Message | DeadLetter 
 def decode_any(raw: bytes, origin: Origin) -> Message | DeadLetter:
     """Return the message of a record under whatever key, or its dead letter."""
     try:
-        message = _DECODERS[origin.topic].decode(raw)
+        message = decode_features(raw) if origin.topic == Topic.FEATURE_LOG else _DECODERS[origin.topic].decode(raw)
     except msgspec.ValidationError as error:
         names = frozenset(MESSAGES[origin.topic].__struct_encode_fields__)
         return _refused(origin, Reason.INVALID, f"{error}", formats.of_invalid(raw, names), raw)
@@ -132,7 +134,17 @@ def key_of(message: Message) -> str:
 
 
 def encode(message: msgspec.Struct) -> bytes:
-    return _ENCODER.encode(message)
+    """Return the message as its topic has it: JSON, but of the feature log, which nobody subscribes to, MessagePack."""
+    return (_FEATURES_ENCODER if isinstance(message, FeatureRecord) else _ENCODER).encode(message)
+
+
+def decode_features(raw: bytes) -> FeatureRecord:
+    """Return a record of the feature log; those of version 1 are JSON.
+
+    Raises:
+        UNDECODABLE: it is none.
+    """
+    return _FEATURES_1_DECODER.decode(raw) if raw.startswith(b"{") else _FEATURES_DECODER.decode(raw)
 
 
 def dead_letter_record(letter: DeadLetter) -> Outgoing:

@@ -18,14 +18,13 @@ from streaming.control.item_estimates import ItemEstimates
 from streaming.io.feed import to_message
 from streaming.offline.sink import LOGS
 from streaming.offline.tables import Record
-from streaming.records import now_ms
-from streaming.schemas import FeatureRecord, FeedbackType, Message, Outcome, Recommendation, Topic
+from streaming.records import decode_features, now_ms
+from streaming.schemas import FeedbackType, Message, Outcome, Recommendation, Topic
 from streaming.scoring.model import SessionModel
 from streaming.testing import Pipeline, impression, recommendation
 
 LEARN_EVERY_MS = 1_000
 EVENTS_PER_SECOND = 100.0
-_FEATURES = msgspec.json.Decoder(FeatureRecord)
 
 
 @dataclass
@@ -111,7 +110,7 @@ class ClosedLoop:
         records = self.pipeline.answer(message).records
         if self._keeps_log:
             _, shopper_id, raw = records[1]
-            self._keep(Topic.FEATURE_LOG, shopper_id, _FEATURES.decode(raw))
+            self._keep(Topic.FEATURE_LOG, shopper_id, decode_features(raw))
         slate = recommendation(records)
         if self._oracle:
             best = self.shop.best(did.shopper_id, len(slate.slate))

@@ -39,7 +39,6 @@ from streaming.io.online_store import OnlineStore
 from streaming.records import now_ms
 from streaming.schemas import Fallback, FeatureRecord, LoggedCandidates, Origin, Topic
 from streaming.scoring.advance import interaction
-from streaming.scoring.considered import CANDIDATE
 
 ROUNDS = 5
 BATCH_ROWS = 500
@@ -97,7 +96,19 @@ def _records(count: int) -> list[FeatureRecord]:
                 row=row(f"bench-{n}", shopper_view, catalogue),
                 profile_state=msgspec.msgpack.encode(shopper_view.profile),
                 session_vector=np.zeros(48, dtype="<f4").tobytes(),
-                considered=LoggedCandidates(bytes(110 * CANDIDATE.itemsize), (), Fallback.NONE, 0, 0.0, 1.0, 0.1),
+                considered=LoggedCandidates(
+                    item_index=bytes(110 * 4),
+                    logits=bytes(110 * 4),
+                    lift=bytes(4),
+                    lift_std=bytes(4),
+                    buy_lift=bytes(4),
+                    new_items=(),
+                    fallback=Fallback.NONE,
+                    estimates_version=0,
+                    intercept=0.0,
+                    slope=1.0,
+                    click_rate=0.1,
+                ),
                 model_version="bench",
             )
         )

@@ -16,12 +16,11 @@ from features.spec import DAY_MS, SPEC_VERSION
 from infra.local.topics import CONFIG, PARTITIONS
 from streaming import schemas
 from streaming.io.feed import to_item, to_message
-from streaming.records import encode, invalid
+from streaming.records import decode_features, invalid
 from streaming.schemas import (
     COMPACTED,
     Click,
     ClickKind,
-    FeatureRecord,
     Message,
     Origin,
     Policy,
@@ -65,10 +64,11 @@ WORDS = {
     "bool": "true or false",
 }
 _ABOUT = """\
-For whoever writes to a topic or reads from one. Every record is JSON of one message. Types are strict: a field that is
-missing, of another type or out of its bounds makes a dead letter of the record. Each has `schema_version` beside the
-fields below. Topics may have a prefix (`--topic-prefix`), which messages leave out. Made from `streaming/schemas.py` by
-`make docs`, as is [their JSON Schema](topics.schema.json).
+For whoever writes to a topic or reads from one. Every record is JSON of one message, but of the feature log, which
+only jobs and commands read: MessagePack of one (here as JSON). Types are strict: a field that is missing, of another
+type or out of its bounds makes a dead letter of the record. Each has `schema_version` beside the fields below. Topics
+may have a prefix (`--topic-prefix`), which messages leave out. Made from `streaming/schemas.py` by `make docs`, as is
+[their JSON Schema](topics.schema.json).
 
 **Versions.** Readers ignore fields that they do not know, and take a word that they do not know for `other` where the
 list of words has that. So a field or such a word may be added under the same `schema_version`, and jobs of two versions
@@ -151,7 +151,7 @@ def _type(text: str) -> str:
         return _bounded(_spelled(alias.__origin__), meta)
     if text.startswith("Annotated["):
         base, _, meta = text.removeprefix("Annotated[").removesuffix("]").rpartition(", Meta(")
-        return _bounded(base, eval(f"msgspec.Meta({meta}", {"msgspec": msgspec, "SLATE_SIZE": schemas.SLATE_SIZE}))
+        return _bounded(base, eval(f"msgspec.Meta({meta}", {"msgspec": msgspec, **vars(schemas)}))
     if text.startswith("tuple["):
         return f"list of {_type(text.removeprefix('tuple[').removesuffix(', ...]'))}"
     if text.startswith("dict["):
@@ -199,6 +199,8 @@ def _default(value: ast.expr | None) -> str:
     text = ast.unparse(value)
     if text in vars(schemas):
         text = repr(getattr(schemas, text))
+    if text == "b''":
+        text = "''"
     if text.startswith("msgspec.field(default_factory=lambda: "):
         text = text.removeprefix("msgspec.field(default_factory=lambda: ").removesuffix(")")
     for python, json_text in (("None", "null"), ("True", "true"), ("False", "false"), ("'", '"')):
@@ -229,7 +231,7 @@ def examples() -> dict[Topic, Message | schemas.DeadLetter]:
         slate = recommendation(records)
         for topic, _, raw in records:
             if topic == Topic.FEATURE_LOG:
-                messages[Topic.FEATURE_LOG] = msgspec.json.decode(raw, type=FeatureRecord)
+                messages[Topic.FEATURE_LOG] = decode_features(raw)
         pipeline.shown(slate)
         shown = impression(slate, slate.event_time_ms + 1_500)
         messages |= {Topic.RECOMMENDATIONS: slate, Topic.IMPRESSIONS: shown}
@@ -277,7 +279,7 @@ def examples() -> dict[Topic, Message | schemas.DeadLetter]:
 
 
 def _example(message: Message | schemas.DeadLetter) -> str:
-    fields = _short(msgspec.json.decode(encode(message)))
+    fields = _short(msgspec.json.decode(msgspec.json.encode(message)))
     fields |= {name: START_MS + 5 for name in ("emitted_time_ms",) if name in fields}
     fields |= {name: (START_MS + 5) * 1000 for name in ("created_time_us",) if name in fields}
     return "```json\n" + msgspec.json.format(msgspec.json.encode(fields), indent=1).decode() + "\n```"

@@ -1,5 +1,6 @@
 """`rheostat explain`: why a slate is as it is, in words and bars."""
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import msgspec
@@ -36,14 +37,15 @@ def explain(
 
     Example: rheostat explain 4f1d... --place 3
     """
-    from streaming.schemas import Fallback, FeatureRecord, Recommendation, Topic
+    from streaming.records import decode_features
+    from streaming.schemas import Fallback, Recommendation, Topic
     from streaming.scoring.explain import Traced, session_of, trace
     from streaming.scoring.model import SessionModel
 
     console = Console(stderr=as_json)
     with console.status("looking for the slate …"):
-        slate = _find(cluster, Topic.RECOMMENDATIONS, rec_id, Recommendation)
-        features = _find(cluster, Topic.FEATURE_LOG, rec_id, FeatureRecord)
+        slate = _find(cluster, Topic.RECOMMENDATIONS, rec_id, msgspec.json.Decoder(Recommendation).decode)
+        features = _find(cluster, Topic.FEATURE_LOG, rec_id, decode_features)
     if slate is None:
         fail(f"no slate on the topic `{Topic.RECOMMENDATIONS}` has the rec_id {rec_id}")
     if place > len(slate.slate):
@@ -87,7 +89,7 @@ def explain(
     print_json(explanation, as_json)
 
 
-def _find(cluster: Cluster, topic: str, rec_id: str, message: type[Any]) -> Any:
+def _find(cluster: Cluster, topic: str, rec_id: str, decode: Callable[[bytes], Any]) -> Any:
     """Return the first record of a slate; one that was made again after a recovery comes later."""
     from confluent_kafka import KafkaException
 
@@ -97,7 +99,7 @@ def _find(cluster: Cluster, topic: str, rec_id: str, message: type[Any]) -> Any:
     with errors(KafkaException):
         for _, _, raw in read_topic(cluster, topic):
             if raw is not None and name in raw:
-                record = msgspec.json.decode(raw, type=message)
+                record = decode(raw)
                 if record.rec_id == rec_id:
                     return record
     return None

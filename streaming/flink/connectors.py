@@ -126,6 +126,7 @@ def sink(records: DataStream, uid: str, cfg: JobConfig) -> None:
         .set_bootstrap_servers(cfg.cluster.bootstrap_servers)
         .set_delivery_guarantee(DeliveryGuarantee.AT_LEAST_ONCE)
         .set_property("linger.ms", "0")
+        .set_property("compression.type", cfg.compression)
     )
     builder._j_builder.setRecordSerializer(get_gateway().jvm.rheostat.RecordSerializer(cfg.cluster.topic_prefix))
     records.sink_to(builder.build()).uid(uid).name("sink")

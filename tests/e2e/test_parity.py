@@ -29,7 +29,7 @@ from streaming.offline.logged_slates import LoggedSlates, policies_in_force
 from streaming.offline.parity import Report, check
 from streaming.offline.sink import land
 from streaming.offline.tables import feature_frame
-from streaming.records import encode, now_ms
+from streaming.records import decode_features, encode, now_ms
 from streaming.schemas import Exploration, FeatureRecord, Impression, Policy, Recommendation, StoredProfile, Topic
 from streaming.testing import FeedbackLoop
 
@@ -102,8 +102,16 @@ def logged(stack: Stack, traffic: list[Interaction], turned: Policy) -> dict[str
             stack.assert_running()
             assert time.monotonic() < deadline, f"{len(missing)} rows of {len(traffic)} did not come"
     raw_records = [raw for _, _, raw in read_topic(stack.cluster, Topic.FEATURE_LOG)]
-    records = [msgspec.json.decode(raw or b"", type=FeatureRecord) for raw in raw_records]
+    records = [decode_features(raw or b"") for raw in raw_records]
     return {record.event_id: record for record in records}
+
+
+@pytest.mark.usefixtures("logged")
+def test_slates_are_compressed_on_their_way(stack: Stack) -> None:
+    topic = Topic.RECOMMENDATIONS
+    stored = stack.broker.data.glob(f"{stack.cluster.topic(topic)}-*/*.log")
+    said = sum(len(raw or b"") for _, _, raw in read_topic(stack.cluster, topic))
+    assert 0 < sum(segment.stat().st_size for segment in stored) < said / 1.5
 
 
 def test_what_a_slate_was_drawn_from_draws_it_again(

@@ -2,6 +2,7 @@
 
 import pickle
 import re
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -23,7 +24,7 @@ from streaming.io.feed import to_message
 from streaming.operators import recommend, reject_control
 from streaming.operators.recommend import Recommend
 from streaming.operators.reject_control import RejectControl
-from streaming.records import encode, now_ms
+from streaming.records import decode_features, encode, now_ms
 from streaming.schemas import (
     DeadLetter,
     Fallback,
@@ -44,13 +45,13 @@ from streaming.scoring.model import shared_model
 
 START_MS = 1_700_000_000_000
 ARTIFACT = Path(__file__).parents[2] / "onnx_models" / "artifacts" / "generator"
-STRUCTS = {
-    Topic.RECOMMENDATIONS: Recommendation,
-    Topic.PROBE_SLATES: Recommendation,
-    Topic.FEATURE_LOG: FeatureRecord,
-    Topic.PROBE_LOG: FeatureRecord,
-    Topic.PROFILE_REQUESTS: ProfileRequest,
-    Topic.DEAD_LETTERS: DeadLetter,
+DECODE: dict[Topic, Callable[[bytes], msgspec.Struct]] = {
+    Topic.RECOMMENDATIONS: msgspec.json.Decoder(Recommendation).decode,
+    Topic.PROBE_SLATES: msgspec.json.Decoder(Recommendation).decode,
+    Topic.FEATURE_LOG: decode_features,
+    Topic.PROBE_LOG: decode_features,
+    Topic.PROFILE_REQUESTS: msgspec.json.Decoder(ProfileRequest).decode,
+    Topic.DEAD_LETTERS: msgspec.json.Decoder(DeadLetter).decode,
 }
 
 
@@ -84,7 +85,7 @@ def send(harness: BundleHarness, interaction: Interaction, topic: Topic = Topic.
 
 def by_topic(records: list[Outgoing]) -> dict[Topic, msgspec.Struct]:
     assert len({topic for topic, _, _ in records}) == len(records)
-    return {Topic(topic): msgspec.json.decode(value, type=STRUCTS[Topic(topic)]) for topic, _, value in records}
+    return {Topic(topic): DECODE[Topic(topic)](value) for topic, _, value in records}
 
 
 def test_click_leads_to_a_slate_and_the_feature_row_it_was_made_from(harness: BundleHarness) -> None:
@@ -123,7 +124,7 @@ def test_a_bundle_is_answered_at_once_and_its_shoppers_states_are_kept(harness: 
     answers = harness.bundle(bundle)
     of_slates = [key for topic, key, _ in answers if topic == Topic.RECOMMENDATIONS]
     assert of_slates == ["s", "t", "s"]
-    rows = [msgspec.json.decode(value, type=FeatureRecord) for topic, _, value in answers if topic == Topic.FEATURE_LOG]
+    rows = [decode_features(value) for topic, _, value in answers if topic == Topic.FEATURE_LOG]
     assert [record.row.recent_items for record in rows] == [("i030",), ("i030",), ("i030", "i040")]
     assert harness.state.keys() == {"s", "t"}
     assert harness.gauges["bundle_size"] == 4

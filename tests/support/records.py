@@ -54,7 +54,14 @@ def feature_record(
         row=row(last.shopper_id, shopper_view, Shop()),
         profile_state=msgspec.msgpack.encode(shopper_view.profile),
         session_vector=np.arange(4, dtype="<f4").tobytes(),
-        considered=LoggedCandidates(b"", (), Fallback.EMPTY_SESSION, 0, 0.0, 1.0, 0.1),
+        considered=LoggedCandidates(
+            new_items=(),
+            fallback=Fallback.EMPTY_SESSION,
+            estimates_version=0,
+            intercept=0.0,
+            slope=1.0,
+            click_rate=0.1,
+        ),
         model_version="model-1",
     )
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from features.errors import RestoreError
-from streaming.config import RecommendConfig, features_config, recommend_config
+from streaming.config import RecommendConfig, features_config, learn_config, recommend_config
 from streaming.flink.checkpoints import checkpoint_of
 from streaming.flink.environment import run
 
@@ -33,6 +33,8 @@ def test_defaults_and_groups(common: list[str], tmp_path: Path) -> None:
     assert recommend.surface == "home"
     assert (recommend.job.parallelism, recommend.job.restore) == (1, None)
     assert recommend.job.group_id != features.job.group_id
+    assert recommend.job.compression == "lz4"
+    assert learn_config([*common, "--compression", "none"]).job.compression == "none"
 
 
 def test_the_model_is_that_of_the_environment_unless_one_is_given(
