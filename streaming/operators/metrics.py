@@ -9,10 +9,12 @@ from typing import Protocol
 from pyflink.datastream.functions import RuntimeContext
 from pyflink.metrics import Counter, MetricGroup
 
+from onnx_models.device import CPU
 from streaming.control.state import ControlState
 from streaming.flink.bundles import Meters
 from streaming.policy.attribution import FeedbackStatus
 from streaming.schemas import Fallback, Reason, ReasonCode, Topic
+from streaming.scoring.model import SessionModel
 from streaming.scoring.recommender import Response
 
 GROUP = "rheostat"
@@ -20,6 +22,7 @@ GROUP = "rheostat"
 _FALLBACKS: list[Fallback] = [fallback for fallback in Fallback if fallback is not Fallback.OTHER]
 _REASONS: list[Reason] = [reason for reason in Reason if reason is not Reason.OTHER]
 _IN_FORCE = "policy_version", "estimates_version", "suspicious_prices"
+_MODEL = "model_on_gpu", "model_stepped_down"
 
 
 class Gauge(Protocol):
@@ -63,11 +66,12 @@ class RecommendMetrics:
             *("places_total", "explored_places_total", "repeats_total", "late_total"),
         ],
         ["bundle_size", "model_time_us", "weigh_time_us", "answer_time_us"],
-        [*_IN_FORCE],
+        [*_IN_FORCE, *_MODEL],
     )
     _EVENTS = frozenset({Topic.CLICKS.value, Topic.PURCHASES.value})
 
-    def __init__(self) -> None:
+    def __init__(self, model: SessionModel) -> None:
+        self._model = model
         self._meters = Meters(*self.NAMES)
 
     def count(self, topic: str, response: Response, answer_us: int) -> None:
@@ -102,4 +106,7 @@ class RecommendMetrics:
         """Return for Java by what the slates are weighed."""
         values = control.table.version, control.estimates.version, control.catalogue.suspicious_prices
         self._meters.gauges.update(zip(_IN_FORCE, values, strict=True))
+        stepped_down = self._model.stepped_down
+        on_gpu = self._model.device != CPU and not stepped_down
+        self._meters.gauges.update(zip(_MODEL, (int(on_gpu), int(stepped_down)), strict=True))
         return self._meters.packed()

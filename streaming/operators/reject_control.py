@@ -25,7 +25,7 @@ class RejectControl(ProcessFunction):
 
     def open(self, runtime_context: RuntimeContext) -> None:
         assert_thread_mode(runtime_context)
-        model = shared_model(self._cfg.model_folder)
+        model = shared_model(self._cfg.model_folder, self._cfg.device)
         self._control = shared_control(self._cfg.job.cluster, model.items, model.manifest.model_version)
         self._dead_letters = dead_letters(group(runtime_context))
 

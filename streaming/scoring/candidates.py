@@ -30,6 +30,7 @@ class Candidates(NamedTuple):
     bought: NDArray[np.float64] | None  # (K,) how likely to be bought; 1 is an average item. None: the model is silent
     fallback: Fallback
     session_vector: bytes  # (D,) float32, little-endian; empty without the model
+    device: str | None = None  # where the model ran
 
 
 def clicked_items(session: Session) -> list[str]:
@@ -104,7 +105,7 @@ def retrieve(
             item_index, logits = np.concatenate([item_index, cold]), np.concatenate([logits, likely])
         buys = None if buys is None else np.concatenate([buys, np.zeros(len(cold))])
     vector = output.vector.astype("<f4", copy=False).tobytes()
-    return Candidates(item_index, logits, buys, Fallback.NONE, vector)
+    return Candidates(item_index, logits, buys, Fallback.NONE, vector, output.device)
 
 
 def _without_model(fallback: Fallback, bought: set[int], catalogue: Catalogue) -> Candidates:

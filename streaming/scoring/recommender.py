@@ -218,6 +218,7 @@ class Recommender:
                 exploration_rate=slate.exploration_rate,
                 uncertainty=slate.uncertainty,
                 model_version=self._model.manifest.model_version,
+                device=slate.candidates.device,
             )
         )
 
@@ -244,6 +245,7 @@ class Recommender:
                 session_vector=slate.candidates.session_vector,
                 considered=pack(slate.candidates, slate.estimates, self._control.catalogue),
                 model_version=self._model.manifest.model_version,
+                device=slate.candidates.device,
             )
         )
 

@@ -326,6 +326,8 @@ def test_everything_is_counted(harness: BundleHarness) -> None:
         "policy_version",
         "estimates_version",
         "suspicious_prices",
+        "model_on_gpu",
+        "model_stepped_down",
         "bundle_size",
         "model_time_us",
         "weigh_time_us",

@@ -11,9 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from features.errors import ArtifactError, DeviceError
-from onnx_models import artifact
+from onnx_models import artifact, runner
 from onnx_models.artifact import Items, read_items, read_manifest
-from streaming.scoring import model
 from streaming.scoring.model import SessionModel
 
 ARTIFACT = Path(__file__).parents[2] / "onnx_models" / "artifacts" / "generator"
@@ -143,7 +142,7 @@ Outputs = tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]
 def test_model_that_answers_what_it_cannot_is_refused(
     folder: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[..., Outputs], words: str
 ) -> None:
-    monkeypatch.setattr(model, "open_session", lambda *_: Changed(onnxruntime.InferenceSession(GRAPH), change))
+    monkeypatch.setattr(runner, "open_session", lambda *_: Changed(onnxruntime.InferenceSession(GRAPH), change))
     with pytest.raises(ArtifactError, match=words):
         SessionModel(folder)
 

@@ -7,6 +7,7 @@ Axes: B batch, T session length, V items, D vector, K candidates.
 """
 
 import argparse
+import functools
 import itertools
 import json
 import subprocess
@@ -14,6 +15,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -27,7 +29,9 @@ from onnx import TensorProto, helper
 from features.errors import DeviceError
 from features.sources.simulator import shop
 from onnx_models.artifact import GRAPH, read_manifest
-from onnx_models.session import Device, open_session
+from onnx_models.device import CPU
+from onnx_models.runner import BATCH_SIZES, BucketRunner, GroupRunner, HostRunner
+from onnx_models.session import ITEM_SEQ, NEW_ITEMS, SEQ_LEN, open_session, place, providers
 from streaming.io.feed import to_message
 from streaming.records import Record, encode
 from streaming.schemas import Click, Origin, Topic
@@ -42,14 +46,16 @@ CHUNKS = (1, 50, 500)  # parts of a table whose best are taken first
 D, K = 128, 200
 BUNDLES = (1, 4, 16, 64)  # records that are answered at once
 START_MS = 1_700_000_000_000
-SECONDS_A_FIGURE = 0.5
+SLOTS = (1, 4, 16)
 Feed = dict[str, NDArray[Any]]
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--models", type=Path, help="folder of graph, gnn and fusion of full size")
-    parser.add_argument("--device", choices=["cpu", "cuda"], default="cuda")
+    parser.add_argument("--device", default="cuda", help="cuda, cuda:N or cpu")
+    parser.add_argument("--seconds", type=float, default=0.5, help="for each figure")
+    parser.add_argument("--records", type=int, default=6_000, help="for the whole way to slates")
     parser.add_argument("--items", type=int, nargs="*", default=[1_000_000, 10_000_000], help="of random tables")
     options = parser.parse_args()
     say("machine", **machine())
@@ -58,14 +64,15 @@ def main() -> int:
     except DeviceError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    for folder in sorted(options.models.iterdir()) if options.models else []:
-        by_batch(folder, options.device)
-    answers(options.device)
+    for folder in [GENERATOR, *(sorted(options.models.iterdir()) if options.models else [])]:
+        by_batch(folder, options.device, options.seconds)
+        in_the_job(folder, options.device, options.seconds)
+    answers(options.device, options.records)
     for items in options.items:
         rows = np.random.default_rng(0).standard_normal((items, D), dtype=np.float32)
         rows /= np.linalg.norm(rows, axis=1, keepdims=True)
         for dtype in ("float32", "float16"):
-            table(rows.astype(dtype), options.device)
+            table(rows.astype(dtype), options.device, options.seconds)
     return 0
 
 
@@ -97,13 +104,13 @@ def sessions(B: int, T: int, item_count: int, hidden_dim: int, new_count: int = 
     new_items = rng.normal(size=(new_count + 1, hidden_dim)).astype(np.float32)
     new_items /= np.maximum(np.linalg.norm(new_items, axis=1, keepdims=True), 1e-9)
     new_items[0] = 0.0
-    return {"item_seq": item_seq, "seq_len": seq_len, "new_items": new_items}
+    return {ITEM_SEQ: item_seq, SEQ_LEN: seq_len, NEW_ITEMS: new_items}
 
 
-def parity(device: Device) -> None:
+def parity(device: str) -> None:
     """Compare the committed artifact on both devices."""
     manifest = read_manifest(GENERATOR)
-    here, there = (open_session(GENERATOR / GRAPH, where) for where in ("cpu", device))
+    here, there = (open_session(GENERATOR / GRAPH, where) for where in (CPU, device))
     for B, T, new in itertools.product((1, 2, 7, 64, 1024), (1, manifest.max_length), (0, 3)):
         feed = sessions(B, T, manifest.item_count, manifest.hidden_dim, new)
         items, logits, vector = here.run(None, feed)
@@ -119,7 +126,7 @@ def parity(device: Device) -> None:
         )
 
 
-def by_batch(folder: Path, device: Device) -> None:
+def by_batch(folder: Path, device: str, seconds: float) -> None:
     """Time a model by batch: inputs from and outputs to numpy, as the job has them; the same on this machine's CPU."""
     manifest = read_manifest(folder)
     T = 10
@@ -130,59 +137,66 @@ def by_batch(folder: Path, device: Device) -> None:
     say("placement", model=folder.name, bucket=[8, T], **placement(folder, device, (8, T)))
     for B in BATCHES:
         feeds = [sessions(B, T, manifest.item_count, manifest.hidden_dim, seed=seed) for seed in range(8)]
-        say("batch", model=folder.name, device=device, batch=B, **timed(session, feeds, B))
-    for B, cuda_graph in itertools.product((1, 8, 64, 512), (False, True)) if device == "cuda" else ():
-        named = {"model": folder.name, "device": "cuda", "bucket": [B, T], "cuda_graph": cuda_graph, "batch": B}
-        try:
-            say("batch", **named, **bucketed(folder, B, T, cuda_graph))
-        except Exception as error:  # onnxruntime's errors have no base of their own
-            say("batch", **named, error=str(error)[:300])
-    host = open_session(folder / GRAPH, "cpu")
+        say("batch", model=folder.name, device=device, batch=B, **timed(session, feeds, B, seconds))
+    host = open_session(folder / GRAPH)
     for B in (1, 8, 64):
         feeds = [sessions(B, T, manifest.item_count, manifest.hidden_dim, seed=seed) for seed in range(8)]
-        say("batch", model=folder.name, device="host, one thread", batch=B, **timed(host, feeds, B))
+        say("batch", model=folder.name, device="host, one thread", batch=B, **timed(host, feeds, B, seconds))
     feed = sessions(64, T, manifest.item_count, manifest.hidden_dim)
     (items, logits, *_), (its_items, its_logits, *_) = host.run(None, feed), session.run(None, feed)
     same, difference = float((items == its_items).mean()), float(np.abs(logits - its_logits).max())
     say("parity", model=folder.name, batch=64, same_items=round(same, 5), logits=difference)
 
 
-def bucketed(folder: Path, B: int, T: int, cuda_graph: bool) -> dict[str, float]:
-    """Time a model of one shape, captured as a CUDA graph or not; inputs are copied in, outputs copied out."""
+def in_the_job(folder: Path, device: str, seconds: float) -> None:
+    """Time a model as the job runs it: at fixed batch sizes, and for what many threads ask at once."""
     manifest = read_manifest(folder)
-    options = bucket_options((B, T))
-    session = onnxruntime.InferenceSession(folder / GRAPH, options, providers=providers("cuda", cuda_graph))
-    feed = sessions(B, T, manifest.item_count, manifest.hidden_dim)
-    outputs = [np.asarray(output) for output in open_session(folder / GRAPH, "cpu").run(None, feed)]
-    to_device = onnxruntime.OrtValue.ortvalue_from_numpy
-    inputs = {name: to_device(array, "cuda", 0) for name, array in feed.items()}
-    results = [to_device(output, "cuda", 0) for output in outputs]
-    binding = session.io_binding()
-    for name, tensor in inputs.items():
-        binding.bind_ortvalue_input(name, tensor)
-    for output, result in zip(session.get_outputs(), results, strict=True):
-        binding.bind_ortvalue_output(output.name, result)
-
-    def call() -> None:
-        for name, array in feed.items():
-            inputs[name].update_inplace(array)
-        session.run_with_iobinding(binding)
-        for result in results:
-            result.numpy()
-
-    return repeated(call, B)
+    T, new_items = manifest.max_length, np.zeros((1, manifest.hidden_dim), dtype=np.float32)
+    host = HostRunner(folder / GRAPH, new_items)
+    began = time.perf_counter()
+    buckets = BucketRunner(folder / GRAPH, device, T, host, new_items)
+    say("load", model=folder.name, device=device, batches=BATCH_SIZES, seconds=round(time.perf_counter() - began, 2))
+    group = GroupRunner(buckets)
+    for B in (*BATCH_SIZES, 256):
+        feed = sessions(B, T, manifest.item_count, manifest.hidden_dim)
+        asked = feed[ITEM_SEQ], feed[SEQ_LEN]
+        (outputs, _), (expected, _) = group.run(*asked), host.run(*asked)
+        worst = max(float(np.abs(a - b).max()) for a, b in zip(outputs, expected, strict=True) if a.dtype == np.float32)
+        named = {"model": folder.name, "device": device, "captured": buckets.captured, "batch": B}
+        say("in the job", **named, **repeated(functools.partial(group.run, *asked), B, seconds), difference=worst)
+    for slots in SLOTS:
+        feed = sessions(4, T, manifest.item_count, manifest.hidden_dim)
+        for name, runner in (("group", group), ("host", host)):
+            per_second, p90_ms = together(slots, functools.partial(runner.run, feed[ITEM_SEQ], feed[SEQ_LEN]), seconds)
+            say("slots", model=folder.name, runner=name, slots=slots, calls_of=4, calls_per_s=per_second, p90_ms=p90_ms)
 
 
-def timed(session: onnxruntime.InferenceSession, feeds: list[Feed], B: int) -> dict[str, float]:
+def together(slots: int, call: Callable[[], object], seconds: float) -> tuple[int, float]:
+    """Return how many calls a second as many threads make, and their p90 in ms."""
+    until = time.perf_counter() + seconds
+
+    def repeat(_: int) -> list[float]:
+        times: list[float] = []
+        while (began := time.perf_counter()) < until:
+            call()
+            times.append(time.perf_counter() - began)
+        return times
+
+    with ThreadPoolExecutor(slots) as pool:
+        times = list(itertools.chain.from_iterable(pool.map(repeat, range(slots))))
+    return round(len(times) / seconds), round(1e3 * float(np.percentile(times, 90)), 3)
+
+
+def timed(session: onnxruntime.InferenceSession, feeds: list[Feed], B: int, seconds: float) -> dict[str, float]:
     turns = itertools.cycle(feeds)
-    return repeated(lambda: session.run(None, next(turns)), B)
+    return repeated(lambda: session.run(None, next(turns)), B, seconds)
 
 
-def repeated(call: Callable[[], object], B: int) -> dict[str, float]:
+def repeated(call: Callable[[], object], B: int, seconds: float) -> dict[str, float]:
     for _ in range(12):
         call()
     times: list[float] = []
-    until = time.perf_counter() + SECONDS_A_FIGURE
+    until = time.perf_counter() + seconds
     while time.perf_counter() < until or len(times) < 10:
         began = time.perf_counter()
         call()
@@ -191,7 +205,7 @@ def repeated(call: Callable[[], object], B: int) -> dict[str, float]:
     return {"p50_ms": round(1e3 * p50, 3), "p99_ms": round(1e3 * p99, 3), "sessions_per_s": round(B / p50)}
 
 
-def placement(folder: Path, device: Device, bucket: tuple[int, int] | None = None) -> dict[str, object]:
+def placement(folder: Path, device: str, bucket: tuple[int, int] | None = None) -> dict[str, object]:
     """Return how many kernels of a run each provider executes, and which the CPU does: those hold a GPU up."""
     options = bucket_options(bucket)
     options.enable_profiling = True
@@ -205,7 +219,7 @@ def placement(folder: Path, device: Device, bucket: tuple[int, int] | None = Non
     by_provider = Counter(node["provider"].removesuffix("ExecutionProvider") for node in nodes)
     on_host = Counter(node["op_name"] for node in nodes if node["provider"].startswith("CPU"))
     copies = sum(node["op_name"].startswith("Memcpy") for node in nodes)
-    return {"kernels": dict(by_provider), "copies": copies} | ({"on_host": dict(on_host)} if device == "cuda" else {})
+    return {"kernels": dict(by_provider), "copies": copies} | ({"on_host": dict(on_host)} if device != CPU else {})
 
 
 def bucket_options(bucket: tuple[int, int] | None) -> onnxruntime.SessionOptions:
@@ -216,15 +230,9 @@ def bucket_options(bucket: tuple[int, int] | None) -> onnxruntime.SessionOptions
     return options
 
 
-def providers(device: Device, cuda_graph: bool = False) -> list[tuple[str, dict[str, str]]]:
-    options = {"use_tf32": "0"} | ({"enable_cuda_graph": "1"} if cuda_graph else {})
-    host: list[tuple[str, dict[str, str]]] = [("CPUExecutionProvider", {})]
-    return [("CUDAExecutionProvider", options), *host] if device == "cuda" else host
-
-
-def answers(device: Device, count: int = 6_000) -> None:
+def answers(device: str, count: int) -> None:
     """Time the whole way from records to their slates, by bundle, with the committed artifact on either device."""
-    for where in dict.fromkeys(("cpu", device)):
+    for where in dict.fromkeys((CPU, device)):
         model = SessionModel(GENERATOR, where)
         recommender = Recommender(model, control_state(model, shop.items()), "home")
         for size in BUNDLES:
@@ -251,16 +259,15 @@ def records(count: int) -> Iterator[Record]:
         yield Record(did.shopper_id, encode(message), Origin(topic, 0, n))
 
 
-def table(rows: NDArray[Any], device: Device) -> None:
+def table(rows: NDArray[Any], device: str, seconds: float) -> None:
     """Time the best K of a table (V, D) that stays on the device, for several ways of taking the best."""
     V, dtype = len(rows), rows.dtype.name
-    where = "cuda" if device == "cuda" else "cpu"
-    resident = onnxruntime.OrtValue.ortvalue_from_numpy(rows, where, 0)
-    for B, chunks in itertools.product(TABLE_BATCHES, CHUNKS):
+    resident = onnxruntime.OrtValue.ortvalue_from_numpy(rows, *place(device))
+    for B, chunks in itertools.product(TABLE_BATCHES, [chunks for chunks in CHUNKS if V // chunks >= K]):
         graph = retrieval(V, B, dtype, chunks)
-        for graphs in (False, True) if device == "cuda" else (False,):
+        for graphs in (False, True) if device != CPU else (False,):
             try:
-                figures, items = retrieved(graph, resident, B, dtype, where, graphs)
+                figures, items = retrieved(graph, resident, B, dtype, device, graphs, seconds)
             except Exception as error:  # onnxruntime's errors have no base of their own
                 say("table", items=V, dtype=dtype, batch=B, chunks=chunks, cuda_graph=graphs, error=str(error)[:300])
                 continue
@@ -314,15 +321,14 @@ def queries(B: int, dtype: str) -> NDArray[Any]:
 
 
 def retrieved(
-    graph: bytes, resident: Any, B: int, dtype: str, where: str, cuda_graph: bool
+    graph: bytes, resident: Any, B: int, dtype: str, device: str, cuda_graph: bool, seconds: float
 ) -> tuple[dict[str, float], NDArray[np.int64]]:
     """Time a retrieval with the table resident: a query copied in, the best copied out."""
-    device: Device = "cuda" if where == "cuda" else "cpu"
     session = onnxruntime.InferenceSession(graph, providers=providers(device, cuda_graph))
     batch = queries(B, dtype)
-    query = onnxruntime.OrtValue.ortvalue_from_numpy(batch, where, 0)
-    items = onnxruntime.OrtValue.ortvalue_from_shape_and_type([B, K], np.int64, where, 0)
-    logits = onnxruntime.OrtValue.ortvalue_from_shape_and_type([B, K], np.dtype(dtype).type, where, 0)
+    query = onnxruntime.OrtValue.ortvalue_from_numpy(batch, *place(device))
+    items = onnxruntime.OrtValue.ortvalue_from_shape_and_type([B, K], np.int64, *place(device))
+    logits = onnxruntime.OrtValue.ortvalue_from_shape_and_type([B, K], np.dtype(dtype).type, *place(device))
     binding = session.io_binding()
     binding.bind_ortvalue_input("queries", query)
     binding.bind_ortvalue_input("table", resident)
@@ -335,7 +341,7 @@ def retrieved(
         items.numpy()
         logits.numpy()
 
-    return repeated(call, B), items.numpy()
+    return repeated(call, B, seconds), items.numpy()
 
 
 def recall(rows: NDArray[Any], items: NDArray[np.int64], dtype: str) -> float:
