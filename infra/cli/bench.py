@@ -70,6 +70,49 @@ def bench_cost(
     print_json(figures, as_json)
 
 
+@bench.command("peers")
+def bench_peers(
+    rate: Annotated[int, typer.Option(min=1, help="Events per second.")] = 1_000,
+    seconds: Annotated[int, typer.Option(min=2, help="Of each run.")] = 20,
+    rounds: Annotated[int, typer.Option(min=1, help="Each peer's turns.")] = 2,
+    hold: Annotated[
+        int, typer.Option(min=0, help="Seconds that a rate is to be held; 0: the highest is not looked for.")
+    ] = 0,
+    shoppers: Annotated[int, typer.Option(min=2, help="Who are in the shop at a time.")] = 2_000,
+    model: Model = MODEL,
+    home: Annotated[Path, typer.Option(help="Of all data; that of the last goes.")] = Path(".local/bench"),
+    as_json: AsJson = False,
+) -> None:
+    """Measure the job beside an echo, a PyFlink job that does nothing, and a loop around the same model.
+
+    Example: rheostat bench peers --hold 60 --json
+    """
+    from infra.bench.peers.measure import measure
+
+    console = Console(stderr=as_json)
+    home = claim(home, "bench", fresh=True)
+    print_json(measure(home, model.resolve(), rate, seconds, rounds, hold, shoppers, console), as_json)
+
+
+@bench.command("catalogue")
+def bench_catalogue(
+    events: Annotated[int, typer.Option(min=500, help="Answered at each size of bundle.")] = 5_000,
+    policy: Annotated[PolicyName, typer.Option(help="By which slates are weighed, as `bench slate` knows it.")] = (
+        "four objectives"
+    ),
+    device: Annotated[str, typer.Option(help="Where the model runs, as `recommend --device` takes it.")] = "cpu",
+    model: Model = MODEL,
+    as_json: AsJson = False,
+) -> None:
+    """Measure what an answer costs in a shop of the model's size: model, candidates and all, in one process.
+
+    Example: rheostat bench catalogue --model /models/of-a-million --json
+    """
+    from infra.bench.catalogue import measure
+
+    print_json(measure(model.resolve(), events, policy, device, Console(stderr=as_json)), as_json)
+
+
 @bench.command("slate")
 def bench_slate(
     candidates: Annotated[int, typer.Option(min=20, max=1_000, help="To draw the slate from.")] = 200,

@@ -45,6 +45,8 @@ COMMANDS = (
     *(
         "bench latency",
         "bench cost",
+        "bench peers",
+        "bench catalogue",
         "bench slate",
         "bench control",
         "bench tradeoff",

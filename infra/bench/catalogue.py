@@ -1,0 +1,132 @@
+"""`rheostat bench catalogue`: what an answer costs in a shop of the model's size, and what the shop's start does.
+
+In one process, without Flink and Kafka. `python -m infra.bench.enlarge` makes a model of any size.
+"""
+
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import psutil
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from features.spec import CONTENT_DIM
+from infra.bench.slate import POLICIES
+from onnx_models.artifact import Items
+from streaming.control.catalogue import Catalogue
+from streaming.control.state import ControlState
+from streaming.policy.table import PolicyTable
+from streaming.records import Record, encode
+from streaming.schemas import Click, ClickKind, Item, Origin, Topic
+from streaming.scoring.model import SessionModel
+from streaming.scoring.recommender import Recommender, new_states
+
+SEED = 29
+BUNDLES = (1, 4, 16, 64)
+SHOPPERS, START_MS = 500, 1_700_000_000_000
+Of = TypeVar("Of")
+WARM_SHARE = 5  # a part of as many is not counted
+
+
+def measure(folder: Path, events: int, policy: str, device: str, console: Console) -> dict[str, Any]:
+    """Return the figures of the artifact in `folder` under one of `infra.bench.slate.POLICIES`.
+
+    Raises:
+        ArtifactError: there is none, or it does not run on `device`.
+    """
+    before_mb = _resident_mb()
+    model, load_s = _timed(lambda: SessionModel(folder, device))
+    loaded_mb = _resident_mb()
+    catalogue, items_s = _timed(lambda: _catalogue(model.items, console))
+    control = ControlState(catalogue, model.manifest.model_version)
+    control.table = PolicyTable({record.scope: record for record in POLICIES[policy]})
+    figures: dict[str, Any] = {
+        "items": model.manifest.item_count,
+        "device": model.device,
+        "policy": policy,
+        "model_load_s": round(load_s, 2),
+        "model_mb": round(loaded_mb - before_mb),
+        "items_s": round(items_s, 2),
+        "items_mb": round(_resident_mb() - loaded_mb),
+    }
+    recommender = Recommender(model, control, "home")
+    table = Table("records at once", "µs a record", "of which the model", "ms p99", title=f"{figures['items']:,} items")
+    for size in BUNDLES:
+        figures[f"at_once_{size}"] = of_size = _answers(recommender, model, size, events)
+        table.add_row(str(size), f"{of_size['us']:,}", f"{of_size['model_us']:,}", f"{of_size['p99_ms']:,}")
+    console.print(table)
+    console.print({name: value for name, value in figures.items() if not isinstance(value, dict)})
+    return figures
+
+
+def _answers(recommender: Recommender, model: SessionModel, size: int, events: int) -> dict[str, float]:
+    """Return the CPU time of a record in bundles of `size`, us."""
+    states: dict[str, bytes] = {}
+    log = list(itertools.islice(_clicks(model.items), events))
+    took_ns, model_ns, records = list[int](), 0, 0
+    for first in range(0, events, size):
+        bundle = log[first : first + size]
+        began = time.thread_time_ns()
+        responses = recommender.answer_many(bundle, states)
+        used = time.thread_time_ns() - began
+        states |= new_states(bundle, responses)
+        if first >= events // WARM_SHARE:
+            took_ns.append(used)
+            model_ns += max(response.model_ns for response in responses)
+            records += len(bundle)
+    return {
+        "us": round(sum(took_ns) / records / 1e3, 1),
+        "model_us": round(model_ns / records / 1e3, 1),
+        "p99_ms": round(float(np.percentile(took_ns, 99)) / 1e6, 2),
+    }
+
+
+def _clicks(items: Items) -> Iterator[Record]:
+    """Yield clicks of SHOPPERS on items as Zipf has it, in sessions of twelve."""
+    rng, last = np.random.default_rng(SEED), len(items.ids) - 1
+    for n in itertools.count():
+        shopper, at = n % SHOPPERS, n // SHOPPERS
+        click = Click(
+            event_id=f"e-{n}",
+            shopper_id=f"s-{shopper}",
+            session_id=f"{at // 12}",
+            item_id=items.ids[1 + int(rng.zipf(1.1)) % last],
+            event_time_ms=START_MS + at * 20_000 + shopper,
+            kind=ClickKind.VIEW,
+        )
+        yield Record(click.shopper_id, encode(click), Origin(Topic.CLICKS, 0, n))
+
+
+def _catalogue(items: Items, console: Console) -> Catalogue:
+    """Return all items on sale: their prices lognormal, a category for each hundred, a brand for each fifty."""
+    rng, count = np.random.default_rng(SEED), len(items.ids)
+    prices = rng.lognormal(3.0, 1.0, count).round(2).tolist()
+    content = rng.standard_normal((count, CONTENT_DIM)).round(3)
+    catalogue = Catalogue(items)
+    for n in track(range(1, count), "items", console=console, transient=True, disable=not console.is_terminal):
+        item = Item(
+            item_id=items.ids[n],
+            name="",
+            category=f"c{n % (count // 100 + 1)}",
+            brand=f"b{n % (count // 50 + 1)}",
+            merchant=f"m{n % 60}",
+            price=prices[n],
+            margin=0.3,
+            content=tuple(content[n].tolist()),
+        )
+        catalogue.put(item.item_id, item, n)
+    return catalogue
+
+
+def _timed(call: Callable[[], Of]) -> tuple[Of, float]:
+    began = time.perf_counter()
+    return call(), time.perf_counter() - began
+
+
+def _resident_mb() -> float:
+    return float(psutil.Process().memory_info().rss) / 1e6
