@@ -31,7 +31,7 @@ import org.apache.flink.types.Row;
  * What is queued for the subtask as one call into Python, bytes in and bytes out, with the keys' states, which stay here.
  *
  * <p>A record opens a bundle, and a mail asks after each turn of the task whether another one has come; if not, nothing is
- * queued, and the bundle leaves. It leaves at {@code INTERVAL_NS} after the one before at the earliest, so that under load
+ * queued, and the bundle leaves. It leaves at {@code INTERVAL_NS} after the one before left at the earliest, so that under load
  * some gather, while one that comes alone never waits; and it leaves when it is full, before a checkpoint's barrier, before a
  * record of the other input, and at the end. So no checkpoint ever holds a part of a bundle.
  *
@@ -211,6 +211,7 @@ public final class KeyedBundle extends AbstractEmbeddedPythonFunctionOperator<Tu
         if (records.isEmpty()) {
             return;
         }
+        left = System.nanoTime();
         ByteBuffer answer = call(isControl ? "apply_many" : "answer_many");
         meters.update(answer);
         if (!isControl) {
@@ -223,7 +224,6 @@ public final class KeyedBundle extends AbstractEmbeddedPythonFunctionOperator<Tu
         states.clear();
         bytes = 0;
         seenByMail = 0;
-        left = System.nanoTime();
     }
 
     /** By invokeMethod with one argument, as PyFlink itself calls: the way of pemja that is well trodden. */
