@@ -30,7 +30,7 @@ from streaming.config import Cluster
 from streaming.io.feed import Feed
 
 SEED = 23
-WARM_S = 10  # at the rate, which is not counted: until then the JVM compiles
+WARM_S = 30  # at the rate, which is not counted: until then the JVM compiles
 RATES = (500, 700, 1_000, 1_400, 2_000, 2_800, 4_000, 5_600, 8_000)  # events a second, each tried after the one before
 HELD_P99_MS = 250.0
 PEERS = {
