@@ -89,7 +89,8 @@ def test_trained_model_runs_in_the_job(
 
 
 def bits(output: ModelOutput) -> list[bytes]:
-    return [values.tobytes() for values in output if values is not None]
+    arrays = output.items, output.logits, output.vector, output.purchase
+    return [values.tobytes() for values in arrays if values is not None]
 
 
 def assert_of(model: SessionModel, slates: list[Recommendation]) -> None:
