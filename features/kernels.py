@@ -82,5 +82,5 @@ def interests(  # type: ignore[no-untyped-def]
             if sums[at] > sums[best]:
                 best = at
         similar[place], similar_weights[place] = met[best], sums[best]
-        sums[best] = -1.0  # beside it all are positive
+        sums[best] = -1.0  # none other is below 0
     return total > 0.0, written

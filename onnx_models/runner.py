@@ -52,16 +52,19 @@ class HostRunner:
 class _Bucket:
     """A session of one batch size, its tensors on the device. Not thread-safe."""
 
-    def __init__(self, graph: Path, device: str, size: int, length: int, host: HostRunner, new_items: Any) -> None:
+    def __init__(
+        self,
+        graph: Path,
+        device: str,
+        size: int,
+        length: int,
+        host: HostRunner,
+        new_items: NDArray[np.float32],
+        captured: bool,
+    ) -> None:
+        self.captured = captured
         sizes = {BATCH: size, LENGTH: length, NEW_COUNT: len(new_items)}
-        self.captured = device != CPU
-        try:
-            self._session = open_session(graph, device, sizes, cuda_graph=self.captured)
-        except DeviceError:
-            raise
-        except Exception:  # onnxruntime's errors have no base; some of its operators have no CUDA kernel
-            self.captured = False
-            self._session = open_session(graph, device, sizes)
+        self._session = open_session(graph, device, sizes, cuda_graph=captured)
         self._item_seq = np.zeros((size, length), dtype=np.int64)
         self._seq_len = np.ones(size, dtype=np.int64)
         self._item_seq[:, 0] = 1  # where nobody asks, the first item: of an empty session a graph may say anything
@@ -88,6 +91,21 @@ class _Bucket:
         return [result.numpy()[:count].copy() for result in self._results]
 
 
+def _bucket(
+    graph: Path, device: str, size: int, length: int, host: HostRunner, new_items: NDArray[np.float32]
+) -> _Bucket:
+    """Return the bucket as a CUDA graph if it can be one: not with operators that have no CUDA kernel."""
+    arguments = graph, device, size, length, host, new_items
+    if device != CPU:
+        try:
+            return _Bucket(*arguments, captured=True)
+        except DeviceError:
+            raise
+        except Exception as error:  # onnxruntime's errors have no base of their own
+            _LOG.warning("%d sessions at once are no CUDA graph: %s", size, error)
+    return _Bucket(*arguments, captured=False)
+
+
 class BucketRunner:
     """At the BATCH_SIZES, each with tensors of its own on the device. Not thread-safe.
 
@@ -98,7 +116,7 @@ class BucketRunner:
     def __init__(self, graph: Path, device: str, length: int, host: HostRunner, new_items: NDArray[np.float32]) -> None:
         self._device = device
         try:
-            self._buckets = {size: _Bucket(graph, device, size, length, host, new_items) for size in BATCH_SIZES}
+            self._buckets = {size: _bucket(graph, device, size, length, host, new_items) for size in BATCH_SIZES}
         except DeviceError:
             raise
         except Exception as error:  # onnxruntime's errors have no base of their own
@@ -206,6 +224,5 @@ def open_runner(
             raise
         _LOG.warning("the model runs on the CPU: %s", error)
         return host, CPU
-    how = "as CUDA graphs" if buckets.captured else "without CUDA graphs: some of its operators run on the CPU"
-    _LOG.warning("the model runs on %s, %s", wanted, how)
+    _LOG.warning("the model runs on %s, %s CUDA graphs", wanted, "as" if buckets.captured else "not all of it as")
     return StepDown(GroupRunner(buckets), host), wanted

@@ -20,6 +20,7 @@ from features.sources.simulator import shop
 from infra.bench.load import Load, let_in, shop_load
 from infra.bench.profile import OPERATOR, Profiler, java_of, thread_cpu_us
 from infra.bench.slate import POLICIES
+from infra.local.process import cpu_s
 from infra.local.stack import Stack, local_stack
 
 SEED = 17
@@ -111,14 +112,9 @@ def cost_of(stack: Stack, load: Load, profiler: Profiler | None = None) -> tuple
 
 
 def _processes_us(stack: Stack) -> dict[str, float]:
-    used = {job.name: _tree_us(job.process.pid) for job in stack.jobs}
-    return {**used, "broker": _tree_us(stack.broker.process.pid), "bench": time.process_time() * 1e6}
-
-
-def _tree_us(pid: int) -> float:
-    process = psutil.Process(pid)
-    times = [member.cpu_times() for member in (process, *process.children(recursive=True))]
-    return 1e6 * float(sum(of_process.user + of_process.system for of_process in times))
+    used_s = {job.name: cpu_s(job.process.pid) for job in stack.jobs}
+    used_s |= {"broker": cpu_s(stack.broker.process.pid), "bench": time.process_time()}
+    return {name: 1e6 * of_process for name, of_process in used_s.items()}
 
 
 def _table(costs: dict[str, Cost]) -> Table:

@@ -33,12 +33,15 @@ from infra.local.feast import feast_repo
 from infra.local.kafka import ROOT
 from onnx_models.artifact import read_items, read_manifest
 from streaming.control.catalogue import Catalogue
+from streaming.control.item_estimates import EstimateTable
 from streaming.io.columns import feature_columns
 from streaming.io.feed import to_item, to_message
 from streaming.io.online_store import OnlineStore
 from streaming.records import now_ms
-from streaming.schemas import Fallback, FeatureRecord, LoggedCandidates, Origin, Topic
+from streaming.schemas import Fallback, FeatureRecord, Origin, Topic
 from streaming.scoring.advance import interaction
+from streaming.scoring.candidates import Candidates
+from streaming.scoring.considered import pack
 
 ROUNDS = 5
 BATCH_ROWS = 500
@@ -76,6 +79,8 @@ def _records(count: int) -> list[FeatureRecord]:
     states = {f"shopper-{n}": shopper.new() for n in range(300)}
     for event in itertools.islice(log, 6_000):
         states[event.shopper_id] = shopper.update(states[event.shopper_id], interaction(to_message(event), catalogue))
+    candidates = Candidates(np.arange(1, 111), np.linspace(2.0, -4.0, 110), None, Fallback.NONE, b"")
+    considered = pack(candidates, EstimateTable(catalogue).of(candidates.item_index), catalogue)
     shopper_views = [shopper.view(state) for state in states.values() if state.sequence]
     for n in range(count):
         shopper_view = shopper_views[n % len(shopper_views)]
@@ -96,19 +101,7 @@ def _records(count: int) -> list[FeatureRecord]:
                 row=row(f"bench-{n}", shopper_view, catalogue),
                 profile_state=msgspec.msgpack.encode(shopper_view.profile),
                 session_vector=np.zeros(48, dtype="<f4").tobytes(),
-                considered=LoggedCandidates(
-                    item_index=bytes(110 * 4),
-                    logits=bytes(110 * 4),
-                    lift=bytes(4),
-                    lift_std=bytes(4),
-                    buy_lift=bytes(4),
-                    new_items=(),
-                    fallback=Fallback.NONE,
-                    estimates_version=0,
-                    intercept=0.0,
-                    slope=1.0,
-                    click_rate=0.1,
-                ),
+                considered=considered,
                 model_version="bench",
             )
         )

@@ -5,7 +5,6 @@ of the first slate that is weighed by it.
 """
 
 import itertools
-import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from rich.table import Table
 
 from features.sources.simulator import shop
 from infra.bench.load import let_in, shop_load
+from infra.local.process import cpu_s
 from infra.local.stack import Stack, local_stack
 from streaming.schemas import Policy
 
@@ -53,24 +53,17 @@ def _run(
         Policy(version=version, author="bench", weights={"relevance": 1.0, "revenue": version % 2}) for version in turns
     ]
     load = shop_load(seed, rate, rate * seconds, shoppers, policies)
-    cpu = _cpu_s(stack)
+    cpu = _used_s(stack)
     answers = let_in(stack.cluster, load, stack.assert_running)
-    cpu = {name: used - cpu[name] for name, used in _cpu_s(stack).items()}
+    cpu = {name: used - cpu[name] for name, used in _used_s(stack).items()}
     turn_ms = (answers.seen - answers.turned) * 1000
     return _report(rate, answers.sent, answers.received, turn_ms, cpu, console)
 
 
-def _cpu_s(stack: Stack) -> dict[str, float]:
+def _used_s(stack: Stack) -> dict[str, float]:
     """Return CPU seconds used so far by each job with its JVM, the broker, and this process (without the sender)."""
-    used = {job.name: _tree_cpu_s(job.process.pid) for job in stack.jobs}
-    return {**used, "kafka": _tree_cpu_s(stack.broker.process.pid), "bench": time.process_time()}
-
-
-def _tree_cpu_s(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-    own = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
-    return own + sum(_tree_cpu_s(int(child)) for child in children)
+    used = {job.name: cpu_s(job.process.pid) for job in stack.jobs}
+    return {**used, "kafka": cpu_s(stack.broker.process.pid), "bench": time.process_time()}
 
 
 def _report(

@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 
 from infra.local.kafka import local_kafka
+from infra.local.process import cpu_s
 from infra.local.stack import Job, local_job
 from infra.local.topics import create_topics
 from streaming.config import LEARN_GROUP
@@ -100,7 +101,7 @@ def measure(counts: list[int], heap: str, folder: Path) -> list[dict[str, Any]]:
                     feed.raw(topic, key, raw)
                     sizes += len(raw) if topic is Topic.RECOMMENDATIONS else 0
                 feed.flush()
-                began, cpu = time.monotonic(), _cpu_s(job) if written else 0.0
+                began, cpu = time.monotonic(), cpu_s(job.process.pid) if written else 0.0
                 while any(lag(broker.cluster, LEARN_GROUP, topic) != 0 for topic in READ):
                     job.assert_running()
                     assert time.monotonic() - began < READ_S, job.log_tail()
@@ -112,7 +113,9 @@ def measure(counts: list[int], heap: str, folder: Path) -> list[dict[str, Any]]:
                         "bytes_of_a_slate": round(sizes / (count - written)),
                         "heap_mb": round(used / 1e6, 1),
                         "heap_bytes_a_slate": round((used - before) / (count - written)) if written else None,
-                        "cpu_us_a_slate": round(1e6 * (_cpu_s(job) - cpu) / (count - written)) if written else None,
+                        "cpu_us_a_slate": round(1e6 * (cpu_s(job.process.pid) - cpu) / (count - written))
+                        if written
+                        else None,
                     }
                 )
                 sys.stderr.write(f"{figures[-1]}\n")
@@ -123,11 +126,6 @@ def measure(counts: list[int], heap: str, folder: Path) -> list[dict[str, Any]]:
 def _java(job: Job) -> psutil.Process:
     children = psutil.Process(job.process.pid).children(recursive=True)
     return max(children, key=lambda child: int(child.memory_info().rss))
-
-
-def _cpu_s(job: Job) -> float:
-    times = _java(job).cpu_times()
-    return float(times.user + times.system)
 
 
 def _used(job: Job) -> float:

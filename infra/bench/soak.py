@@ -19,6 +19,7 @@ from features.sources.simulator import shop
 from infra.bench.load import let_in, shop_load
 from infra.bench.profile import java_of
 from infra.local.kafka import local_kafka
+from infra.local.process import cpu_s
 from infra.local.stack import local_job
 from infra.local.topics import create_topics
 from streaming.config import Cluster
@@ -43,10 +44,10 @@ def measure(events: int, part: int, shoppers: int, model: Path, folder: Path) ->
             java = java_of(psutil.Process(job.process.pid))
             for n in range(1, events // part + 1):
                 load = shop_load(n, None, part, shoppers)
-                began, cpu = time.monotonic(), _cpu_s(java)
+                began, cpu = time.monotonic(), cpu_s(java.pid)
                 answers = let_in(broker.cluster, load, job.assert_running)
                 lost = int(np.isnan(answers.received).sum())
-                elapsed_s, used_s = time.monotonic() - began, _cpu_s(java) - cpu
+                elapsed_s, used_s = time.monotonic() - began, cpu_s(java.pid) - cpu
                 figures.append(
                     {
                         "events": n * part,
@@ -59,11 +60,6 @@ def measure(events: int, part: int, shoppers: int, model: Path, folder: Path) ->
                 sys.stderr.write(f"{figures[-1]}\n")
                 _drop(broker.cluster)
     return figures
-
-
-def _cpu_s(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return float(times.user + times.system)
 
 
 def _outside_heap(java: psutil.Process) -> int:

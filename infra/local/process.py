@@ -32,21 +32,21 @@ class Progress:
     def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
         self._process, self._log = process, log
         self._began = self._moved = time.monotonic()
-        self._cpu_s, self._log_bytes = _cpu_s(process.pid), log.stat().st_size
+        self._cpu_s, self._log_bytes = cpu_s(process.pid), log.stat().st_size
 
     def stuck(self) -> str | None:
         """Return what ends the waiting: it exited, nothing moved for STILL_S, or it took LIMIT_S; None: go on."""
         if self._process.poll() is not None:
             return f"exited with {self._process.returncode}"
-        now, cpu_s, log_bytes = time.monotonic(), _cpu_s(self._process.pid), self._log.stat().st_size
-        if log_bytes != self._log_bytes or cpu_s > self._cpu_s + WORK_S:
-            self._moved, self._cpu_s, self._log_bytes = now, cpu_s, log_bytes
+        now, used_s, log_bytes = time.monotonic(), cpu_s(self._process.pid), self._log.stat().st_size
+        if log_bytes != self._log_bytes or used_s > self._cpu_s + WORK_S:
+            self._moved, self._cpu_s, self._log_bytes = now, used_s, log_bytes
         if now - self._moved > STILL_S:
             return f"did nothing for {STILL_S:.0f} s"
         return f"took longer than {LIMIT_S:.0f} s" if now - self._began > LIMIT_S else None
 
 
-def _cpu_s(pid: int) -> float:
+def cpu_s(pid: int) -> float:
     """Return the CPU time of a process and all below it, s; 0 for one that is gone."""
     total = 0.0
     with contextlib.suppress(psutil.NoSuchProcess):

@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 from numpy.typing import NDArray
 
-from features.errors import ArtifactError, DeviceError
+from features.errors import ArtifactError
 from onnx_models import artifact, runner
 from onnx_models.artifact import Items, read_items, read_manifest
 from streaming.scoring.model import SessionModel
@@ -78,14 +78,6 @@ def test_files_of_a_loaded_model_can_be_overwritten(folder: Path) -> None:
     after = model.next_items([1, 2, 3])
     np.testing.assert_array_equal(after.items, before.items)
     np.testing.assert_array_equal(after.logits, before.logits)
-
-
-def test_a_device_that_onnxruntime_does_not_take_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    cpu = onnxruntime.InferenceSession(ARTIFACT / artifact.GRAPH, providers=["CPUExecutionProvider"])
-    monkeypatch.setattr(onnxruntime, "InferenceSession", lambda *_, **__: cpu)  # what it does where CUDA is missing
-    monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: None)
-    with pytest.raises(DeviceError, match=r"cuda needs CUDAExecutionProvider, onnxruntime took CPU.* or choose cpu$"):
-        SessionModel(ARTIFACT, "cuda")
 
 
 def test_items_of_another_export_are_refused(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -52,11 +53,13 @@ class Watched:
         self._runner = runner
         self.batches: list[int] = []
         self.fails = False
+        self.began = threading.Event()
         self.may_run = threading.Event()
         self.may_run.set()
 
     def run(self, item_seq: NDArray[np.int64], seq_len: NDArray[np.int64]) -> Answer:
         self.batches.append(len(seq_len))
+        self.began.set()
         assert self.may_run.wait(timeout=30)
         if self.fails:
             msg = "CUDA error 700"
@@ -94,11 +97,11 @@ def test_what_is_queued_runs_as_one_and_each_gets_its_own(host: HostRunner) -> N
     watched.may_run.clear()
     with ThreadPoolExecutor(9) as pool:
         first = pool.submit(group.run, *asked(1))
-        while not watched.batches:
-            pass
+        assert watched.began.wait(timeout=30)
         others = [pool.submit(group.run, *asked(n, n)) for n in range(1, 9)]
+        deadline = time.monotonic() + 30
         while len(group._queue) < len(others):
-            pass
+            assert time.monotonic() < deadline, "they are not queued"
         watched.may_run.set()
         assert_same(first.result(timeout=30), host.run(*asked(1)))
         for n, other in enumerate(others, start=1):
@@ -186,16 +189,18 @@ def test_the_job_refuses_a_device_that_is_none(tmp_path: Path, capsys: pytest.Ca
 def test_auto_takes_the_cpu_where_no_gpu_answers_and_says_so(
     host: HostRunner, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def refuse(*_: object, **__: object) -> None:
-        msg = "model.onnx: cuda needs CUDAExecutionProvider, onnxruntime took CPUExecutionProvider"
-        raise DeviceError(msg)
-
-    monkeypatch.setattr("onnx_models.runner.open_session", refuse)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # where there is one
     runner, device = open_runner(ARTIFACT / GRAPH, AUTO, LENGTH, host, NEW_ITEMS)
     assert (runner, device) == (host, CPU)
-    assert "the model runs on the CPU: model.onnx: cuda needs" in caplog.text
-    with pytest.raises(DeviceError, match="cuda needs"):
-        open_runner(ARTIFACT / GRAPH, "cuda:1", LENGTH, host, NEW_ITEMS)
+    assert "the model runs on the CPU: cuda needs CUDAExecutionProvider, onnxruntime took CPU" in caplog.text
+    assert SessionModel(ARTIFACT, AUTO).device == CPU
+
+
+@pytest.mark.parametrize("device", ["cuda", "cuda:1"])
+def test_a_device_that_is_not_there_is_one_message(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    with pytest.raises(DeviceError, match=rf"^{device} needs CUDAExecutionProvider, onnxruntime took CPU.*choose cpu$"):
+        SessionModel(ARTIFACT, device)
 
 
 def test_a_device_without_room_is_one_message(host: HostRunner, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 from rich.console import Console
 from rich.table import Table
 
@@ -23,7 +22,7 @@ from features.sources.simulator import shop
 from infra.bench.load import Load, let_in, shop_load
 from infra.bench.slate import POLICIES
 from infra.local.kafka import ROOT, local_kafka
-from infra.local.process import failure, stop
+from infra.local.process import cpu_s, failure, stop
 from infra.local.stack import local_job
 from infra.local.topics import create_topics
 from streaming.config import Cluster
@@ -60,8 +59,8 @@ class Peer:
     """A running one."""
 
     cluster: Cluster
-    process: psutil.Process
-    broker: psutil.Process
+    pid: int
+    broker_pid: int
     assert_running: Callable[[], None]
 
 
@@ -122,7 +121,7 @@ def _peer(name: str, cluster: Cluster, home: Path, model: Path, broker: subproce
             process, assert_running = job.process, job.assert_running
         else:
             process, assert_running = running.enter_context(_plain(name, cluster, home / "log", model))
-        yield Peer(cluster, psutil.Process(process.pid), psutil.Process(broker.pid), assert_running)
+        yield Peer(cluster, process.pid, broker.pid, assert_running)
 
 
 @contextlib.contextmanager
@@ -146,10 +145,10 @@ def _plain(
 
 def _run(peer: Peer, seed: int, rate: int, count: int, shoppers: int) -> Run:
     load = _load(seed, rate, count, shoppers)
-    before = [_used_us(process) for process in (peer.process, peer.broker)]
+    before = [cpu_s(pid) for pid in (peer.pid, peer.broker_pid)]
     answers = let_in(peer.cluster, load, peer.assert_running)
-    after = [_used_us(process) for process in (peer.process, peer.broker)]
-    cpu_us, broker_us = ((now - then) / count for now, then in zip(after, before, strict=True))
+    after = [cpu_s(pid) for pid in (peer.pid, peer.broker_pid)]
+    cpu_us, broker_us = (1e6 * (now - then) / count for now, then in zip(after, before, strict=True))
     latency_ms = (answers.received - answers.sent) * 1000
     lost = int(np.isnan(latency_ms).sum())
     percentiles = {name: float(np.nanpercentile(latency_ms, percent)) for name, percent in _PERCENTILES.items()}
@@ -171,11 +170,6 @@ def _highest(peer: Peer, hold_s: int, shoppers: int) -> int:
             break
         held = rate
     return held
-
-
-def _used_us(process: psutil.Process) -> float:
-    times = [member.cpu_times() for member in (process, *process.children(recursive=True))]
-    return 1e6 * float(sum(of_process.user + of_process.system for of_process in times))
 
 
 def _table(figures: dict[str, dict[str, float]]) -> Table:

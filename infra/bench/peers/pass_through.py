@@ -68,4 +68,5 @@ def build(env: StreamExecutionEnvironment, cfg: LearnConfig) -> None:
 
 
 if __name__ == "__main__":
+    # The options that every job has; those of `learn` beside them say nothing here.
     run("pass-through", learn_config, build, FOR_LATENCY)
