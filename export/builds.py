@@ -18,6 +18,7 @@ from onnx_models.session_ranker import ServedRanker
 TOWERS = {"twin": ("gnn", 2), "fusion": ("gnn", 1)}  # models of so many trainings of another, with seeds of their own
 BASELINES: dict[str, Callable[[Split], Baseline[Any, Any]]] = {"neighbours": neighbours_model, "rules": rules_model}
 NAMES = (*MODELS, *TOWERS, *BASELINES)
+SESSION_RANKERS = (*MODELS, "twin")  # what is nothing but a product with a table
 
 
 class Shape(NamedTuple):

@@ -19,6 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from onnx_models.first_stage import FirstStage
+
 NEVER = -1e9  # a logit that no candidate has
 
 
@@ -129,6 +131,15 @@ class SessionRanker(nn.Module):
         return Ranked(vector, self.repeat(row, self.repeat.key(hidden)[session], far, newest))
 
 
+class Asked(NamedTuple):
+    """What a batch of sessions asks of the items."""
+
+    query: Tensor  # (B, D) its product with an item's vector, and the item's bias, are the item's logit
+    vector: Tensor  # (B, D) of length 1
+    repeat: Tensor  # (B, T) what is added to the logit of the item at t, 0 where nothing is
+    item_vectors: Tensor  # (B, T, D) of the session's own
+
+
 class ServedRanker(nn.Module):
     """What is exported: rankers with their item table, new items as an input, and TopK.
 
@@ -151,22 +162,32 @@ class ServedRanker(nn.Module):
         The arguments are those of `forward`.
         """
         table, bias = self.get_buffer("table"), self.get_buffer("bias")
+        asked = self.ask(item_seq, seq_len, new_items)
+        known = functional.linear(asked.query, table, bias)  # (B, V+1)
+        new = self.new_logits(asked.query, new_items)  # (B, M+1)
+        column = item_seq + (item_seq >= table.shape[0])
+        return torch.cat([known, new], dim=1).scatter_add(1, column, asked.repeat), asked.vector
+
+    def ask(self, item_seq: Tensor, seq_len: Tensor, new_items: Tensor) -> Asked:
+        """Return what the sessions ask; the arguments are those of `forward`."""
+        table = self.get_buffer("table")
         V = table.shape[0] - 1
         is_new = item_seq > V
         joined = table[torch.where(is_new, 0, item_seq)] + new_items[torch.where(is_new, item_seq - V, 0)]
         rows = torch.stack([torch.arange(item_seq.shape[0]), seq_len - 1], dim=1)
         share = len(self.rankers) ** 0.5  # a part of a joined unit vector, times this, is a unit vector
-        queries = [
+        answers = [
             ranker(item_seq, rows, vectors * share)
             for ranker, vectors in zip(self.rankers, joined.chunk(len(self.rankers), dim=2), strict=True)
         ]
-        vector = torch.cat([question.vector for question in queries], dim=1) / share
-        repeat = torch.stack([question.repeat for question in queries]).mean(dim=0)
-        query = vector / self.temperature
-        known = functional.linear(query, table, bias)  # (B, V+1)
-        new_bias = torch.where(torch.arange(new_items.shape[0]) > 0, self.new_bias, NEVER)
-        new = query @ new_items.T + new_bias  # (B, M+1)
-        return torch.cat([known, new], dim=1).scatter_add(1, item_seq + is_new, repeat), vector
+        vector = torch.cat([answer.vector for answer in answers], dim=1) / share
+        repeat = torch.stack([answer.repeat for answer in answers]).mean(dim=0)
+        return Asked(vector / self.temperature, vector, repeat, joined)
+
+    def new_logits(self, query: Tensor, new_items: Tensor) -> Tensor:
+        """Return the logits (B, M+1) of new items (M+1, D), that of padding NEVER."""
+        bias = torch.where(torch.arange(new_items.shape[0]) > 0, self.new_bias, NEVER)
+        return query @ new_items.T + bias
 
     def forward(self, item_seq: Tensor, seq_len: Tensor, new_items: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the K likeliest next items of each session, best first, their logits, and the session's vector.
@@ -182,6 +203,39 @@ class ServedRanker(nn.Module):
         logits, vector = self.logits(item_seq, seq_len, new_items)
         top_logits, column = torch.topk(logits, self.candidate_count, dim=-1)
         return column - (column >= self.get_buffer("table").shape[0]).long(), top_logits, vector
+
+
+class TwoStageRanker(nn.Module):
+    """A served ranker that scores exactly what a first look in 8 bits finds near: for large catalogues on a CPU."""
+
+    def __init__(self, ranker: ServedRanker, nearest_per_candidate: int = 4) -> None:
+        """Take over the ranker, and keep so many times its candidates after the first look."""
+        super().__init__()
+        self.ranker, self.candidate_count = ranker, ranker.candidate_count
+        table, bias = ranker.get_buffer("table")[1:], ranker.get_buffer("bias")[1:]
+        nearest_count = min(len(table), nearest_per_candidate * ranker.candidate_count)
+        self.first_stage = FirstStage(table, bias, nearest_count)
+
+    def forward(self, item_seq: Tensor, seq_len: Tensor, new_items: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return what `ServedRanker.forward` does, nearly: an item may be missing that is not the session's own."""
+        table, bias = self.ranker.get_buffer("table"), self.ranker.get_buffer("bias")
+        B, V, M = item_seq.shape[0], table.shape[0] - 1, new_items.shape[0] - 1
+        asked = self.ranker.ask(item_seq, seq_len, new_items)
+        query = asked.query[:, :, None]
+        near = self.first_stage(asked.query) + 1  # (B, N)
+        near_logits = (table[near] @ query)[:, :, 0] + bias[near]
+        # The session's own items, which the repeat channel lifts, and new ones need no search: they stand for
+        # themselves, and only once.
+        newest = newest_of_its_item(item_seq)[torch.arange(B), seq_len - 1] > 0  # (B, T)
+        own_bias = torch.where(item_seq > V, self.ranker.new_bias, bias[torch.where(item_seq > V, 0, item_seq)])
+        own_logits = (asked.item_vectors @ query)[:, :, 0] + own_bias + asked.repeat
+        new = torch.arange(V, V + M + 1).expand(B, M + 1)
+        others = torch.cat([near, new], dim=1)
+        other_logits = torch.cat([near_logits, self.ranker.new_logits(asked.query, new_items)], dim=1)
+        is_own = (others[:, :, None] == item_seq[:, None, :]).any(dim=2)
+        logits = torch.cat([torch.where(is_own, NEVER, other_logits), torch.where(newest, own_logits, NEVER)], dim=1)
+        top_logits, place = torch.topk(logits, self.candidate_count, dim=1)
+        return torch.cat([others, item_seq], dim=1).gather(1, place), top_logits, asked.vector
 
 
 def newest_of_its_item(item_seq: Tensor) -> Tensor:

@@ -10,14 +10,17 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import onnx
+import torch
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from features.spec import NEIGHBOUR_COUNT
 from onnx_models.artifact import GRAPH, Golden, Items, read_manifest, vocabulary_hash, write
+from onnx_models.first_stage import FirstStage
 from onnx_models.runner import HostRunner
 
 GOLDEN_ITEMS = 10
+_FIRST_STAGE = "first_stage"  # what `TwoStageRanker` calls it
 _NEVER = np.float32(-1e9)  # of the padding
 
 
@@ -29,8 +32,14 @@ def enlarge(folder: Path, out: Path, count: int) -> None:
     """
     manifest, rng = read_manifest(folder), np.random.default_rng(0)
     model = onnx.load(folder / GRAPH)
-    for tensor in model.graph.initializer:
-        tensor.CopyFrom(numpy_helper.from_array(_enlarged(tensor, manifest.item_count, count, rng), tensor.name))
+    tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+    values = {name: _enlarged(tensor, manifest.item_count, count, rng) for name, tensor in tensors.items()}
+    if f"{_FIRST_STAGE}.quantised" in values:
+        table, bias = (torch.from_numpy(values[f"ranker.{name}"][1:]) for name in ("table", "bias"))
+        for name, buffer in FirstStage(table, bias, 1).named_buffers(prefix=_FIRST_STAGE):
+            values[name] = buffer.numpy()
+    for name, tensor in tensors.items():
+        tensor.CopyFrom(numpy_helper.from_array(values[name], name))
     del model.graph.value_info[:]  # shapes of before
     out.mkdir(parents=True, exist_ok=True)
     onnx.save(model, out / GRAPH, save_as_external_data=True, location=f"{GRAPH}.data")
