@@ -19,7 +19,9 @@ from features.spec import CONTENT_DIM
 from infra.bench.slate import POLICIES
 from onnx_models.artifact import Items
 from streaming.control.catalogue import Catalogue
+from streaming.control.item_records import newest_items
 from streaming.control.state import ControlState
+from streaming.flink.garbage import keep_loaded
 from streaming.policy.table import PolicyTable
 from streaming.records import Record, encode
 from streaming.schemas import Click, ClickKind, Item, Origin, Topic
@@ -55,6 +57,7 @@ def measure(folder: Path, events: int, policy: str, device: str, console: Consol
         "items_mb": round(_resident_mb() - loaded_mb),
     }
     recommender = Recommender(model, control, "home")
+    keep_loaded()  # as the job does
     table = Table("records at once", "µs a record", "of which the model", "ms p99", title=f"{figures['items']:,} items")
     for size in BUNDLES:
         figures[f"at_once_{size}"] = of_size = _answers(recommender, model, size, events)
@@ -107,19 +110,25 @@ def _catalogue(items: Items, console: Console) -> Catalogue:
     rng, count = np.random.default_rng(SEED), len(items.ids)
     prices = rng.lognormal(3.0, 1.0, count).round(2).tolist()
     content = rng.standard_normal((count, CONTENT_DIM)).round(3)
+
+    def records() -> Iterator[tuple[Origin, bytes, bytes]]:
+        for n in track(range(1, count), "items", console=console, transient=True, disable=not console.is_terminal):
+            item = Item(
+                item_id=items.ids[n],
+                name=items.ids[n],
+                category=f"c{n % (count // 100 + 1)}",
+                brand=f"b{n % (count // 50 + 1)}",
+                merchant=f"m{n % 60}",
+                price=prices[n],
+                margin=0.3,
+                content=tuple(content[n].tolist()),
+            )
+            yield Origin(Topic.ITEMS, 0, n), item.item_id.encode(), encode(item)
+
     catalogue = Catalogue(items)
-    for n in track(range(1, count), "items", console=console, transient=True, disable=not console.is_terminal):
-        item = Item(
-            item_id=items.ids[n],
-            name="",
-            category=f"c{n % (count // 100 + 1)}",
-            brand=f"b{n % (count // 50 + 1)}",
-            merchant=f"m{n % 60}",
-            price=prices[n],
-            margin=0.3,
-            content=tuple(content[n].tolist()),
-        )
-        catalogue.put(item.item_id, item, n)
+    on_sale, offset = newest_items(records())
+    assert len(on_sale) == count - 1, "a record of an item was refused"
+    catalogue.put_all(on_sale, offset)
     return catalogue
 
 

@@ -33,10 +33,12 @@ def enlarge(folder: Path, out: Path, count: int) -> None:
     manifest, rng = read_manifest(folder), np.random.default_rng(0)
     model = onnx.load(folder / GRAPH)
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
-    values = {name: _enlarged(tensor, manifest.item_count, count, rng) for name, tensor in tensors.items()}
+    bias = rng.standard_normal(count + 1, dtype=np.float32)
+    bias[0] = _NEVER
+    values = {name: _enlarged(tensor, manifest.item_count, bias, rng) for name, tensor in tensors.items()}
     if f"{_FIRST_STAGE}.quantised" in values:
-        table, bias = (torch.from_numpy(values[f"ranker.{name}"][1:]) for name in ("table", "bias"))
-        for name, buffer in FirstStage(table, bias, 1).named_buffers(prefix=_FIRST_STAGE):
+        table = torch.from_numpy(values["ranker.table"][1:])
+        for name, buffer in FirstStage(table, torch.from_numpy(bias[1:]), 1).named_buffers(prefix=_FIRST_STAGE):
             values[name] = buffer.numpy()
     for name, tensor in tensors.items():
         tensor.CopyFrom(numpy_helper.from_array(values[name], name))
@@ -73,13 +75,15 @@ def enlarge(folder: Path, out: Path, count: int) -> None:
     write(out, enlarged, Items(ids, popularity, neighbours, np.ascontiguousarray(similarity)))
 
 
-def _enlarged(tensor: onnx.TensorProto, before: int, count: int, rng: np.random.Generator) -> NDArray[np.generic]:
+def _enlarged(
+    tensor: onnx.TensorProto, before: int, bias: NDArray[np.float32], rng: np.random.Generator
+) -> NDArray[np.generic]:
     values: NDArray[np.generic] = numpy_helper.to_array(tensor)
+    count = len(bias) - 1
+    if values.shape == (before + 1,):  # the same wherever it stands
+        return bias
     if values.shape[:1] == (before + 1,):  # a row an item
         rows = rng.standard_normal((count + 1, *values.shape[1:]), dtype=np.float32)
-        if rows.ndim == 1:
-            rows[0] = _NEVER
-            return rows
         rows /= np.linalg.norm(rows, axis=1, keepdims=True)
         rows[0] = 0.0
         return rows

@@ -2,20 +2,33 @@
 
 import logging
 import threading
-from collections import Counter
-from collections.abc import Container
+from collections import Counter, defaultdict
+from collections.abc import Container, Iterable
 from contextlib import AbstractContextManager
-from math import sqrt
+from itertools import chain, islice
 
 from sortedcontainers import SortedList
 
 from streaming.control.price_histogram import SUSPICIOUS_TIMES, PriceHistogram
 from streaming.control.shared_lock import SharedLock
 from streaming.policy.estimates import UNKNOWN_LEVEL, ItemFacts
-from streaming.schemas import PRICE_LEVELS, Item
+from streaming.records import decode
+from streaming.schemas import PRICE_LEVELS, Item, Origin
 
 NAMED_AT_MOST = 20  # suspicious prices, in the log; a metric counts them all
 _LOG = logging.getLogger(__name__)
+
+
+def newest_items(records: Iterable[tuple[Origin, bytes, bytes | None]]) -> tuple[dict[str, Item], int]:
+    """Return the items that records of their topic leave, by id, and the offset of the last record, -1 without any."""
+    items, offset = dict[str, Item](), -1
+    for origin, raw_key, raw in records:
+        key, offset = raw_key.decode(errors="replace"), origin.offset
+        message = decode(key, raw, origin)
+        items.pop(key, None)
+        if isinstance(message, Item):
+            items[key] = message
+    return items, offset
 
 
 class ItemRecords:
@@ -28,7 +41,6 @@ class ItemRecords:
     def __init__(self) -> None:
         self.offset = -1  # of the newest record that is taken over
         self._items: dict[str, Item] = {}
-        self._content: dict[str, tuple[float, ...]] = {}  # of length 1
         self._prices: dict[str, SortedList] = {}  # of a category
         self._histogram = PriceHistogram()  # of all prices
         self._merchants: Counter[str] = Counter()  # items of each
@@ -52,8 +64,24 @@ class ItemRecords:
                 self._items[item_id] = item
             self._put_price(before, item)
             self._put_merchant(before, item)
-            self._put_content(item_id, item)
             self._changed(item_id, before, item)
+
+    def put_all(self, items: dict[str, Item], offset: int) -> None:
+        """Take over what the topic says up to `offset`, at the start: what `put` makes of it, at once."""
+        assert self.offset == -1, "items are known already"
+        with self._use.writing(), self._lock:
+            self.offset, self._items = offset, items
+            prices: defaultdict[str, list[float]] = defaultdict(list)
+            for item in items.values():
+                if item.price is not None:
+                    prices[item.category].append(item.price)
+            self._prices = {category: SortedList(of) for category, of in prices.items()}
+            self._histogram.add_all(chain.from_iterable(prices.values()))
+            suspicious = (item for item in items.values() if (item.price or 0.0) >= self._histogram.limit)
+            for item in islice(suspicious, min(self.suspicious_prices, NAMED_AT_MOST)):
+                self._name_suspicious(item)
+            self._merchants = Counter([item.merchant for item in items.values() if item.merchant])
+            self._changed_all()
 
     def item(self, item_id: str) -> Item | None:
         """Return the newest record of the item, None if it is not known or gone."""
@@ -94,6 +122,9 @@ class ItemRecords:
     def _changed(self, item_id: str, before: Item | None, item: Item | None) -> None:
         """Take over what has changed into what is derived of the records; called with the lock."""
 
+    def _changed_all(self) -> None:
+        """Do so with all that `put_all` has brought."""
+
     def _put_price(self, before: Item | None, item: Item | None) -> None:
         if (before and (before.price, before.category)) == (item and (item.price, item.category)):
             return
@@ -107,22 +138,17 @@ class ItemRecords:
             self._prices.setdefault(item.category, SortedList()).add(item.price)
             self._histogram.add(item.price)
             if item.price >= self._histogram.limit and self.suspicious_prices <= NAMED_AT_MOST:
-                _LOG.warning(
-                    "items: %s has the price %g, %g or more being %g times what three quarters of the items cost; "
-                    "its revenue counts as 0 until the price is mended",
-                    item.item_id,
-                    item.price,
-                    self._histogram.limit,
-                    SUSPICIOUS_TIMES,
-                )
+                self._name_suspicious(item)
 
-    def _put_content(self, item_id: str, item: Item | None) -> None:
-        vector = () if item is None or item.content is None else item.content
-        length = sqrt(sum([x * x for x in vector]))
-        if length:
-            self._content[item_id] = tuple([x / length for x in vector])
-        else:
-            self._content.pop(item_id, None)
+    def _name_suspicious(self, item: Item) -> None:
+        _LOG.warning(
+            "items: %s has the price %g, %g or more being %g times what three quarters of the items cost; "
+            "its revenue counts as 0 until the price is mended",
+            item.item_id,
+            item.price,
+            self._histogram.limit,
+            SUSPICIOUS_TIMES,
+        )
 
     def _put_merchant(self, before: Item | None, item: Item | None) -> None:
         if before is not None and before.merchant:

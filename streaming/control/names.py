@@ -1,6 +1,10 @@
 """Numbers for names, so that columns can hold them."""
 
 from collections import deque
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
 
 
 class Names:
@@ -23,6 +27,28 @@ class Names:
 
     def use(self, name: str) -> int:
         """Return the number of the name, which has one more user now."""
+        number = self._number(name)
+        self._users[number] += 1
+        return number
+
+    def use_all(self, names: Sequence[str]) -> NDArray[np.int64]:
+        """Return (N,) the numbers of the names, each of which has one more user now."""
+        for name in dict.fromkeys(names):
+            self._number(name)
+        numbers = np.array([self.number_of[name] for name in names], dtype=np.int64)
+        for number, users in enumerate(np.bincount(numbers).tolist()):
+            self._users[number] += users
+        return numbers
+
+    def give_back(self, number: int) -> None:
+        """Take one user away."""
+        self._users[number] -= 1
+        if not self._users[number] and number:
+            del self.number_of[self._names[number]]
+            self._free.append(number)
+
+    def _number(self, name: str) -> int:
+        """Return the number of the name, a new one if it has none."""
         number = self.number_of.get(name)
         if number is None:
             if self._free:
@@ -35,12 +61,4 @@ class Names:
                 self._users.append(0)
             self.number_of[name] = number
             self.changes += 1  # last: who sees it finds the name, and a column that is long enough
-        self._users[number] += 1
         return number
-
-    def give_back(self, number: int) -> None:
-        """Take one user away."""
-        self._users[number] -= 1
-        if not self._users[number] and number:
-            del self.number_of[self._names[number]]
-            self._free.append(number)

@@ -6,6 +6,7 @@ import msgspec
 
 from features.errors import PolicyError
 from streaming.config import Cluster
+from streaming.control.item_records import newest_items
 from streaming.io.feed import Feed
 from streaming.io.topics import read_compacted
 from streaming.policy.check import apply_policy, validate
@@ -50,14 +51,7 @@ def read_items(cluster: Cluster) -> list[Item]:
         TopicError: there is no such topic.
         KafkaException: the broker is not there.
     """
-    items: dict[str, Item] = {}
-    for origin, raw_key, raw in read_compacted(cluster, [Topic.ITEMS]):
-        key = raw_key.decode(errors="replace")
-        message = decode(key, raw, origin)
-        items.pop(key, None)
-        if isinstance(message, Item):
-            items[key] = message
-    return list(items.values())
+    return [*newest_items(read_compacted(cluster, [Topic.ITEMS]))[0].values()]
 
 
 def stamped(fields: dict[str, Any], in_force: PolicyTable, author: str) -> Policy:

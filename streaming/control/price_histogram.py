@@ -1,5 +1,6 @@
 """How prices are spread, by magnitude: a price comes and goes in the same short time, however many there are."""
 
+from collections.abc import Iterable
 from math import ceil, floor, inf, log2
 
 import numpy as np
@@ -33,6 +34,15 @@ class PriceHistogram:
         """Count a price; None and 0 are none."""
         self._count(price, 1)
 
+    def add_all(self, prices: Iterable[float]) -> None:
+        """Count prices, of which there were none before."""
+        for price in prices:
+            if price:
+                self._counts[bin_of(price)] += 1
+                self._total += 1
+        self._shares = None
+        self._settle()
+
     def remove(self, price: float | None) -> None:
         """Count a price no more."""
         self._count(price, -1)
@@ -59,6 +69,10 @@ class PriceHistogram:
             self._below += times
         if self.limit < inf and number >= bin_of(self.limit):
             self.suspicious += times
+        self._settle()
+
+    def _settle(self) -> None:
+        """Find the upper quartile, and what follows from it."""
         if self._total < SAID_OF_AT_LEAST:
             self.limit, self.suspicious = inf, 0
             return

@@ -1,12 +1,13 @@
 """What is in force in this process: catalogue, policies, estimates, read from their topics before the first slate."""
 
 import threading
+from collections.abc import Sequence
 
 from onnx_models.artifact import Items
 from streaming.config import Cluster
 from streaming.control.catalogue import Catalogue
 from streaming.control.item_estimates import EstimateTable
-from streaming.control.item_records import ItemRecords
+from streaming.control.item_records import ItemRecords, newest_items
 from streaming.io.topics import read_compacted
 from streaming.policy.check import apply_policy
 from streaming.policy.table import PolicyTable
@@ -53,6 +54,17 @@ class PolicyState:
                     while len(self._refused) > REFUSED_AT_MOST:  # by then both operators have met the first
                         del self._refused[next(iter(self._refused))]
             return self._refused.get(origin)
+
+    def start(self, cluster: Cluster, topics: Sequence[str]) -> None:
+        """Take over what control topics hold now; of what is refused, `apply` tells when the stream brings it again.
+
+        Raises:
+            TopicError: a topic is not there, or has more than one partition.
+            KafkaException: the broker is not there.
+        """
+        self.items.put_all(*newest_items(read_compacted(cluster, [Topic.ITEMS])))
+        for origin, key, raw in read_compacted(cluster, [topic for topic in topics if topic != Topic.ITEMS]):
+            self.apply(key.decode(errors="replace"), raw, origin)
 
     def _take(self, key: str, message: Message | DeadLetter | None, raw: bytes, origin: Origin) -> DeadLetter | None:
         if isinstance(message, DeadLetter):
@@ -107,7 +119,6 @@ def shared_control(cluster: Cluster, items: Items, model_version: str) -> Contro
     with _lock:
         if cluster not in _states:
             control = ControlState(Catalogue(items), model_version)
-            for origin, key, value in read_compacted(cluster, CONTROL):
-                control.apply(key.decode(errors="replace"), value, origin)
+            control.start(cluster, CONTROL)
             _states[cluster] = control
         return _states[cluster]

@@ -7,6 +7,7 @@ from pyflink.common import Row, Time, Types
 from pyflink.datastream.functions import KeyedProcessFunction, RuntimeContext
 from pyflink.datastream.state import MapState, MapStateDescriptor, StateTtlConfig
 
+from streaming.flink.garbage import keep_loaded
 from streaming.flink.thread_mode import assert_thread_mode
 from streaming.operators.metrics import LearnMetrics
 from streaming.policy.attribution import KEPT_MS, Attribution, Joined, Part, Uncommitted
@@ -84,6 +85,7 @@ class Attribute(KeyedProcessFunction):
             of_part[part] = runtime_context.get_map_state(kept)
         self._kept = _State(of_part)
         self._metrics = LearnMetrics(runtime_context)
+        keep_loaded()
 
     def process_element(self, value: Row, ctx: KeyedProcessFunction.Context) -> Iterator[Outgoing]:
         topic, partition, offset, key, raw = value

@@ -12,8 +12,8 @@ from features.spec import STATE_TTL_MS
 from streaming.config import LearnConfig
 from streaming.control.item_records import ItemRecords
 from streaming.control.state import PolicyState
+from streaming.flink.garbage import keep_loaded
 from streaming.flink.thread_mode import assert_thread_mode
-from streaming.io.topics import read_compacted
 from streaming.operators.metrics import dead_letters, gauge, group
 from streaming.policy.learning_state import LearningState
 from streaming.records import SYSTEM_FAULTS, TOMBSTONE, check_sizes, dead_letter_record, decode, encode, failed
@@ -48,11 +48,11 @@ class Learn(KeyedProcessFunction):
         descriptor.enable_time_to_live(StateTtlConfig.new_builder(Time.milliseconds(STATE_TTL_MS)).build())
         self._stored = runtime_context.get_state(descriptor)
         self._control = PolicyState(ItemRecords())
-        for origin, key, raw in read_compacted(self._cfg.job.cluster, FOR_CONTROLLERS):
-            self._control.apply(key.decode(errors="replace"), raw, origin)
+        self._control.start(self._cfg.job.cluster, FOR_CONTROLLERS)
         self._version = gauge(group(runtime_context), "estimates_version")
         self._version.update(0)
         self._dead_letters = dead_letters(group(runtime_context))
+        keep_loaded()
 
     def process_element(self, value: Row, ctx: KeyedProcessFunction.Context) -> Iterator[Outgoing]:
         topic, partition, offsets, keys, values = value

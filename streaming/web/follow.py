@@ -13,6 +13,7 @@ from onnx_models.artifact import Items
 from streaming.config import Cluster
 from streaming.control import policies
 from streaming.control.catalogue import Catalogue
+from streaming.control.item_records import newest_items
 from streaming.control.policies import Turned
 from streaming.io.tail import at_the_end
 from streaming.io.topics import read_compacted
@@ -97,8 +98,7 @@ class Follower:
         self._began = int(time.time())
         self.error = ""  # why it no longer follows
         self._consumer = at_the_end(cluster, *FOLLOWED)  # before what is there is read: nothing falls between
-        for origin, key, raw in read_compacted(cluster, [Topic.ITEMS]):
-            self._take(origin, key.decode(errors="replace"), raw)
+        self.catalogue.put_all(*newest_items(read_compacted(cluster, [Topic.ITEMS])))
         self.turned: Turned = policies.read(cluster)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._follow, daemon=True)

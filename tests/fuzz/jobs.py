@@ -15,9 +15,10 @@ from support.harness import BundleHarness, KeyedHarness
 
 from features.sources.simulator import shop
 from streaming.config import FeaturesConfig, JobConfig, LearnConfig, RecommendConfig
+from streaming.control import state
 from streaming.io.feed import to_item
 from streaming.offline.sink import LOGS, Rows
-from streaming.operators import learn, recommend, reject_control
+from streaming.operators import recommend, reject_control
 from streaming.operators.attribute import Attribute
 from streaming.operators.learn import Learn
 from streaming.operators.recommend import Recommend
@@ -67,7 +68,7 @@ class Jobs:
         with (
             patch.object(recommend, "shared_control", lambda *_: control),
             patch.object(reject_control, "shared_control", lambda *_: control),
-            patch.object(learn, "read_compacted", lambda *_: iter(())),
+            patch.object(state, "read_compacted", lambda *_: iter(())),
         ):
             self.recommend = BundleHarness(Recommend(RecommendConfig(job, ARTIFACT)))
             self.reject = KeyedHarness(RejectControl(RecommendConfig(job, ARTIFACT)))

@@ -11,7 +11,7 @@ from support.records import click, impression, recommendation
 
 from features.errors import StateError
 from streaming.config import JobConfig, LearnConfig
-from streaming.operators import learn as operator
+from streaming.control import state
 from streaming.operators.attribute import Attribute
 from streaming.operators.learn import Learn
 from streaming.policy import attribution
@@ -86,7 +86,7 @@ def test_batch_of_outcomes_leads_to_one_record_of_estimates_and_is_remembered(
         outcome(attribute, Topic.IMPRESSIONS, impression("r", ["a", "b"], START_MS + 1)),
         outcome(attribute, Topic.CLICKS, click("e", "b", START_MS + 2, rec_id="r")),
     ]
-    monkeypatch.setattr(operator, "read_compacted", lambda *_: iter(()))  # the real one reads a broker
+    monkeypatch.setattr(state, "read_compacted", lambda *_: iter(()))  # the real one reads a broker
     learn = KeyedHarness(Learn(LearnConfig(JobConfig("nowhere:1", (), Path("nowhere"), "group"))))
     learn.key = Topic.OUTCOMES.value
     for version, record in enumerate(records, start=1):
@@ -105,7 +105,7 @@ def test_batch_of_outcomes_leads_to_one_record_of_estimates_and_is_remembered(
 def test_controller_turns_the_policy_that_came_by_the_topic_and_is_written_to_it(
     attribute: KeyedHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(operator, "read_compacted", lambda *_: iter(()))
+    monkeypatch.setattr(state, "read_compacted", lambda *_: iter(()))
     learn = KeyedHarness(Learn(LearnConfig(JobConfig("nowhere:1", (), Path("nowhere"), "group"))))
     item = Item(item_id="a", name="a", category="c", merchant="m", price=2.0, margin=0.5)
     constraint = Constraint(measure=Measure.EXPOSURE, merchant="m", at_least=0.9, speed=60.0)
@@ -158,7 +158,7 @@ def test_state_that_cannot_be_read_is_a_fault_of_the_system(
 def test_outcome_at_which_anything_raises_is_a_dead_letter_and_the_others_of_its_batch_count(
     attribute: KeyedHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(operator, "read_compacted", lambda *_: iter(()))
+    monkeypatch.setattr(state, "read_compacted", lambda *_: iter(()))
     learn = KeyedHarness(Learn(LearnConfig(JobConfig("nowhere:1", (), Path("nowhere"), "group"))))
     records = []
     for name in ("r1", "r2", "r3"):

@@ -103,6 +103,55 @@ def test_share_of_cheaper_items_is_exact_to_a_hundredth_of_the_price() -> None:
     assert catalogue.column("cheaper", np.arange(6)).tolist() == [0.0, 0.25, 0.0, 0.0, 0.25, 0.75]
 
 
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(
+        st.builds(
+            Item,
+            item_id=st.sampled_from([f"i{n}" for n in range(1, 9)]),
+            name=st.just(""),
+            category=st.sampled_from(["tea", "mugs"]),
+            brand=st.sampled_from([None, "a", "b"]),
+            merchant=st.sampled_from([None, "m", "n"]),
+            price=st.sampled_from([None, 0.0, 0.01, 2.0, 2.5, 9.0, 1e6]),
+            margin=st.sampled_from([None, 0.3, 0.7]),
+            stock=st.sampled_from([0, 1, 7]),
+            content=st.one_of(
+                st.none(), st.lists(st.floats(-9, 9), min_size=CONTENT_DIM, max_size=CONTENT_DIM).map(tuple)
+            ),
+        ),
+        max_size=12,
+        unique_by=lambda record: record.item_id,
+    )
+)
+def test_what_is_taken_over_at_once_is_what_comes_one_by_one(records: list[Item]) -> None:
+    one_by_one, at_once = Catalogue(KNOWN), Catalogue(KNOWN)
+    for offset, record in enumerate(records):
+        one_by_one.put(record.item_id, record, offset)
+    at_once.put_all({record.item_id: record for record in records}, len(records) - 1)
+    # The same after more of both: what cannot be seen is equal, too.
+    changes = [("i1", item("i1", "pots", 3.0)), ("i5", None), ("i2", item("i2", "tea", 2.0)), ("i9", item("i9", "tea"))]
+    for offset, change in enumerate((None, *changes), len(records)):
+        if change is not None:
+            one_by_one.put(*change, offset)
+            at_once.put(*change, offset)
+        rows = np.arange(len(at_once.ids))
+        for name, column in vars(one_by_one).items():
+            if isinstance(column, np.ndarray) and name not in ("_price_changes", "_price_level", "_levelled"):
+                np.testing.assert_array_equal(vars(at_once)[name], column, err_msg=name)
+        for name in ("ids", "index_of", "offset", "averages", "suspicious_prices", "renumbered", "_merchants"):
+            assert getattr(at_once, name) == getattr(one_by_one, name), name
+        for name in ("price_levels", "cold"):
+            of_one, of_other = (getattr(of, name) for of in (one_by_one, at_once))
+            np.testing.assert_array_equal(*((of(rows) if callable(of) else of) for of in (of_one, of_other)))
+        np.testing.assert_array_equal(one_by_one.column("cheaper", rows), at_once.column("cheaper", rows))
+        assert [at_once.price_quantile(f"i{n}") for n in range(10)] == [
+            one_by_one.price_quantile(f"i{n}") for n in range(10)
+        ]
+        for names in ("categories", "brands", "merchant_names"):
+            assert getattr(at_once, names).number_of == getattr(one_by_one, names).number_of
+
+
 def test_popular_items_are_those_on_sale() -> None:
     count = 1_000
     known = unknown_to_any_model([f"i{n}" for n in range(count)])
