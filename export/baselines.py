@@ -126,7 +126,8 @@ def _judge(model: Any, examples: list[Example]) -> float:
     rank = []
     for start in range(0, len(examples), BATCH):
         item_seq, seq_len, target = batch_of(examples[start : start + BATCH], model.config.max_length)
-        items, scores, _ = model(item_seq, seq_len, torch.zeros(1, 0))
+        everything = torch.ones(1, dtype=torch.bool)  # of whatever size
+        items, scores, _ = model(item_seq, seq_len, torch.zeros(1, 0), everything)
         rank.append(ranks(items.numpy(), scores.numpy(), target.numpy()))
     metrics = rank_metrics(np.concatenate(rank))
     return metrics.recall + metrics.mrr

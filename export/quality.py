@@ -57,6 +57,7 @@ class Served:
         self.max_length = self.manifest.max_length
         self._session = open_session(folder / GRAPH)
         self._new_items = np.zeros((1, self.manifest.hidden_dim), dtype=np.float32)
+        self._everything = np.ones(self.manifest.item_count + 1, dtype=bool)
 
     def __call__(self, item_seq: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         items, logits = self._run([TOP_ITEMS, TOP_LOGITS], item_seq)
@@ -73,7 +74,7 @@ class Served:
 
     def _run(self, names: list[str], item_seq: NDArray[np.int64]) -> list[Any]:
         seq_len = np.full(len(item_seq), item_seq.shape[1], dtype=np.int64)
-        feed = dict(zip(INPUTS, (item_seq, seq_len, self._new_items), strict=True))
+        feed = dict(zip(INPUTS, (item_seq, seq_len, self._new_items, self._everything), strict=True))
         outputs: list[Any] = self._session.run(names, feed)
         return outputs
 

@@ -109,10 +109,11 @@ def _weigh(fusion: Fusion, config: FusionConfig, examples: list[Example]) -> Fus
 @torch.no_grad()  # type: ignore[untyped-decorator, unused-ignore]
 def _lists(fusion: Fusion, examples: list[Example]) -> Lists:
     parts = []
+    everything = torch.ones(len(fusion.get_buffer("known")), dtype=torch.bool)
     with Progress() as progress:
         task = progress.add_task("listing", total=len(examples))
         for start, (item_seq, seq_len, target) in enumerate(_batches(fusion, examples)):
-            candidates = fusion.candidates(item_seq, seq_len, _no_new_items(fusion))
+            candidates = fusion.candidates(item_seq, seq_len, _no_new_items(fusion), everything)
             hit = candidates.column == target[:, None]
             place = torch.where(hit.any(1), hit.float().argmax(1), hit.shape[1])
             bought = torch.zeros(hit.shape)

@@ -44,9 +44,10 @@ def recall_of_exact(two_stage: TwoStageRanker, sessions: Sessions, max_length: i
     for row, session in enumerate(rows):
         item_seq[row, : len(session)] = torch.as_tensor(session)
     seq_len, no_new = torch.tensor([*map(len, rows)]), torch.zeros(1, hidden_dim)
+    everything = torch.ones(len(two_stage.ranker.get_buffer("table")), dtype=torch.bool)
     shares = []
     for part in range(0, len(rows), _BATCH):
-        batch = item_seq[part : part + _BATCH], seq_len[part : part + _BATCH], no_new
+        batch = item_seq[part : part + _BATCH], seq_len[part : part + _BATCH], no_new, everything
         exact, near = two_stage.ranker(*batch)[0], two_stage(*batch)[0]
         shares.append((exact[:, :, None] == near[:, None, :]).any(dim=2).float().mean(dim=1))
     return float(torch.cat(shares).mean())

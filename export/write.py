@@ -50,10 +50,11 @@ def write_artifact(folder: Path, name: str, split: Split, built: Built, populari
 def _golden(built: Built, ids: list[str]) -> artifact.Golden:
     """Return what the model answers to a short session, to one of two items, and to one of its greatest length."""
     rows = [[1, 2, 3], [5], [2, 1], [n % (len(ids) - 1) + 1 for n in range(built.shape.max_length)]]
+    no_new, everything = torch.zeros(1, built.shape.hidden_dim), torch.ones(len(ids), dtype=torch.bool)
     answers = []
     with torch.no_grad():
         for row in rows:
-            answer = built.served(torch.tensor([row]), torch.tensor([len(row)]), torch.zeros(1, built.shape.hidden_dim))
+            answer = built.served(torch.tensor([row]), torch.tensor([len(row)]), no_new, everything)
             answers.append([part[0, :GOLDEN_ITEMS].tolist() for part in answer])
     return artifact.Golden(
         sessions=[[ids[index] for index in row] for row in rows],

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from onnx_models.session_neighbours import SessionNeighbours
-from onnx_models.session_ranker import ServedRanker, newest_of_its_item
+from onnx_models.session_ranker import UNAVAILABLE, ServedRanker, newest_of_its_item
 from onnx_models.session_rules import SessionRules
 
 LEAST = 1e-4  # the share of a session's neighbours or rules below which there is none
@@ -127,12 +127,13 @@ class Fusion(nn.Module):
     def parts(self, item_seq: Tensor, seq_len: Tensor, new_items: Tensor) -> Parts:
         """Return what each model says of all items; the arguments are `forward`'s."""
         V, M = self.get_buffer("known").shape[0] - 1, new_items.shape[0] - 1
-        logits, vector = self.ranker.logits(item_seq, seq_len, new_items)
+        everything = torch.ones(V + 1, dtype=torch.bool)  # shares are of all items
+        logits, vector = self.ranker.logits(item_seq, seq_len, new_items, everything)
         known = torch.where(item_seq > V, 0, item_seq)
         neighbours, rules = self.neighbours.scores(known, seq_len), self.rules.scores(known, seq_len)
         return Parts(logits, *_shares(neighbours, M), *_shares(rules, M), vector)
 
-    def candidates(self, item_seq: Tensor, seq_len: Tensor, new_items: Tensor) -> Candidates:
+    def candidates(self, item_seq: Tensor, seq_len: Tensor, new_items: Tensor, available: Tensor) -> Candidates:
         """Return the candidates of each session, best first by the weighted sum; the arguments are `forward`'s."""
         table, known = self.ranker.get_buffer("table"), self.get_buffer("known")
         V, M, B = table.shape[0] - 1, new_items.shape[0] - 1, item_seq.shape[0]
@@ -140,6 +141,7 @@ class Fusion(nn.Module):
         logits, voted, most_voted, ruled, most_ruled, vector = self.parts(item_seq, seq_len, new_items)
         probable, log_voted, log_ruled = weighed(logits, voted, ruled)
         total = probable + self.config.neighbours_weight * log_voted + self.config.rules_weight * log_ruled
+        total = torch.where(_unavailable(available, M), UNAVAILABLE, total)
         _, column = torch.topk(total, self.config.candidate_count)
         back = (seq_len[:, None] - 1 - torch.arange(item_seq.shape[1])).clamp(min=0)  # (B, T)
         newest = newest_of_its_item(item_seq)[torch.arange(B), seq_len - 1]
@@ -167,23 +169,31 @@ class Fusion(nn.Module):
         ]
         return Candidates(column, torch.cat([torch.stack(features, dim=2), padded[column]], dim=2), vector)
 
-    def forward(self, item_seq: Tensor, seq_len: Tensor, new_items: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, item_seq: Tensor, seq_len: Tensor, new_items: Tensor, available: Tensor) -> tuple[Tensor, ...]:
         """Return the K best next items of each session, best first, their scores, and the session's vector.
 
         If it tells of purchases, a fourth output (B, K) is the probability that the rest of the session buys each item.
         The arguments are those of `ServedRanker.forward`.
         """
-        column, features, vector = self.candidates(item_seq, seq_len, new_items)
+        column, features, vector = self.candidates(item_seq, seq_len, new_items, available)
         if self.reranker is None:
             scores, purchase = features @ weights_of(self.config), None
         else:
             scores, purchase = self.reranker(features)
+        unavailable = _unavailable(available, new_items.shape[0] - 1)
+        scores = torch.where(unavailable[column], UNAVAILABLE, scores)
         top_scores, place = torch.topk(scores, self.config.candidate_count)
         column = column.gather(1, place)
         answer = column - (column >= self.get_buffer("known").shape[0]).long(), top_scores, vector
         if not self.tells_purchase or purchase is None:
             return answer
         return *answer, torch.sigmoid(purchase).gather(1, place)
+
+
+def _unavailable(available: Tensor, new_count: int) -> Tensor:
+    """Return (V+1+M+1,) bool: what is known and not `available` (V+1,); not the padding, which is no item."""
+    known = torch.arange(available.shape[0]) > 0
+    return functional.pad(known & ~available, (0, new_count + 1))
 
 
 def weights_of(config: FusionConfig) -> Tensor:

@@ -16,11 +16,41 @@ from numpy.typing import NDArray
 
 from features.errors import DeviceError
 from onnx_models.device import AUTO, CPU
-from onnx_models.session import BATCH, ITEM_SEQ, LENGTH, NEW_COUNT, NEW_ITEMS, OUTPUTS, SEQ_LEN, open_session, place
+from onnx_models.session import (
+    AVAILABLE,
+    BATCH,
+    ITEM_SEQ,
+    LENGTH,
+    NEW_COUNT,
+    NEW_ITEMS,
+    OUTPUTS,
+    SEQ_LEN,
+    open_session,
+    place,
+)
 
 BATCH_SIZES = (1, 4, 16, 64)
 _WARM_UP = 3  # calls of each batch size; the second one is captured
 _LOG = logging.getLogger(__name__)
+
+
+class Sessions(NamedTuple):
+    """What a graph is asked."""
+
+    item_seq: NDArray[np.int64]  # (B, T)
+    seq_len: NDArray[np.int64]  # (B,)
+    available: NDArray[np.bool_]  # (V+1,) which items may be answered
+
+    def part(self, rows: slice) -> "Sessions":
+        return Sessions(self.item_seq[rows], self.seq_len[rows], self.available)
+
+
+class Fixed(NamedTuple):
+    """What no call changes."""
+
+    length: int  # T, of all sessions
+    item_count: int  # V
+    new_items: NDArray[np.float32]  # (M+1, D)
 
 
 class Answer(NamedTuple):
@@ -31,8 +61,12 @@ class Answer(NamedTuple):
 class Runner(Protocol):
     """Runs a graph. Thread-safe."""
 
-    def run(self, item_seq: NDArray[np.int64], seq_len: NDArray[np.int64]) -> Answer:
-        """Return what the graph says of sessions (B, T) of lengths (B,); whatever onnxruntime raises goes through."""
+    def run(self, sessions: Sessions) -> Answer:
+        """Return what the graph says of the sessions; whatever onnxruntime raises goes through."""
+
+
+def _by_name(sessions: Sessions) -> dict[str, NDArray[Any]]:
+    return {ITEM_SEQ: sessions.item_seq, SEQ_LEN: sessions.seq_len, AVAILABLE: sessions.available}
 
 
 class HostRunner:
@@ -41,12 +75,13 @@ class HostRunner:
     def __init__(self, graph: Path, new_items: NDArray[np.float32]) -> None:
         self._session = open_session(graph)
         self._new_items = new_items
+        self.input_names = [tensor.name for tensor in self._session.get_inputs()]
         names = [output.name for output in self._session.get_outputs()]
         self.output_names = [name for name in OUTPUTS if name in names]
 
-    def run(self, item_seq: NDArray[np.int64], seq_len: NDArray[np.int64]) -> Answer:
-        inputs = {ITEM_SEQ: item_seq, SEQ_LEN: seq_len, NEW_ITEMS: self._new_items}
-        return Answer(self._session.run(self.output_names, inputs), CPU)
+    def run(self, sessions: Sessions) -> Answer:
+        inputs = {**_by_name(sessions), NEW_ITEMS: self._new_items}
+        return Answer(self._session.run(self.output_names, {name: inputs[name] for name in self.input_names}), CPU)
 
 
 class _Bucket:
@@ -57,45 +92,49 @@ class _Bucket:
         graph: Path,
         device: str,
         size: int,
-        length: int,
+        fixed: Fixed,
         host: HostRunner,
-        new_items: NDArray[np.float32],
         captured: bool,
     ) -> None:
         self.captured = captured
-        sizes = {BATCH: size, LENGTH: length, NEW_COUNT: len(new_items)}
+        sizes = {BATCH: size, LENGTH: fixed.length, NEW_COUNT: len(fixed.new_items)}
         self._session = open_session(graph, device, sizes, cuda_graph=captured)
-        self._item_seq = np.zeros((size, length), dtype=np.int64)
-        self._seq_len = np.ones(size, dtype=np.int64)
-        self._item_seq[:, 0] = 1  # where nobody asks, the first item: of an empty session a graph may say anything
+        self._asked = Sessions(
+            np.zeros((size, fixed.length), dtype=np.int64),
+            np.ones(size, dtype=np.int64),
+            np.ones(fixed.item_count + 1, dtype=bool),
+        )
+        self._asked.item_seq[:, 0] = (
+            1  # where nobody asks, the first item: of an empty session a graph may say anything
+        )
 
         def resident(array: NDArray[Any]) -> onnxruntime.OrtValue:
             return onnxruntime.OrtValue.ortvalue_from_numpy(array, *place(device))
 
-        self._inputs = {ITEM_SEQ: resident(self._item_seq), SEQ_LEN: resident(self._seq_len)}
-        self._results = [resident(output) for output in host.run(self._item_seq, self._seq_len).outputs]
+        self._results = [resident(output) for output in host.run(self._asked).outputs]
+        self._inputs = {name: resident(tensor) for name, tensor in _by_name(self._asked).items()}
+        tensors = {**self._inputs, NEW_ITEMS: resident(fixed.new_items)}
         self._binding = self._session.io_binding()
-        for name, tensor in {**self._inputs, NEW_ITEMS: resident(new_items)}.items():
-            self._binding.bind_ortvalue_input(name, tensor)
+        for name in host.input_names:
+            self._binding.bind_ortvalue_input(name, tensors[name])
         for name, result in zip(host.output_names, self._results, strict=True):
             self._binding.bind_ortvalue_output(name, result)
         for _ in range(_WARM_UP):
-            self.run(self._item_seq, self._seq_len)
+            self.run(self._asked)
 
-    def run(self, item_seq: NDArray[np.int64], seq_len: NDArray[np.int64]) -> list[NDArray[Any]]:
-        count = len(seq_len)
-        self._item_seq[:count], self._seq_len[:count] = item_seq, seq_len
-        self._inputs[ITEM_SEQ].update_inplace(self._item_seq)
-        self._inputs[SEQ_LEN].update_inplace(self._seq_len)
+    def run(self, sessions: Sessions) -> list[NDArray[Any]]:
+        count = len(sessions.seq_len)
+        self._asked.item_seq[:count], self._asked.seq_len[:count] = sessions.item_seq, sessions.seq_len
+        self._asked.available[:] = sessions.available
+        for name, tensor in _by_name(self._asked).items():
+            self._inputs[name].update_inplace(tensor)
         self._session.run_with_iobinding(self._binding)
         return [result.numpy()[:count].copy() for result in self._results]
 
 
-def _bucket(
-    graph: Path, device: str, size: int, length: int, host: HostRunner, new_items: NDArray[np.float32]
-) -> _Bucket:
+def _bucket(graph: Path, device: str, size: int, fixed: Fixed, host: HostRunner) -> _Bucket:
     """Return the bucket as a CUDA graph if it can be one: not with operators that have no CUDA kernel."""
-    arguments = graph, device, size, length, host, new_items
+    arguments = graph, device, size, fixed, host
     if device != CPU:
         try:
             return _Bucket(*arguments, captured=True)
@@ -113,10 +152,10 @@ class BucketRunner:
         DeviceError: the device is not there, or has no room.
     """
 
-    def __init__(self, graph: Path, device: str, length: int, host: HostRunner, new_items: NDArray[np.float32]) -> None:
+    def __init__(self, graph: Path, device: str, fixed: Fixed, host: HostRunner) -> None:
         self._device = device
         try:
-            self._buckets = {size: _bucket(graph, device, size, length, host, new_items) for size in BATCH_SIZES}
+            self._buckets = {size: _bucket(graph, device, size, fixed, host) for size in BATCH_SIZES}
         except DeviceError:
             raise
         except Exception as error:  # onnxruntime's errors have no base of their own
@@ -124,34 +163,37 @@ class BucketRunner:
             raise DeviceError(msg) from error
         self.captured = all(bucket.captured for bucket in self._buckets.values())
 
-    def run(self, item_seq: NDArray[np.int64], seq_len: NDArray[np.int64]) -> Answer:
+    def run(self, sessions: Sessions) -> Answer:
         parts = []
-        for first in range(0, len(seq_len), BATCH_SIZES[-1]):
-            part = slice(first, first + BATCH_SIZES[-1])
-            size = next(size for size in BATCH_SIZES if size >= len(seq_len[part]))
-            parts.append(self._buckets[size].run(item_seq[part], seq_len[part]))
+        for first in range(0, len(sessions.seq_len), BATCH_SIZES[-1]):
+            part = sessions.part(slice(first, first + BATCH_SIZES[-1]))
+            size = next(size for size in BATCH_SIZES if size >= len(part.seq_len))
+            parts.append(self._buckets[size].run(part))
         return Answer([np.concatenate(outputs) for outputs in zip(*parts, strict=True)], self._device)
 
 
 class _Call:
     """What one thread asks."""
 
-    def __init__(self, item_seq: NDArray[np.int64], seq_len: NDArray[np.int64]) -> None:
-        self.item_seq, self.seq_len = item_seq, seq_len
+    def __init__(self, sessions: Sessions) -> None:
+        self.sessions = sessions
         self.answer: Answer | None = None
         self.error: Exception | None = None
 
 
 class GroupRunner:
-    """Runs what many threads ask as one: who asks while a call runs is in the next one."""
+    """Runs what many threads ask as one: who asks while a call runs is in the next one.
+
+    They are of one process, and so of one catalogue: what is available to one is to all.
+    """
 
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
         self._turn, self._lock = threading.Lock(), threading.Lock()
         self._queue: list[_Call] = []
 
-    def run(self, item_seq: NDArray[np.int64], seq_len: NDArray[np.int64]) -> Answer:
-        call = _Call(item_seq, seq_len)
+    def run(self, sessions: Sessions) -> Answer:
+        call = _Call(sessions)
         with self._lock:
             self._queue.append(call)
         with self._turn:
@@ -166,15 +208,16 @@ class GroupRunner:
 
     def _run(self, calls: Sequence[_Call]) -> None:
         try:
-            item_seq = np.concatenate([call.item_seq for call in calls])
-            outputs, device = self._runner.run(item_seq, np.concatenate([call.seq_len for call in calls]))
+            item_seq = np.concatenate([call.sessions.item_seq for call in calls])
+            seq_len = np.concatenate([call.sessions.seq_len for call in calls])
+            outputs, device = self._runner.run(Sessions(item_seq, seq_len, calls[0].sessions.available))
         except Exception as error:
             for call in calls:
                 call.error = error
             return
         first = 0
         for call in calls:
-            part = slice(first, first + len(call.seq_len))
+            part = slice(first, first + len(call.sessions.seq_len))
             call.answer = Answer([output[part] for output in outputs], device)
             first = part.stop
 
@@ -186,30 +229,27 @@ class StepDown:
         self._runner, self._host = runner, host
         self.stepped_down = False
 
-    def run(self, item_seq: NDArray[np.int64], seq_len: NDArray[np.int64]) -> Answer:
+    def run(self, sessions: Sessions) -> Answer:
         if self.stepped_down:
-            return self._host.run(item_seq, seq_len)
+            return self._host.run(sessions)
         try:
-            return self._runner.run(item_seq, seq_len)
+            return self._runner.run(sessions)
         except Exception as error:
-            answer = self._host.run(item_seq, seq_len)  # what raises here too is the model's fault
+            answer = self._host.run(sessions)  # what raises here too is the model's fault
             if not self.stepped_down:
                 self.stepped_down = True
                 _LOG.error("the model's device fails, it goes on on the CPU until the job is started anew: %s", error)
             return answer
 
 
-def open_runner(
-    graph: Path, device: str, length: int, host: HostRunner, new_items: NDArray[np.float32]
-) -> tuple[Runner, str]:
+def open_runner(graph: Path, device: str, fixed: Fixed, host: HostRunner) -> tuple[Runner, str]:
     """Return what runs the graph, and on which device: what is asked for or, of `auto`, the GPU where it runs on one.
 
     Args:
         graph: of an artifact.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
-        length: of all sessions, T.
+        fixed: what no call changes.
         host: the same graph on the CPU.
-        new_items: (M, D).
 
     Raises:
         DeviceError: the device that is asked for is not there.
@@ -218,7 +258,7 @@ def open_runner(
         return host, CPU
     wanted = "cuda" if device == AUTO else device
     try:
-        buckets = BucketRunner(graph, wanted, length, host, new_items)
+        buckets = BucketRunner(graph, wanted, fixed, host)
     except DeviceError as error:
         if device != AUTO:
             raise

@@ -9,7 +9,7 @@ import onnxruntime
 from features.errors import DeviceError
 from onnx_models.device import CPU, cuda_id
 
-ITEM_SEQ, SEQ_LEN, NEW_ITEMS = INPUTS = ("item_seq", "seq_len", "new_items")
+ITEM_SEQ, SEQ_LEN, NEW_ITEMS, AVAILABLE = INPUTS = ("item_seq", "seq_len", "new_items", "available")
 TOP_ITEMS, TOP_LOGITS, SESSION_VECTOR = "top_items", "top_logits", "session_vector"
 TOP_PURCHASE = "top_purchase"  # of some models only
 OUTPUTS = (TOP_ITEMS, TOP_LOGITS, SESSION_VECTOR, TOP_PURCHASE)

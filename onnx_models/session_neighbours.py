@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from onnx_models.session_ranker import newest_of_its_item
+from onnx_models.session_ranker import UNAVAILABLE, newest_of_its_item
 
 FAR = 1_000
 
@@ -71,14 +71,18 @@ class SessionNeighbours(nn.Module):
         votes = similarity[:, :, None] * near * (theirs > 0)
         return torch.zeros(B, recent.shape[0]).scatter_add(1, theirs.reshape(B, -1), votes.reshape(B, -1))
 
-    def forward(self, item_seq: Tensor, seq_len: Tensor, new_items: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(
+        self, item_seq: Tensor, seq_len: Tensor, new_items: Tensor, available: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Return the K best next items of each session, best first, their scores, and no session vector.
 
         Args:
             item_seq: (B, T) int64, oldest first, 0 = padding on the right.
             seq_len: (B,) int64, at least 1.
             new_items: (M+1, 0); no session has them, so none is ever a candidate.
+            available: (V+1,) bool, which items may be answered; of fewer than K the others come last.
         """
         known = torch.where(item_seq < self.get_buffer("recent").shape[0], item_seq, 0)
-        top_scores, top_items = torch.topk(self.scores(known, seq_len)[:, 1:], self.config.candidate_count)
+        scores = torch.where(available, self.scores(known, seq_len), UNAVAILABLE)
+        top_scores, top_items = torch.topk(scores[:, 1:], self.config.candidate_count)
         return top_items + 1, top_scores, new_items[:1].expand(item_seq.shape[0], -1)

@@ -22,6 +22,7 @@ from torch.nn import functional
 from onnx_models.first_stage import FirstStage
 
 NEVER = -1e9  # a logit that no candidate has
+UNAVAILABLE = NEVER / 2  # nor this one: but where candidates are too few, such items come, and padding does not
 
 
 @dataclass(frozen=True)
@@ -156,12 +157,13 @@ class ServedRanker(nn.Module):
         self.register_buffer("bias", bias.index_fill(0, torch.tensor([0]), NEVER))
         self.new_bias = float(bias[1:].mean())
 
-    def logits(self, item_seq: Tensor, seq_len: Tensor, new_items: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the logits (B, V+1+M+1) of known and of new items, those of padding NEVER, and the session's vector.
+    def logits(self, item_seq: Tensor, seq_len: Tensor, new_items: Tensor, available: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the logits (B, V+1+M+1) of known and of new items, and the session's vector.
 
-        The arguments are those of `forward`.
+        Those of padding are NEVER, of what is not available UNAVAILABLE. The arguments are those of `forward`.
         """
-        table, bias = self.get_buffer("table"), self.get_buffer("bias")
+        table = self.get_buffer("table")
+        bias = self.bias_of(available)
         asked = self.ask(item_seq, seq_len, new_items)
         known = functional.linear(asked.query, table, bias)  # (B, V+1)
         new = self.new_logits(asked.query, new_items)  # (B, M+1)
@@ -184,23 +186,32 @@ class ServedRanker(nn.Module):
         repeat = torch.stack([answer.repeat for answer in answers]).mean(dim=0)
         return Asked(vector / self.temperature, vector, repeat, joined)
 
+    def bias_of(self, available: Tensor) -> Tensor:
+        """Return the items' bias (V+1,), where they are `available` (V+1,)."""
+        bias = self.get_buffer("bias")
+        known = torch.arange(bias.shape[0]) > 0
+        return torch.where(known & ~available, UNAVAILABLE, bias)
+
     def new_logits(self, query: Tensor, new_items: Tensor) -> Tensor:
         """Return the logits (B, M+1) of new items (M+1, D), that of padding NEVER."""
         bias = torch.where(torch.arange(new_items.shape[0]) > 0, self.new_bias, NEVER)
         return query @ new_items.T + bias
 
-    def forward(self, item_seq: Tensor, seq_len: Tensor, new_items: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(
+        self, item_seq: Tensor, seq_len: Tensor, new_items: Tensor, available: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Return the K likeliest next items of each session, best first, their logits, and the session's vector.
 
         Args:
             item_seq: (B, T) int64, oldest first, 0 = padding on the right, T at most max_length.
             seq_len: (B,) int64, at least 1.
             new_items: (M+1, n D) float32 unit vectors of items that the table lacks; V+m is row m, row 0 is padding.
+            available: (V+1,) bool, which items of the table may be answered; of fewer than K the others come last.
 
         Returns:
             top_items (B, K) int64 in 1 … V+M, top_logits (B, K) float32 and session_vector (B, n D) float32.
         """
-        logits, vector = self.logits(item_seq, seq_len, new_items)
+        logits, vector = self.logits(item_seq, seq_len, new_items, available)
         top_logits, column = torch.topk(logits, self.candidate_count, dim=-1)
         return column - (column >= self.get_buffer("table").shape[0]).long(), top_logits, vector
 
@@ -216,9 +227,12 @@ class TwoStageRanker(nn.Module):
         nearest_count = min(len(table), nearest_per_candidate * ranker.candidate_count)
         self.first_stage = FirstStage(table, bias, nearest_count)
 
-    def forward(self, item_seq: Tensor, seq_len: Tensor, new_items: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(
+        self, item_seq: Tensor, seq_len: Tensor, new_items: Tensor, available: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Return what `ServedRanker.forward` does, nearly: an item may be missing that is not the session's own."""
-        table, bias = self.ranker.get_buffer("table"), self.ranker.get_buffer("bias")
+        table = self.ranker.get_buffer("table")
+        bias = self.ranker.bias_of(available)
         B, V, M = item_seq.shape[0], table.shape[0] - 1, new_items.shape[0] - 1
         asked = self.ranker.ask(item_seq, seq_len, new_items)
         query = asked.query[:, :, None]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from onnx_models.session_ranker import NEVER, newest_of_its_item
+from onnx_models.session_ranker import NEVER, UNAVAILABLE, newest_of_its_item
 
 LEAST = 1e-6  # what popularity weighs: less than any rule
 
@@ -57,16 +57,20 @@ class SessionRules(nn.Module):
         )
         return scores.scatter_add(1, item_seq, repeat)
 
-    def forward(self, item_seq: Tensor, seq_len: Tensor, new_items: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(
+        self, item_seq: Tensor, seq_len: Tensor, new_items: Tensor, available: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Return the K best next items of each session, best first, their scores, and no session vector.
 
         Args:
             item_seq: (B, T) int64, oldest first, 0 = padding on the right.
             seq_len: (B,) int64, at least 1.
             new_items: (M+1, 0); no rule has them, so none is ever a candidate.
+            available: (V+1,) bool, which items may be answered; of fewer than K the others come last.
         """
         popularity = self.get_buffer("popularity")
         known = torch.where(item_seq < popularity.shape[0], item_seq, 0)
         scores = self.scores(known, seq_len) + LEAST * popularity
+        scores = torch.where(available, scores, UNAVAILABLE)
         top_scores, top_items = torch.topk(scores[:, 1:], self.config.candidate_count)
         return top_items + 1, top_scores, new_items[:1].expand(item_seq.shape[0], -1)

@@ -17,7 +17,7 @@ from onnx import numpy_helper
 from features.spec import NEIGHBOUR_COUNT
 from onnx_models.artifact import GRAPH, Golden, Items, read_manifest, vocabulary_hash, write
 from onnx_models.first_stage import FirstStage
-from onnx_models.runner import HostRunner
+from onnx_models.runner import HostRunner, Sessions
 
 GOLDEN_ITEMS = 10
 _FIRST_STAGE = "first_stage"  # what `TwoStageRanker` calls it
@@ -55,7 +55,7 @@ def enlarge(folder: Path, out: Path, count: int) -> None:
     for row, session in enumerate(sessions):
         item_seq[row, : len(session)] = session
     host = HostRunner(out / GRAPH, np.zeros((1, manifest.hidden_dim), dtype=np.float32))
-    items, logits, *_ = host.run(item_seq, seq_len).outputs
+    items, logits, *_ = host.run(Sessions(item_seq, seq_len, np.ones(count + 1, dtype=bool))).outputs
     golden = Golden(
         sessions=[[ids[index] for index in session] for session in sessions],
         top_items=[[ids[index] for index in row[:GOLDEN_ITEMS]] for row in items.tolist()],

@@ -48,14 +48,17 @@ def known_session(session: Session, model: SessionModel) -> list[int]:
     return [model.index_of[item] for item in clicked_items(session) if item in model.index_of]
 
 
-def model_answers(shoppers: Sequence[ShopperView], model: SessionModel) -> tuple[list[ModelOutput | Fallback], int]:
+def model_answers(
+    shoppers: Sequence[ShopperView], model: SessionModel, catalogue: Catalogue
+) -> tuple[list[ModelOutput | Fallback], int]:
     """Return what the model says of each shopper's session, or why it says nothing; and the ns that it took for all.
 
     It is asked once for all of them.
     """
     sessions = [known_session(shopper.session, model) for shopper in shoppers]
     began = time.perf_counter_ns()
-    outputs = iter(model.next_items_many([session for session in sessions if session]))
+    asked = [session for session in sessions if session]
+    outputs = iter(model.next_items_many(asked, catalogue.available_known))
     model_ns = time.perf_counter_ns() - began
     answers: list[ModelOutput | Fallback] = []
     for shopper, session in zip(shoppers, sessions, strict=True):

@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+import numpy as np
+
 from features.interaction import Kind
 from features.row import FeatureRow
 from streaming.policy.objectives import sigmoid
@@ -32,7 +34,8 @@ def trace(item_id: str, clicked: list[str], model: SessionModel) -> Traced:
     """Return which clicks of a session speak for an item: each is left out in turn (leave-one-out).
 
     Source: Li et al. 2016, "Understanding neural networks through representation erasure", eq. 1 on the probability. An
-    item that is none of the model's candidates any more counts as not predicted at all.
+    item that the model does not find (a first stage, or an artifact without the input `available`) counts as not
+    predicted at all.
     """
     known = [(place, item) for place, item in enumerate(clicked, start=1) if item in model.index_of]
     item_index = [model.index_of[item] for _, item in known]
@@ -45,6 +48,9 @@ def trace(item_id: str, clicked: list[str], model: SessionModel) -> Traced:
 def _predicted(item_id: str, session: list[int], model: SessionModel) -> float:
     if not session or item_id not in model.index_of:
         return 0.0
-    output = model.next_items(session)
-    at = (output.items == model.index_of[item_id]).nonzero()[0]
+    index = model.index_of[item_id]
+    it_alone = np.zeros(len(model.items.ids), dtype=bool)  # available: then it is among the candidates, if it can be
+    it_alone[index] = True
+    output = model.next_items(session, it_alone)
+    at = (output.items == index).nonzero()[0]
     return float(sigmoid(model.click_logits(output.logits[at]))[0]) if len(at) else 0.0

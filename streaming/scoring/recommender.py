@@ -138,7 +138,7 @@ class Recommender:
                 step, state_of[record.key] = self._advance(record, stored)
                 steps.append(step)
             shopper_views = [step.shopper_view for step in steps if isinstance(step, _Interaction)]
-            answers, model_ns = model_answers(shopper_views, self._model)
+            answers, model_ns = model_answers(shopper_views, self._model, self._control.catalogue)
             answer = iter(answers)
             return [
                 self._respond(step, next(answer), model_ns) if isinstance(step, _Interaction) else step

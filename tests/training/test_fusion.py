@@ -11,6 +11,7 @@ from onnx_models.session_rules import SessionRules, SessionRulesConfig
 V, D = 12, 8
 CONFIG = FusionConfig(candidate_count=7, neighbours_weight=0.4, rules_weight=0.2)
 ITEM_SEQ, SEQ_LEN = torch.tensor([[3, 1, 3, 13], [5, 2, 0, 0]]), torch.tensor([4, 2])  # 13 is new
+ALL = torch.ones(V + 1, dtype=torch.bool)
 
 
 def unit(*shape: int) -> torch.Tensor:
@@ -40,8 +41,10 @@ def parts() -> tuple[ServedRanker, SessionNeighbours, SessionRules, torch.Tensor
 def test_without_a_reranker_items_are_ranked_by_the_weighted_sum_of_log_shares() -> None:
     ranker, neighbours, rules, popularity = parts()
     new_items = unit(3, D)
-    items, scores, vector = Fusion(CONFIG, ranker, neighbours, rules, popularity).eval()(ITEM_SEQ, SEQ_LEN, new_items)
-    logits, expected_vector = ranker.logits(ITEM_SEQ, SEQ_LEN, new_items)
+    items, scores, vector = Fusion(CONFIG, ranker, neighbours, rules, popularity).eval()(
+        ITEM_SEQ, SEQ_LEN, new_items, ALL
+    )
+    logits, expected_vector = ranker.logits(ITEM_SEQ, SEQ_LEN, new_items, ALL)
     known = torch.where(ITEM_SEQ > V, 0, ITEM_SEQ)
     expected = torch.log_softmax(logits, dim=1)
     for weight, model in ((0.4, neighbours), (0.2, rules)):
@@ -58,7 +61,7 @@ def test_without_a_reranker_items_are_ranked_by_the_weighted_sum_of_log_shares()
 def test_features_of_a_candidate() -> None:
     ranker, neighbours, rules, popularity = parts()
     new_items = unit(3, D)
-    candidates = Fusion(CONFIG, ranker, neighbours, rules, popularity).candidates(ITEM_SEQ, SEQ_LEN, new_items)
+    candidates = Fusion(CONFIG, ranker, neighbours, rules, popularity).candidates(ITEM_SEQ, SEQ_LEN, new_items, ALL)
     assert candidates.features.shape == (2, 7, len(FEATURES))
     of = {name: candidates.features[:, :, n] for n, name in enumerate(FEATURES)}
     rows = torch.cat([ranker.get_buffer("table"), new_items])
@@ -78,7 +81,7 @@ def test_features_of_a_candidate() -> None:
 def test_an_untrained_reranker_is_the_weighted_sum() -> None:
     ranker, neighbours, rules, popularity = parts()
     fusion = Fusion(CONFIG, ranker, neighbours, rules, popularity)
-    candidates = fusion.candidates(ITEM_SEQ, SEQ_LEN, unit(3, D))
+    candidates = fusion.candidates(ITEM_SEQ, SEQ_LEN, unit(3, D), ALL)
     features = candidates.features.reshape(-1, len(FEATURES))
     scores, _ = Reranker(4, weights_of(CONFIG), features.mean(0), features.std(0) + 1)(candidates.features)
     apart = scores - candidates.features @ weights_of(CONFIG)  # the same for all, as the mean is taken off
@@ -92,9 +95,9 @@ def test_two_rankers_are_one_whose_logits_are_the_means_of_theirs() -> None:
     rankers, tables = [SessionRanker(config).eval() for _ in range(2)], [unit(V + 1, D) for _ in range(2)]
     biases, new_items = [torch.randn(V + 1) for _ in range(2)], [unit(3, D) for _ in range(2)]
     both = ServedRanker(rankers, torch.cat(tables, 1) / 2**0.5, torch.stack(biases).mean(0), 5).eval()
-    logits, vector = both.logits(ITEM_SEQ, SEQ_LEN, torch.cat(new_items, 1) / 2**0.5)
+    logits, vector = both.logits(ITEM_SEQ, SEQ_LEN, torch.cat(new_items, 1) / 2**0.5, ALL)
     logits_of_tower = [
-        ServedRanker([ranker], table, bias, 5).logits(ITEM_SEQ, SEQ_LEN, new)[0]
+        ServedRanker([ranker], table, bias, 5).logits(ITEM_SEQ, SEQ_LEN, new, ALL)[0]
         for ranker, table, bias, new in zip(rankers, tables, biases, new_items, strict=True)
     ]
     known = [0, V + 1]  # of padding, each is NEVER

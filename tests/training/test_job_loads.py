@@ -47,9 +47,12 @@ def test_a_counted_model_chooses_is_served_and_ranks(
     assert evaluate(Served(tmp_path), split.test).recall_at_10 > 0.8  # at random: 0.17
     items, scores, vector, *_ = SessionModel(tmp_path).next_items([7, 8])
     with torch.no_grad():
-        _, expected, _ = baseline.model(torch.tensor([[7, 8]]), torch.tensor([2]), torch.zeros(1, 0))
+        _, expected, _ = baseline.model(
+            torch.tensor([[7, 8]]), torch.tensor([2]), torch.zeros(1, 0), torch.ones(61, dtype=torch.bool)
+        )
     np.testing.assert_allclose(scores, expected[0].numpy(), rtol=1e-4)
     assert 9 in items[:5]
+    assert 9 not in SessionModel(tmp_path).next_items([7, 8], np.arange(61) != 9).items[:-1]
     assert vector.shape == (0,)
 
 
@@ -67,6 +70,7 @@ def test_the_fusion_is_fitted_and_served(split: Split, tmp_path: Path, monkeypat
     assert evaluate(Served(tmp_path), split.test).recall_at_10 > 0.8
     items, _, vector, *_ = SessionModel(tmp_path).next_items([7, 8])
     assert items[0] == 9
+    assert SessionModel(tmp_path).next_items([7, 8], np.arange(61) != 9).items[0] == 10
     assert vector.shape == (16,)
     served = Served(tmp_path)
     assert served.tells_purchase

@@ -41,7 +41,8 @@ def test_logits_are_cosines_and_bias_and_the_repeat_channel_and_new_items_are_am
     served = ServedRanker([ranker], table[:8], bias, candidate_count=5)
     new_items = table[[0, 8, 9]]  # items 8 and 9
     item_seq = torch.tensor([[3, 9]])
-    items, logits, vector = served(item_seq, torch.tensor([2]), new_items)
+    available = torch.ones(8, dtype=torch.bool)
+    items, logits, vector = served(item_seq, torch.tensor([2]), new_items, available)
     ranked = ranker(item_seq, torch.tensor([[0, 1]]), table[item_seq])
     expected = table @ ranked.vector[0] / CONFIG.temperature + torch.cat([bias, bias[1:].mean().repeat(2)])
     expected[3] += ranked.repeat[0, 0]
@@ -50,6 +51,11 @@ def test_logits_are_cosines_and_bias_and_the_repeat_channel_and_new_items_are_am
     assert items[0].tolist() == (best.indices + 1).tolist()
     assert torch.allclose(logits[0], best.values, atol=1e-5)
     assert torch.allclose(vector[0], ranked.vector[0], atol=1e-6)
+    sold_out = int(items[items < 8][0])
+    available[sold_out] = False
+    others, logits, _ = served(item_seq, torch.tensor([2]), new_items, available)
+    assert others[0, :4].tolist() == [item for item in items[0].tolist() if item != sold_out]
+    assert torch.allclose(logits[0, :4], best.values[items[0] != sold_out], atol=1e-5)
 
 
 def test_item_vectors_are_mixed_with_their_neighbours_and_of_length_one() -> None:

@@ -107,9 +107,9 @@ def test_the_served_artifact_gives_the_figures_of_the_torch_model(
 
 class _AnotherWhenExported(ServedRanker):
     def forward(
-        self, item_seq: torch.Tensor, seq_len: torch.Tensor, new_items: torch.Tensor
+        self, item_seq: torch.Tensor, seq_len: torch.Tensor, new_items: torch.Tensor, available: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        items, logits, vector = super().forward(item_seq, seq_len, new_items)
+        items, logits, vector = super().forward(item_seq, seq_len, new_items, available)
         return items, logits + torch.compiler.is_exporting(), vector
 
 

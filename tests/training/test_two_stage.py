@@ -58,10 +58,13 @@ def test_own_and_new_items_are_ranked_with_the_others_and_once(ranker: ServedRan
     new_items[0] = 0.0
     first_new = ITEM_COUNT + 1
     item_seq = torch.tensor([[7, 8, 7, first_new + 1, 0], [5, 5, 5, 0, 0]])
-    arguments = item_seq, torch.tensor([4, 3]), new_items
+    available = torch.rand(ITEM_COUNT + 1) < 0.9
+    available[[7, 8]] = True
+    arguments = item_seq, torch.tensor([4, 3]), new_items, available
     items, logits, vector = two_stage(*arguments)
     expected_items, expected_logits, expected_vector = ranker(*arguments)
     assert torch.equal(items, expected_items)
+    assert available[items[items < first_new]].all()
     assert {7, 8, first_new + 1} <= set(items[0].tolist())
     torch.testing.assert_close(logits, expected_logits)
     assert torch.equal(vector, expected_vector)

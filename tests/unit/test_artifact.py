@@ -148,6 +148,10 @@ class Changed:
     def run(self, names: list[str], inputs: dict[str, object]) -> Outputs:
         return self._change(*self._session.run(names, inputs))
 
+    def get_inputs(self) -> list[object]:
+        inputs: list[object] = self._session.get_inputs()
+        return inputs
+
     def get_outputs(self) -> list[object]:
         outputs: list[object] = self._session.get_outputs()
         return outputs

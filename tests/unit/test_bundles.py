@@ -62,11 +62,11 @@ def answers(control: ControlState, monkeypatch: pytest.MonkeyPatch) -> Recommend
             raise ArithmeticError(msg)
         return by_hash(message, surface)
 
-    def fails(self: SessionModel, sessions: Sequence[list[int]]) -> list[ModelOutput]:
+    def fails(self: SessionModel, sessions: Sequence[list[int]], *of: object) -> list[ModelOutput]:
         if any(self.index_of[UNANSWERED] in session for session in sessions):
             msg = "as it was told"
             raise ModelAnswerError(msg)
-        return run(self, sessions)
+        return run(self, sessions, *of)  # type: ignore[arg-type]
 
     monkeypatch.setattr(recommender, "rec_id", rec_id)
     monkeypatch.setattr(SessionModel, "_run", fails)

@@ -18,9 +18,15 @@ def model() -> SessionModel:
 
 
 def chance(item: str, session: list[str], model: SessionModel) -> float:
-    output = model.next_items([model.index_of[item_id] for item_id in session])
-    at = (output.items == model.index_of[item]).nonzero()[0]
-    return float(1 / (1 + np.exp(-model.click_logits(output.logits[at])[0]))) if len(at) else 0.0
+    """Return what the model says of an item, which may be none of its candidates: then those that are, are sold out."""
+    available = np.ones(len(model.items.ids), dtype=bool)
+    for _ in range(len(available) // model.manifest.candidate_count + 1):
+        output = model.next_items([model.index_of[item_id] for item_id in session], available)
+        at = (output.items == model.index_of[item]).nonzero()[0]
+        if len(at):
+            return float(1 / (1 + np.exp(-model.click_logits(output.logits[at])[0])))
+        available[output.items] = False
+    pytest.fail(f"{item} is nowhere")
 
 
 def test_removing_the_click_that_mattered_most_changes_the_score_most(model: SessionModel) -> None:

@@ -7,6 +7,7 @@ from typing import cast
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from rich.console import Console
 from support.data import JDATA, needs_data
 from support.replay import ARTIFACT
@@ -67,12 +68,12 @@ class Buys:
         )
         self.tells_purchase, self.buy_rate = True, 0.5
 
-    def next_items(self, session: list[int]) -> ModelOutput:
-        output = self._model.next_items(session)
+    def next_items(self, session: list[int], available: NDArray[np.bool_] | None = None) -> ModelOutput:
+        output = self._model.next_items(session, available)
         return output._replace(purchase=np.where(np.arange(len(output.items)) == 7, 1.0, 0.1).astype(np.float32))
 
-    def next_items_many(self, sessions: list[list[int]]) -> list[ModelOutput]:
-        return [self.next_items(session) for session in sessions]
+    def next_items_many(self, sessions: list[list[int]], available: NDArray[np.bool_]) -> list[ModelOutput]:
+        return [self.next_items(session, available) for session in sessions]
 
 
 def test_turning_conversion_brings_what_is_ordered_up_and_is_plotted(

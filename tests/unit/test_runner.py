@@ -9,12 +9,21 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from features.errors import DeviceError, ModelAnswerError
 from onnx_models.artifact import GRAPH, read_manifest
 from onnx_models.device import AUTO, CPU, cuda_id
-from onnx_models.runner import BATCH_SIZES, Answer, BucketRunner, GroupRunner, HostRunner, StepDown, open_runner
+from onnx_models.runner import (
+    BATCH_SIZES,
+    Answer,
+    BucketRunner,
+    Fixed,
+    GroupRunner,
+    HostRunner,
+    Sessions,
+    StepDown,
+    open_runner,
+)
 from streaming.config import recommend_config
 from streaming.scoring.model import SessionModel
 
@@ -22,14 +31,16 @@ ARTIFACT = Path(__file__).parents[2] / "onnx_models" / "artifacts" / "generator"
 MANIFEST = read_manifest(ARTIFACT)
 LENGTH = MANIFEST.max_length
 NEW_ITEMS = np.zeros((1, MANIFEST.hidden_dim), dtype=np.float32)
+FIXED = Fixed(LENGTH, MANIFEST.item_count, NEW_ITEMS)
 
 
-def asked(count: int, seed: int = 0) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return sessions (B, T) of 1 to T items, and their lengths."""
+def asked(count: int, seed: int = 0) -> Sessions:
+    """Return sessions (B, T) of 1 to T items, with nine of ten items available."""
     rng = np.random.default_rng(seed)
     seq_len = rng.integers(1, LENGTH + 1, count)
     item_seq = rng.integers(1, MANIFEST.item_count + 1, (count, LENGTH))
-    return item_seq * (np.arange(LENGTH) < seq_len[:, None]), seq_len
+    available = np.random.default_rng(1).random(MANIFEST.item_count + 1) < 0.9
+    return Sessions(item_seq * (np.arange(LENGTH) < seq_len[:, None]), seq_len, available)
 
 
 def assert_same(answer: Answer, expected: Answer) -> None:
@@ -57,14 +68,14 @@ class Watched:
         self.may_run = threading.Event()
         self.may_run.set()
 
-    def run(self, item_seq: NDArray[np.int64], seq_len: NDArray[np.int64]) -> Answer:
-        self.batches.append(len(seq_len))
+    def run(self, sessions: Sessions) -> Answer:
+        self.batches.append(len(sessions.seq_len))
         self.began.set()
         assert self.may_run.wait(timeout=30)
         if self.fails:
             msg = "CUDA error 700"
             raise RuntimeError(msg)
-        return self._runner.run(item_seq, seq_len)._replace(device="cuda")
+        return self._runner.run(sessions)._replace(device="cuda")
 
 
 @pytest.fixture(scope="module")
@@ -74,21 +85,21 @@ def host() -> HostRunner:
 
 @pytest.fixture(scope="module")
 def buckets(host: HostRunner) -> BucketRunner:
-    return BucketRunner(ARTIFACT / GRAPH, CPU, LENGTH, host, NEW_ITEMS)
+    return BucketRunner(ARTIFACT / GRAPH, CPU, FIXED, host)
 
 
 @pytest.mark.parametrize("count", [1, 2, 4, 5, 16, 63, 64, 65, 200])
 def test_a_fixed_batch_size_changes_no_answer(buckets: BucketRunner, host: HostRunner, count: int) -> None:
     for seed in range(2):  # what was asked before leaves no trace
         sessions = asked(count, seed)
-        assert_near(buckets.run(*sessions), host.run(*sessions))
+        assert_near(buckets.run(sessions), host.run(sessions))
 
 
 def test_answers_stay_what_they_are_when_others_are_asked(buckets: BucketRunner, host: HostRunner) -> None:
     sessions = asked(BATCH_SIZES[1], 1)
-    answer = buckets.run(*sessions)
-    buckets.run(*asked(BATCH_SIZES[1], 2))
-    assert_near(answer, host.run(*sessions))
+    answer = buckets.run(sessions)
+    buckets.run(asked(BATCH_SIZES[1], 2))
+    assert_near(answer, host.run(sessions))
 
 
 def test_what_is_queued_runs_as_one_and_each_gets_its_own(host: HostRunner) -> None:
@@ -96,16 +107,16 @@ def test_what_is_queued_runs_as_one_and_each_gets_its_own(host: HostRunner) -> N
     group = GroupRunner(watched)
     watched.may_run.clear()
     with ThreadPoolExecutor(9) as pool:
-        first = pool.submit(group.run, *asked(1))
+        first = pool.submit(group.run, asked(1))
         assert watched.began.wait(timeout=30)
-        others = [pool.submit(group.run, *asked(n, n)) for n in range(1, 9)]
+        others = [pool.submit(group.run, asked(n, n)) for n in range(1, 9)]
         deadline = time.monotonic() + 30
         while len(group._queue) < len(others):
             assert time.monotonic() < deadline, "they are not queued"
         watched.may_run.set()
-        assert_same(first.result(timeout=30), host.run(*asked(1)))
+        assert_same(first.result(timeout=30), host.run(asked(1)))
         for n, other in enumerate(others, start=1):
-            assert_same(other.result(timeout=30), host.run(*asked(n, n)))
+            assert_same(other.result(timeout=30), host.run(asked(n, n)))
     assert watched.batches == [1, sum(range(1, 9))]
 
 
@@ -114,14 +125,14 @@ def test_what_a_device_fails_at_is_answered_by_the_cpu_from_then_on(
 ) -> None:
     watched = Watched(host)
     runner = StepDown(GroupRunner(watched), host)
-    assert runner.run(*asked(3)).device == "cuda"
+    assert runner.run(asked(3)).device == "cuda"
     watched.fails = True
     with caplog.at_level(logging.ERROR):
-        answer = runner.run(*asked(3))
-    assert_same(answer, host.run(*asked(3)))
+        answer = runner.run(asked(3))
+    assert_same(answer, host.run(asked(3)))
     assert (answer.device, runner.stepped_down) == (CPU, True)
     watched.fails = False
-    assert runner.run(*asked(3)).device == CPU
+    assert runner.run(asked(3)).device == CPU
     assert len(watched.batches) == 2
     assert [record.message for record in caplog.records] == [
         "the model's device fails, it goes on on the CPU until the job is started anew: CUDA error 700"
@@ -132,10 +143,10 @@ def test_what_the_cpu_fails_at_too_is_the_models_fault(host: HostRunner) -> None
     watched = Watched(host)
     watched.fails = True
     runner = StepDown(watched, host)
-    item_seq, seq_len = asked(2)
-    item_seq[0, 0] = MANIFEST.item_count + 1_000_000  # no such row in the table
+    sessions = asked(2)
+    sessions.item_seq[0, 0] = MANIFEST.item_count + 1_000_000  # no such row in the table
     with pytest.raises(Exception, match="invalid index found"):
-        runner.run(item_seq, seq_len)
+        runner.run(sessions)
     assert not runner.stepped_down
 
 
@@ -190,7 +201,7 @@ def test_auto_takes_the_cpu_where_no_gpu_answers_and_says_so(
     host: HostRunner, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # where there is one
-    runner, device = open_runner(ARTIFACT / GRAPH, AUTO, LENGTH, host, NEW_ITEMS)
+    runner, device = open_runner(ARTIFACT / GRAPH, AUTO, FIXED, host)
     assert (runner, device) == (host, CPU)
     assert "the model runs on the CPU: cuda needs CUDAExecutionProvider, onnxruntime took CPU" in caplog.text
     assert SessionModel(ARTIFACT, AUTO).device == CPU
@@ -210,4 +221,4 @@ def test_a_device_without_room_is_one_message(host: HostRunner, monkeypatch: pyt
 
     monkeypatch.setattr("onnx_models.runner.open_session", fail)
     with pytest.raises(DeviceError, match=r"does not run on cuda: Failed to allocate memory .*; choose cpu$"):
-        open_runner(ARTIFACT / GRAPH, "cuda", LENGTH, host, NEW_ITEMS)
+        open_runner(ARTIFACT / GRAPH, "cuda", FIXED, host)

@@ -30,8 +30,8 @@ from features.errors import DeviceError
 from features.sources.simulator import shop
 from onnx_models.artifact import GRAPH, read_manifest
 from onnx_models.device import CPU
-from onnx_models.runner import BATCH_SIZES, BucketRunner, GroupRunner, HostRunner
-from onnx_models.session import ITEM_SEQ, NEW_ITEMS, SEQ_LEN, open_session, place, providers
+from onnx_models.runner import BATCH_SIZES, BucketRunner, Fixed, GroupRunner, HostRunner, Sessions
+from onnx_models.session import AVAILABLE, ITEM_SEQ, NEW_ITEMS, SEQ_LEN, open_session, place, providers
 from streaming.io.feed import to_message
 from streaming.records import Record, encode
 from streaming.schemas import Click, Origin, Topic
@@ -104,7 +104,8 @@ def sessions(B: int, T: int, item_count: int, hidden_dim: int, new_count: int = 
     new_items = rng.normal(size=(new_count + 1, hidden_dim)).astype(np.float32)
     new_items /= np.maximum(np.linalg.norm(new_items, axis=1, keepdims=True), 1e-9)
     new_items[0] = 0.0
-    return {ITEM_SEQ: item_seq, SEQ_LEN: seq_len, NEW_ITEMS: new_items}
+    available = np.ones(item_count + 1, dtype=bool)
+    return {ITEM_SEQ: item_seq, SEQ_LEN: seq_len, NEW_ITEMS: new_items, AVAILABLE: available}
 
 
 def parity(device: str) -> None:
@@ -154,20 +155,21 @@ def in_the_job(folder: Path, device: str, seconds: float) -> None:
     T, new_items = manifest.max_length, np.zeros((1, manifest.hidden_dim), dtype=np.float32)
     host = HostRunner(folder / GRAPH, new_items)
     began = time.perf_counter()
-    buckets = BucketRunner(folder / GRAPH, device, T, host, new_items)
+    buckets = BucketRunner(folder / GRAPH, device, Fixed(T, manifest.item_count, new_items), host)
     say("load", model=folder.name, device=device, batches=BATCH_SIZES, seconds=round(time.perf_counter() - began, 2))
     group = GroupRunner(buckets)
     for B in (*BATCH_SIZES, 256):
         feed = sessions(B, T, manifest.item_count, manifest.hidden_dim)
-        asked = feed[ITEM_SEQ], feed[SEQ_LEN]
-        (outputs, _), (expected, _) = group.run(*asked), host.run(*asked)
+        asked = Sessions(feed[ITEM_SEQ], feed[SEQ_LEN], feed[AVAILABLE])
+        (outputs, _), (expected, _) = group.run(asked), host.run(asked)
         worst = max(float(np.abs(a - b).max()) for a, b in zip(outputs, expected, strict=True) if a.dtype == np.float32)
         named = {"model": folder.name, "device": device, "captured": buckets.captured, "batch": B}
-        say("in the job", **named, **repeated(functools.partial(group.run, *asked), B, seconds), difference=worst)
+        say("in the job", **named, **repeated(functools.partial(group.run, asked), B, seconds), difference=worst)
     for slots in SLOTS:
         feed = sessions(4, T, manifest.item_count, manifest.hidden_dim)
+        asked = Sessions(feed[ITEM_SEQ], feed[SEQ_LEN], feed[AVAILABLE])
         for name, runner in (("group", group), ("host", host)):
-            per_second, p90_ms = together(slots, functools.partial(runner.run, feed[ITEM_SEQ], feed[SEQ_LEN]), seconds)
+            per_second, p90_ms = together(slots, functools.partial(runner.run, asked), seconds)
             say("slots", model=folder.name, runner=name, slots=slots, calls_of=4, calls_per_s=per_second, p90_ms=p90_ms)
 
 

@@ -33,6 +33,7 @@ def main() -> None:
     index_of = {item_id: n for n, item_id in enumerate(ids)}
     session_options = onnxruntime.SessionOptions()
     session_options.intra_op_num_threads = 1
+    everything = np.ones(len(ids), dtype=bool)
     model = onnxruntime.InferenceSession(folder / GRAPH, session_options, providers=["CPUExecutionProvider"])
     new_items = np.zeros((1, manifest.hidden_dim), dtype=np.float32)
     last: defaultdict[str, deque[int]] = defaultdict(partial(deque, maxlen=manifest.max_length))
@@ -44,6 +45,7 @@ def main() -> None:
             last[event.shopper_id].append(index_of.get(event.item_id, 0))
             item_seq[row, : len(last[event.shopper_id])] = last[event.shopper_id]
         inputs = {"item_seq": item_seq, "seq_len": (item_seq > 0).sum(axis=1), "new_items": new_items}
+        inputs["available"] = everything
         items, logits = model.run(["top_items", "top_logits"], inputs)
         for event, its_items, its_logits in zip(events, items, logits, strict=True):
             slate = [
