@@ -19,8 +19,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from onnx_models.first_stage import FirstStage
-
 NEVER = -1e9  # a logit that no candidate has
 UNAVAILABLE = NEVER / 2  # nor this one: but where candidates are too few, such items come, and padding does not
 
@@ -175,7 +173,7 @@ class ServedRanker(nn.Module):
         table = self.get_buffer("table")
         V = table.shape[0] - 1
         is_new = item_seq > V
-        joined = table[torch.where(is_new, 0, item_seq)] + new_items[torch.where(is_new, item_seq - V, 0)]
+        joined = table[torch.where(is_new, 0, item_seq)].float() + new_items[torch.where(is_new, item_seq - V, 0)]
         rows = torch.stack([torch.arange(item_seq.shape[0]), seq_len - 1], dim=1)
         share = len(self.rankers) ** 0.5  # a part of a joined unit vector, times this, is a unit vector
         answers = [
@@ -216,28 +214,25 @@ class ServedRanker(nn.Module):
         return column - (column >= self.get_buffer("table").shape[0]).long(), top_logits, vector
 
 
-class TwoStageRanker(nn.Module):
-    """A served ranker that scores exactly what a first look in 8 bits finds near: for large catalogues on a CPU."""
+class SearchedRanker(nn.Module):
+    """A served ranker that scores what a scan of its items finds: for large catalogues."""
 
-    def __init__(self, ranker: ServedRanker, nearest_per_candidate: int = 4) -> None:
-        """Take over the ranker, and keep so many times its candidates after the first look."""
+    def __init__(self, ranker: ServedRanker, scan: nn.Module) -> None:
+        """Take over the ranker and what finds the items of the largest logits, one of `onnx_models.scan`."""
         super().__init__()
-        self.ranker, self.candidate_count = ranker, ranker.candidate_count
-        table, bias = ranker.get_buffer("table")[1:], ranker.get_buffer("bias")[1:]
-        nearest_count = min(len(table), nearest_per_candidate * ranker.candidate_count)
-        self.first_stage = FirstStage(table, bias, nearest_count)
+        self.ranker, self.scan, self.candidate_count = ranker, scan, ranker.candidate_count
 
     def forward(
         self, item_seq: Tensor, seq_len: Tensor, new_items: Tensor, available: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return what `ServedRanker.forward` does, nearly: an item may be missing that is not the session's own."""
+        """Return what `ServedRanker.forward` does; an item that the scan does not find is missing."""
         table = self.ranker.get_buffer("table")
         bias = self.ranker.bias_of(available)
         B, V, M = item_seq.shape[0], table.shape[0] - 1, new_items.shape[0] - 1
         asked = self.ranker.ask(item_seq, seq_len, new_items)
         query = asked.query[:, :, None]
-        near = self.first_stage(asked.query) + 1  # (B, N)
-        near_logits = (table[near] @ query)[:, :, 0] + bias[near]
+        near = self.scan(asked.query, table, bias)  # (B, N)
+        near_logits = (table[near].float() @ query)[:, :, 0] + bias[near]
         # The session's own items, which the repeat channel lifts, and new ones need no search: they stand for
         # themselves, and only once.
         newest = newest_of_its_item(item_seq)[torch.arange(B), seq_len - 1] > 0  # (B, T)

@@ -1,6 +1,6 @@
 """`rheostat bench catalogue`: what an answer costs in a shop of the model's size, and what the shop's start does.
 
-In one process, without Flink and Kafka. `python -m infra.bench.enlarge` makes a model of any size.
+In one process, without Flink and Kafka. `python -m infra.bench.untrained_model` makes a model of any size.
 """
 
 import itertools

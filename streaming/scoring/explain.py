@@ -34,7 +34,7 @@ def trace(item_id: str, clicked: list[str], model: SessionModel) -> Traced:
     """Return which clicks of a session speak for an item: each is left out in turn (leave-one-out).
 
     Source: Li et al. 2016, "Understanding neural networks through representation erasure", eq. 1 on the probability. An
-    item that the model does not find (a first stage, or an artifact without the input `available`) counts as not
+    item that the model does not find (a coarse scan, or an artifact without the input `available`) counts as not
     predicted at all.
     """
     known = [(place, item) for place, item in enumerate(clicked, start=1) if item in model.index_of]

@@ -44,7 +44,9 @@ def test_scores_are_those_of_the_definition() -> None:
     item_seq = torch.zeros(30, 6, dtype=torch.long)
     for row, session in enumerate(sessions):
         item_seq[row, : len(session)] = torch.tensor(session)
-    items, scores, vector = model(item_seq, torch.tensor([len(visit) for visit in sessions]), torch.zeros(1, 0))
+    items, scores, vector = model(
+        item_seq, torch.tensor([len(visit) for visit in sessions]), torch.zeros(1, 0), torch.ones(1, dtype=torch.bool)
+    )
     assert vector.shape == (30, 0)
     for row, session in enumerate(sessions):
         expected = by_loops(log, session)

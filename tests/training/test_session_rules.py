@@ -29,7 +29,9 @@ def test_scores_are_those_of_the_definition() -> None:
     item_seq = torch.zeros(4, 4, dtype=torch.long)
     for row, session in enumerate(sessions):
         item_seq[row, : len(session)] = torch.tensor(session)
-    items, scores, vector = model(item_seq, torch.tensor([len(visit) for visit in sessions]), torch.zeros(1, 0))
+    items, scores, vector = model(
+        item_seq, torch.tensor([len(visit) for visit in sessions]), torch.zeros(1, 0), torch.ones(1, dtype=torch.bool)
+    )
     assert vector.shape == (4, 0)
     for row, session in enumerate(sessions):
         expected = sorted(by_loops(session).items(), key=lambda pair: -pair[1])[: CONFIG.candidate_count]
@@ -39,7 +41,7 @@ def test_scores_are_those_of_the_definition() -> None:
 
 def test_a_session_without_rules_gets_its_own_items_and_the_most_popular_ones() -> None:
     items, _, _ = SessionRules(CONFIG, FOLLOWERS, WEIGHTS, POPULARITY)(
-        torch.tensor([[4], [9]]), torch.tensor([1, 1]), torch.zeros(3, 0)
+        torch.tensor([[4], [9]]), torch.tensor([1, 1]), torch.zeros(3, 0), torch.ones(1, dtype=torch.bool)
     )
     assert items[0].tolist() == [4, 6, 7, 5, 3, 2]
     assert items[1].tolist() == [6, 7, 5, 4, 3, 2]  # item 9 is a new one

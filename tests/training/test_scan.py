@@ -1,0 +1,142 @@
+"""A scan finds what the exact logits would, in torch, in the graph and in the job, in any bundle."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from export.builds import Built, Shape
+from export.scan import NEAREST_PER_CANDIDATE, Scan, recall_of_exact, searched, with_scan
+from export.sessions import Sessions, Split
+from export.write import write_artifact
+from features.errors import ParityError, TrainingError
+from infra.bench import untrained_model
+from onnx_models import scan as scans
+from onnx_models.scan import Int8Scan, largest
+from onnx_models.session_ranker import NEVER, ServedRanker, SessionRanker, SessionRankerConfig
+from streaming.scoring.model import SessionModel
+
+ITEM_COUNT, D, T, K = 3_000, 16, 10, 30
+SCANS: list[Scan] = [*NEAREST_PER_CANDIDATE]
+
+
+@pytest.fixture
+def ranker() -> ServedRanker:
+    torch.manual_seed(0)
+    encoder = SessionRanker(SessionRankerConfig(hidden_dim=D, head_count=2, max_length=T))
+    table = torch.nn.functional.normalize(torch.randn(ITEM_COUNT + 1, D), dim=1)
+    table[0] = 0.0
+    return ServedRanker([encoder], table, torch.randn(ITEM_COUNT + 1), K).eval()
+
+
+@pytest.fixture
+def sessions() -> Sessions:
+    rng = np.random.default_rng(0)
+    return Sessions.of([rng.integers(1, ITEM_COUNT + 1, rng.integers(1, 15)).tolist() for _ in range(200)])
+
+
+@pytest.mark.parametrize("bias_size", [0.0, 0.5, 5.0])
+def test_a_scan_in_8_bits_finds_the_largest_logits(bias_size: float) -> None:
+    torch.manual_seed(1)
+    table, bias = torch.nn.functional.normalize(torch.randn(2_001, 48), dim=1), bias_size * torch.randn(2_001)
+    bias[0] = NEVER
+    query = torch.nn.functional.normalize(torch.randn(64, 48), dim=1) / 0.08
+    expected = (query @ table.T + bias).topk(20).indices
+    found = Int8Scan(80, table, bias)(query, table, bias)
+    assert found.min() > 0
+    assert (expected[:, :, None] == found[:, None, :]).any(dim=2).float().mean() > 0.99
+
+
+@pytest.mark.parametrize("length", [3_000, 3_001, 3_004])
+def test_the_largest_of_a_long_row_are_found_in_parts(length: int, in_parts: None) -> None:
+    values = torch.randn(3, length)
+    values[0, -1] = values[1, 0] = 9.0
+    expected = values.topk(40).indices
+    assert largest(values, 40).sort().values.tolist() == expected.sort().values.tolist()
+
+
+@pytest.fixture
+def in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make small tables long ones."""
+    monkeypatch.setattr(scans, "LONG", 1_000)
+    monkeypatch.setattr(scans, "PART_COUNT", 5)
+
+
+def test_the_candidates_are_the_exact_ones(ranker: ServedRanker, sessions: Sessions, in_parts: None) -> None:
+    recall = {scan: recall_of_exact(ranker, with_scan(ranker, scan, T), sessions, T) for scan in SCANS}
+    assert recall["exact"] == 1.0
+    assert min(recall.values()) > 0.99
+
+
+@pytest.mark.parametrize("scan", SCANS)
+@torch.no_grad()
+def test_own_and_new_items_are_ranked_with_the_others_and_once(
+    scan: Scan, ranker: ServedRanker, in_parts: None
+) -> None:
+    ranker.bias[[7, 8]] = -50.0  # no search finds them
+    ranker.rankers[0].repeat.bias.fill_(60.0)  # but their being in the session lifts them
+    new_items = torch.nn.functional.normalize(torch.randn(4, D), dim=1)
+    new_items[0] = 0.0
+    first_new = ITEM_COUNT + 1
+    item_seq = torch.tensor([[7, 8, 7, first_new + 1, 0], [5, 5, 5, 0, 0]])
+    available = torch.rand(ITEM_COUNT + 1) < 0.9
+    available[[7, 8]] = True
+    arguments = item_seq, torch.tensor([4, 3]), new_items, available
+    items, logits, vector = with_scan(ranker, scan, T)(*arguments)
+    expected_items, expected_logits, expected_vector = ranker(*arguments)
+    near = 1e-2 if scan == "fp16" else 1e-5  # whose table is rounded
+    assert all(len(set(row.tolist())) == K for row in items)
+    assert (items == expected_items).float().mean() > (0.5 if scan == "fp16" else 0.99)
+    assert available[items[items < first_new]].all()
+    assert {7, 8, first_new + 1} <= set(items[0].tolist())
+    torch.testing.assert_close(logits, expected_logits, atol=near, rtol=near)
+    torch.testing.assert_close(vector, expected_vector, atol=near, rtol=near)
+
+
+@pytest.mark.parametrize("scan", SCANS)
+def test_the_job_answers_with_it_alike_in_any_bundle(
+    scan: Scan, ranker: ServedRanker, sessions: Sessions, tmp_path: Path, in_parts: None
+) -> None:
+    split = Split("ring", ["", *map(str, range(1, ITEM_COUNT + 1))], sessions, sessions)
+    built = replace(Built(ranker, Shape(D, T, K), {}), served=with_scan(ranker, scan, T))
+    write_artifact(tmp_path, scan, split, built, np.ones(ITEM_COUNT + 1, dtype=np.float32))
+    model = SessionModel(tmp_path)
+    rows = [session.tolist() for session in sessions][:16]
+    for alone, together in zip(map(model.next_items, rows), model.next_items_many(rows), strict=True):
+        assert together is not None
+        for a, b in zip(alone[:3], together[:3], strict=True):
+            assert np.array_equal(_bits(a), _bits(b))
+
+
+def test_what_is_exact_and_small_is_left_as_it_is(ranker: ServedRanker, sessions: Sessions) -> None:
+    built = Built(ranker, Shape(D, T, K), {})
+    assert searched(built, "exact", sessions) is built
+    assert searched(built, "int8", sessions).report["recall_of_exact"] > 0.99
+
+
+def test_a_model_that_weighs_all_items_is_not_searched(sessions: Sessions) -> None:
+    with pytest.raises(TrainingError, match="Linear weighs all its items"):
+        searched(Built(torch.nn.Linear(1, 1), Shape(D, T, K), {}), "int8", sessions)
+
+
+def test_one_that_loses_candidates_is_not_exported(
+    ranker: ServedRanker, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("export.scan.LEAST_RECALL", 1.01)
+    with pytest.raises(ParityError, match=r"int8 finds \d\.\d+ of the exact candidates, expected 1\.01 at least"):
+        searched(Built(ranker, Shape(D, T, K), {}), "int8", sessions)
+
+
+def test_an_untrained_model_is_one_that_the_job_takes(tmp_path: Path) -> None:
+    untrained_model.main(tmp_path, 5_000, "int8")
+    model = SessionModel(tmp_path)
+    output = model.next_items([5_000, 1, 2_500])
+    assert len(set(output.items.tolist())) == model.manifest.candidate_count
+    assert output.items.max() > 2_000
+
+
+def _bits(values: NDArray[np.generic]) -> NDArray[np.uint8]:
+    return np.ascontiguousarray(values).view(np.uint8)
