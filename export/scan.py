@@ -8,27 +8,25 @@ import torch
 from export.builds import Built
 from export.sessions import Sessions
 from features.errors import ParityError, TrainingError
-from onnx_models.scan import LONG, FloatScan, Int8Scan
+from onnx_models.scan import GpuScan, Int8Scan
 from onnx_models.session_ranker import SearchedRanker, ServedRanker
 
-Scan = Literal["exact", "fp16", "int8"]
+Scan = Literal["exact", "int8", "gpu", "gpu-fp16"]
 LEAST_RECALL = 0.99  # of the exact candidates
 # What is found and scored again, in candidates; the session's own items come on top, as they are left out of it.
-NEAREST_PER_CANDIDATE: dict[Scan, int] = {"exact": 1, "fp16": 2, "int8": 4}
+NEAREST_PER_CANDIDATE: dict[Scan, int] = {"int8": 4, "gpu": 1, "gpu-fp16": 2}
 _SESSION_COUNT, _BATCH = 512, 32
 
 
 def searched(built: Built, scan: Scan, sessions: Sessions) -> Built:
     """Return what was built with its items searched so; the report says the recall on the newest of `sessions`.
 
-    What is exact is left as it is, unless it has so many items that they are better searched in parts.
-
     Raises:
         TrainingError: the model is none that ranks by a product with a table.
         ParityError: too few of the exact candidates are found.
     """
     ranker = built.served
-    if scan == "exact" and not (isinstance(ranker, ServedRanker) and len(ranker.get_buffer("table")) > LONG):
+    if scan == "exact":
         return built
     if not isinstance(ranker, ServedRanker):
         msg = f"{type(ranker).__name__} weighs all its items, only a session ranker searches them; use `--scan exact`"
@@ -50,9 +48,9 @@ def with_scan(ranker: ServedRanker, scan: Scan, max_length: int) -> SearchedRank
     count = min(len(table) - 1, NEAREST_PER_CANDIDATE[scan] * candidate_count + max_length)
     if scan == "int8":
         return SearchedRanker(ranker, Int8Scan(count, table, bias))
-    if scan == "fp16":
+    if scan == "gpu-fp16":
         ranker = ServedRanker([*ranker.rankers], table.half(), bias, candidate_count)
-    return SearchedRanker(ranker, FloatScan(count))
+    return SearchedRanker(ranker, GpuScan(count))
 
 
 @torch.no_grad()  # type: ignore[untyped-decorator, unused-ignore]

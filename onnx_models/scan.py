@@ -1,4 +1,4 @@
-"""Finds the items of the largest logits in a table: exactly, in half precision for a GPU, or in 8 bits for a CPU.
+"""Finds the items of the largest logits in a large table: in 8 bits for a CPU, in parts of the row for a GPU.
 
 What is found is scored again by whoever asks (`SearchedRanker`), so a scan may be coarse in what it computes and take
 more than is wanted, and need not say by how much.
@@ -9,8 +9,8 @@ Axes: B batch, V items, D hidden, N the items that are found. Row 0 of a table i
 import torch
 from torch import Tensor, nn
 
-PART_COUNT = 50  # of a long row of logits, whose best are found first
-LONG = 100_000  # items: onnxruntime's TopK gives a row to one block of threads of a GPU, however long it is
+# onnxruntime's TopK gives a row to one block of a GPU's threads, however long it is; so the best of parts come first.
+PART_COUNT, LONG = 50, 100_000
 TABLE_STEPS = 127  # of int8, to either side of 0
 # A query has 7 bits: two products of 8 and 7 bits fit the 16 that processors without VNNI add them in, so that all
 # processors say the same (onnxruntime, "Quantize ONNX models", on saturation with U8S8).
@@ -18,7 +18,7 @@ QUERY_STEPS, QUERY_ZERO = 63, 64
 
 
 def largest(values: Tensor, count: int) -> Tensor:
-    """Return (B, count) the columns of the largest of `values` (B, V), in no order."""
+    """Return (B, count) the columns of the largest of `values` (B, V), in no order; those of a LONG row by parts."""
     length = values.shape[1]
     if length < LONG:
         return torch.topk(values, count, dim=1, sorted=False).indices
@@ -31,8 +31,8 @@ def largest(values: Tensor, count: int) -> Tensor:
     return torch.cat([column, rest], dim=1).gather(1, best)
 
 
-class FloatScan(nn.Module):
-    """Computes all logits in the table's own type, float32 or float16."""
+class GpuScan(nn.Module):
+    """Computes all logits in the table's own type, float32 or float16, and takes the best of parts of a row first."""
 
     def __init__(self, count: int) -> None:
         super().__init__()

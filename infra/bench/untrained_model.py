@@ -49,6 +49,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="An artifact of many items that nobody has trained.")
     parser.add_argument("out", type=Path, help="folder of the artifact")
     parser.add_argument("items", type=int)
-    parser.add_argument("--scan", choices=[*NEAREST_PER_CANDIDATE], default="exact", help="as `export --scan`")
+    parser.add_argument("--scan", choices=["exact", *NEAREST_PER_CANDIDATE], default="exact", help="as `export --scan`")
     options = parser.parse_args()
     main(options.out, options.items, options.scan)

@@ -67,7 +67,7 @@ def in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_candidates_are_the_exact_ones(ranker: ServedRanker, sessions: Sessions, in_parts: None) -> None:
     recall = {scan: recall_of_exact(ranker, with_scan(ranker, scan, T), sessions, T) for scan in SCANS}
-    assert recall["exact"] == 1.0
+    assert recall["gpu"] == 1.0
     assert min(recall.values()) > 0.99
 
 
@@ -87,9 +87,9 @@ def test_own_and_new_items_are_ranked_with_the_others_and_once(
     arguments = item_seq, torch.tensor([4, 3]), new_items, available
     items, logits, vector = with_scan(ranker, scan, T)(*arguments)
     expected_items, expected_logits, expected_vector = ranker(*arguments)
-    near = 1e-2 if scan == "fp16" else 1e-5  # whose table is rounded
+    near = 1e-2 if scan == "gpu-fp16" else 1e-5  # whose table is rounded
     assert all(len(set(row.tolist())) == K for row in items)
-    assert (items == expected_items).float().mean() > (0.5 if scan == "fp16" else 0.99)
+    assert (items == expected_items).float().mean() > (0.5 if scan == "gpu-fp16" else 0.99)
     assert available[items[items < first_new]].all()
     assert {7, 8, first_new + 1} <= set(items[0].tolist())
     torch.testing.assert_close(logits, expected_logits, atol=near, rtol=near)
@@ -111,7 +111,7 @@ def test_the_job_answers_with_it_alike_in_any_bundle(
             assert np.array_equal(_bits(a), _bits(b))
 
 
-def test_what_is_exact_and_small_is_left_as_it_is(ranker: ServedRanker, sessions: Sessions) -> None:
+def test_exact_is_as_it_is(ranker: ServedRanker, sessions: Sessions) -> None:
     built = Built(ranker, Shape(D, T, K), {})
     assert searched(built, "exact", sessions) is built
     assert searched(built, "int8", sessions).report["recall_of_exact"] > 0.99
