@@ -16,8 +16,7 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from features.sources.simulator import shop
-from infra.bench.load import Load, let_in, shop_load
+from infra.bench.load import Load, goods, let_in, shop_load, warm_up
 from infra.bench.profile import OPERATOR, Profiler, java_of, thread_cpu_us
 from infra.bench.slate import POLICIES
 from infra.local.process import cpu_s
@@ -46,6 +45,7 @@ def measure(
     rate: int,
     seconds: int,
     backlog: int,
+    warm_up_s: int,
     shoppers: int,
     parallelism: int,
     policy: str,
@@ -53,13 +53,16 @@ def measure(
 ) -> dict[str, Any]:
     """Return what an event costs at `rate` a second for `seconds`, and in a backlog of `backlog` events.
 
+    Before that it comes for `warm_up_s`, which is not counted.
+
     Raises:
         ArtifactError, StartError, JobError, NotReadyError: each says what to do.
     """
     costs: dict[str, Cost] = {}
-    with local_stack(home, model, shop.items(), parallelism) as stack:
+    with local_stack(home, model, goods(model), parallelism) as stack:
         for record in POLICIES[policy]:
             stack.feed.policy(record)
+        warm_up(stack, rate, warm_up_s, shoppers)
         profiler = Profiler(java_of(psutil.Process(stack.jobs[0].process.pid)), home)
         for name, of_rate, count in (("paced", rate, rate * seconds), ("backlog", None, backlog)):
             console.print(f"{name}: {count:,} events, as it is and under the profilers")

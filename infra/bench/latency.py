@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from features.sources.simulator import shop
-from infra.bench.load import let_in, shop_load
+from infra.bench.load import goods, let_in, shop_load, warm_up
 from infra.local.process import cpu_s
 from infra.local.stack import Stack, local_stack
 from streaming.schemas import Policy
@@ -26,17 +25,27 @@ TURNS_PER_SECOND = 2  # of the policy: how long until a slate is weighed by it?
 
 
 def measure(
-    home: Path, model: Path, rates: Sequence[int], seconds: int, shoppers: int, parallelism: int, console: Console
+    home: Path,
+    model: Path,
+    rates: Sequence[int],
+    seconds: int,
+    warm_up_s: int,
+    shoppers: int,
+    parallelism: int,
+    console: Console,
 ) -> dict[str, Any]:
     """Return the figures of one run for each of `rates`, events a second, all on one stack.
+
+    Before them the highest comes for `warm_up_s`, which is not counted.
 
     Raises:
         ArtifactError, StartError, JobError, NotReadyError: each says what to do.
     """
     began = time.monotonic()
-    with local_stack(home, model, shop.items(), parallelism) as stack:
+    with local_stack(home, model, goods(model), parallelism) as stack:
         ready_s = time.monotonic() - began
         console.print(f"ready after {ready_s:.1f} s")
+        warm_up(stack, max(rates), warm_up_s, shoppers)
         runs: list[dict[str, float]] = []
         versions = itertools.count(2)
         for n, rate in enumerate(rates):

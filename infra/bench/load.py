@@ -9,23 +9,29 @@ import multiprocessing
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import msgspec
 import numpy as np
 from confluent_kafka import Producer
 from numpy.typing import NDArray
 
+from features.interaction import ShopItem
 from features.sources.simulator import shop
 from features.spec import OLDEST_MS
+from infra.local.stack import Stack
+from onnx_models.artifact import read_items, read_manifest
 from streaming.config import Cluster
 from streaming.io.feed import to_message
 from streaming.io.tail import at_the_end
 from streaming.records import encode
 from streaming.schemas import GLOBAL, Click, ClickKind, Policy, Purchase, SlateView, Topic
 
+WARM_UP_S = 30  # until then the JVM compiles, and slates are slower
 DRAIN_S = 20.0  # without an answer, after which the rest is lost
 EVENT_TIME_RATE = 1_000  # events a second of a backlog, by their own time
+WARM_UP_SEED = 5
 Record = tuple[str, str, bytes]  # topic, key, value
 
 
@@ -47,6 +53,24 @@ class Answers:
     received: NDArray[np.float64]  # (N,)
     turned: NDArray[np.float64]  # (P,) when each policy was sent
     seen: NDArray[np.float64]  # (P,) when the first slate was received that is weighed by it
+
+
+def goods(model: Path) -> list[ShopItem]:
+    """Return the items of the simulated shop, and one for whatever else the artifact in `model` knows.
+
+    Raises:
+        ArtifactError: there is none.
+    """
+    items = shop.items()
+    known, of_shop = read_items(model, read_manifest(model)).ids[1:], {item.item_id for item in items}
+    others = (item_id for item_id in known if item_id not in of_shop)
+    return [*items, *(replace(items[n % len(items)], item_id=item_id) for n, item_id in enumerate(others))]
+
+
+def warm_up(stack: Stack, rate: int, seconds: int, shoppers: int) -> None:
+    """Let a load in that is not looked at."""
+    if seconds:
+        let_in(stack.cluster, shop_load(WARM_UP_SEED, rate, rate * seconds, shoppers), stack.assert_running)
 
 
 def shop_load(seed: int, rate: int | None, count: int, shoppers: int, policies: Sequence[Policy] = ()) -> Load:

@@ -159,7 +159,8 @@ def shares(java: Counter[str], python: Counter[str]) -> dict[str, float]:
 def _parsed(collapsed: Iterable[str]) -> Iterator[tuple[list[str], int]]:
     for line in collapsed:
         stack, _, count = line.rstrip("\n").rpartition(" ")
-        yield stack.split(";"), int(count)
+        if stack and count.isdecimal():  # a name that was read while it changed may hold the end of a line
+            yield stack.split(";"), int(count)
 
 
 def _first(text: str, rules: dict[str, str]) -> str:

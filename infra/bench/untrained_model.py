@@ -17,6 +17,7 @@ from export.models import ENCODERS, MODELS, sized
 from export.scan import NEAREST_PER_CANDIDATE, Scan, searched
 from export.sessions import Sessions, Split
 from export.write import write_artifact
+from features.sources.simulator import shop
 from features.spec import NEIGHBOUR_COUNT
 from onnx_models.artifact import Items, read_manifest, write
 from onnx_models.session_ranker import ServedRanker
@@ -33,7 +34,8 @@ def main(out: Path, count: int, scan: Scan) -> None:
     table = functional.normalize(torch.randn(count + 1, D), dim=1)
     table[0] = 0.0
     ranker = ServedRanker([ENCODERS[config.encoder](config.ranker)], table, torch.randn(count + 1), K)
-    ids = ["", *[f"item-{n:07d}" for n in range(1, count + 1)]]
+    of_shop = [item.item_id for item in shop.items()][:count]  # so that benches of the stream ask it something
+    ids = ["", *of_shop, *[f"item-{n:07d}" for n in range(len(of_shop) + 1, count + 1)]]
     sessions = Sessions.of([rng.integers(1, count + 1, n % T + 1).tolist() for n in range(SESSION_COUNT)])
     name = f"untrained-{scan}-{count}"
     built = searched(Built(ranker, Shape(D, T, K), {}), scan, sessions)

@@ -18,6 +18,7 @@ bench = group("Measure; nothing else should run beside it.")
 def bench_latency(
     rate: Annotated[list[int] | None, typer.Option(min=1, help="Events per second; each a run. [100, 1000]")] = None,
     seconds: Annotated[int, typer.Option(min=2, help="Of a run.")] = 30,
+    warm_up: Annotated[int, typer.Option(min=0, help="Seconds at the highest rate, not counted.")] = 30,
     shoppers: Annotated[int, typer.Option(min=2, help="Who are in the shop at a time.")] = 2_000,
     parallelism: Annotated[int, typer.Option(min=1, help="Of the job `recommend`.")] = 1,
     model: Model = MODEL,
@@ -37,6 +38,7 @@ def bench_latency(
             model.resolve(),
             rate or [100, 1000],
             seconds,
+            warm_up,
             shoppers,
             parallelism,
             console,
@@ -48,6 +50,7 @@ def bench_latency(
 def bench_cost(
     rate: Annotated[int, typer.Option(min=1, help="Events per second, of the paced load.")] = 1_000,
     seconds: Annotated[int, typer.Option(min=4, help="Of the paced load.")] = 20,
+    warm_up: Annotated[int, typer.Option(min=0, help="Seconds at the rate, not counted.")] = 30,
     backlog: Annotated[int, typer.Option(min=4_000, help="Events that are there before.")] = 20_000,
     shoppers: Annotated[int, typer.Option(min=2, help="Who are in the shop at a time.")] = 2_000,
     parallelism: Annotated[int, typer.Option(min=1, help="Of the job `recommend`.")] = 1,
@@ -66,7 +69,7 @@ def bench_cost(
 
     console = Console(stderr=as_json)
     home = claim(home, "bench", fresh=True)
-    figures = measure(home, model.resolve(), rate, seconds, backlog, shoppers, parallelism, policy, console)
+    figures = measure(home, model.resolve(), rate, seconds, backlog, warm_up, shoppers, parallelism, policy, console)
     print_json(figures, as_json)
 
 

@@ -19,7 +19,7 @@ from rich.table import Table
 
 from features.errors import JobError
 from features.sources.simulator import shop
-from infra.bench.load import Load, let_in, shop_load
+from infra.bench.load import WARM_UP_S, Load, let_in, shop_load
 from infra.bench.slate import POLICIES
 from infra.local.kafka import ROOT, local_kafka
 from infra.local.process import cpu_s, failure, stop
@@ -29,7 +29,6 @@ from streaming.config import Cluster
 from streaming.io.feed import Feed
 
 SEED = 23
-WARM_S = 30  # at the rate, which is not counted: until then the JVM compiles
 RATES = (500, 700, 1_000, 1_400, 2_000, 2_800, 4_000, 5_600, 8_000)  # events a second, each tried after the one before
 HELD_P99_MS = 250.0
 PEERS = {
@@ -79,7 +78,7 @@ def measure(
             for name in PEERS:
                 cluster = Cluster(broker.cluster.bootstrap_servers, f"{name}-{n}.")
                 with _peer(name, cluster, home / f"{name}-{n}", model, broker.process) as peer:
-                    _run(peer, SEED, rate, rate * WARM_S, shoppers)
+                    _run(peer, SEED, rate, rate * WARM_UP_S, shoppers)
                     runs[name].append(_run(peer, SEED + 1, rate, rate * seconds, shoppers))
                     console.print(f"round {n + 1} of {rounds}: {name}: {asdict(runs[name][-1])}", soft_wrap=True)
                     if hold_s:
