@@ -59,6 +59,9 @@ def _(query: Tensor, table: Tensor, zero: Tensor) -> Tensor:
     return query.new_empty((query.shape[0], table.shape[1]), dtype=torch.int32)
 
 
+INTEGER_PRODUCT = torch.ops.rheostat.integer_product.default  # as an exported program calls it
+
+
 class Int8Scan(nn.Module):
     """Computes all logits in 8 bits, nearly.
 
