@@ -17,7 +17,7 @@ from rich.progress import Progress
 from export.rank_metrics import CUTOFF, MISS, SHORT_CUTOFF, rank_metrics, ranks
 from export.sessions import Orders, Sessions
 from onnx_models.artifact import GRAPH, Manifest, read_manifest
-from onnx_models.session import INPUTS, TOP_ITEMS, TOP_LOGITS, TOP_PURCHASE, open_session
+from onnx_models.session import INPUTS, TOP_ITEMS, TOP_LOGITS, TOP_PURCHASE, feed_of, open_session
 
 BATCH = 32
 SINGLE_COUNT = 1_000  # examples that are timed one by one
@@ -74,8 +74,8 @@ class Served:
 
     def _run(self, names: list[str], item_seq: NDArray[np.int64]) -> list[Any]:
         seq_len = np.full(len(item_seq), item_seq.shape[1], dtype=np.int64)
-        feed = dict(zip(INPUTS, (item_seq, seq_len, self._new_items, self._everything), strict=True))
-        outputs: list[Any] = self._session.run(names, feed)
+        tensors = dict(zip(INPUTS, (item_seq, seq_len, self._new_items, self._everything), strict=True))
+        outputs: list[Any] = self._session.run(names, feed_of(self._session, tensors))
         return outputs
 
 

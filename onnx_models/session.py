@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import onnxruntime
+from numpy.typing import NDArray
 
 from features.errors import DeviceError
 from onnx_models.device import CPU, cuda_id
@@ -36,6 +38,11 @@ def place(device: str) -> tuple[str, int]:
     """Return where tensors of `device` lie, as onnxruntime calls it."""
     number = cuda_id(device)
     return (CPU, 0) if number is None else ("cuda", number)
+
+
+def feed_of(session: onnxruntime.InferenceSession, tensors: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Return those of `tensors`, by name, that the graph has an input for: an artifact may be without AVAILABLE."""
+    return {node.name: tensors[node.name] for node in session.get_inputs()}
 
 
 def open_session(

@@ -1,24 +1,31 @@
 """A scan finds what the exact logits would, in torch, in the graph and in the job, in any bundle."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
+from msgspec.structs import replace as replace_fields
 from numpy.typing import NDArray
 
 from export.builds import Built, Shape
+from export.quality import Served
 from export.scan import NEAREST_PER_CANDIDATE, Scan, recall_of_exact, searched, with_scan
 from export.sessions import Sessions, Split
 from export.write import write_artifact
 from features.errors import ParityError, TrainingError
 from infra.bench import untrained_model
+from onnx_models import artifact
 from onnx_models import scan as scans
 from onnx_models.scan import Int8Scan, largest
+from onnx_models.session import AVAILABLE
 from onnx_models.session_ranker import NEVER, ServedRanker, SessionRanker, SessionRankerConfig
 from streaming.scoring.model import SessionModel
 
+ARTIFACT = Path(__file__).parents[2] / "onnx_models" / "artifacts" / "generator"
 ITEM_COUNT, D, T, K = 3_000, 16, 10, 30
 SCANS: list[Scan] = [*NEAREST_PER_CANDIDATE]
 
@@ -136,6 +143,27 @@ def test_an_untrained_model_is_one_that_the_job_takes(tmp_path: Path) -> None:
     output = model.next_items([5_000, 1, 2_500])
     assert len(set(output.items.tolist())) == model.manifest.candidate_count
     assert output.items.max() > 2_000
+
+
+def test_an_artifact_that_does_not_ask_what_is_available_is_served(tmp_path: Path) -> None:
+    """As all were before graphs had that input."""
+    shutil.copytree(ARTIFACT, tmp_path, dirs_exist_ok=True)
+    graph = onnx.load(tmp_path / artifact.GRAPH, load_external_data=False)
+    (asked,) = (tensor for tensor in graph.graph.input if tensor.name == AVAILABLE)
+    everything = np.ones(artifact.read_manifest(tmp_path).item_count + 1, dtype=bool)
+    graph.graph.input.remove(asked)
+    graph.graph.initializer.append(onnx.numpy_helper.from_array(everything, AVAILABLE))
+    onnx.save(graph, tmp_path / artifact.GRAPH)
+    artifact.write_manifest(
+        tmp_path, replace_fields(artifact.read_manifest(tmp_path), files=artifact.digests(tmp_path))
+    )
+    session = [3, 1, 4]
+    items, logits, *_ = SessionModel(ARTIFACT).next_items(session)
+    sold_out = np.arange(len(everything)) != items[0]
+    served = SessionModel(tmp_path).next_items(session, sold_out)
+    assert np.array_equal(served.items, items)
+    np.testing.assert_allclose(served.logits, logits, atol=1e-4)
+    np.testing.assert_array_equal(Served(tmp_path)(np.array([session]))[0][0], items)
 
 
 def _bits(values: NDArray[np.generic]) -> NDArray[np.uint8]:

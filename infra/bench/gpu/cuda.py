@@ -31,7 +31,7 @@ from features.sources.simulator import shop
 from onnx_models.artifact import GRAPH, read_manifest
 from onnx_models.device import CPU
 from onnx_models.runner import BATCH_SIZES, BucketRunner, Fixed, GroupRunner, HostRunner, Sessions
-from onnx_models.session import AVAILABLE, ITEM_SEQ, NEW_ITEMS, SEQ_LEN, open_session, place, providers
+from onnx_models.session import AVAILABLE, ITEM_SEQ, NEW_ITEMS, SEQ_LEN, feed_of, open_session, place, providers
 from streaming.io.feed import to_message
 from streaming.records import Record, encode
 from streaming.schemas import Click, Origin, Topic
@@ -114,8 +114,8 @@ def parity(device: str) -> None:
     here, there = (open_session(GENERATOR / GRAPH, where) for where in (CPU, device))
     for B, T, new in itertools.product((1, 2, 7, 64, 1024), (1, manifest.max_length), (0, 3)):
         feed = sessions(B, T, manifest.item_count, manifest.hidden_dim, new)
-        items, logits, vector = here.run(None, feed)
-        its_items, its_logits, its_vector = there.run(None, feed)
+        items, logits, vector = here.run(None, feed_of(here, feed))
+        its_items, its_logits, its_vector = there.run(None, feed_of(here, feed))
         say(
             "parity",
             batch=B,
@@ -144,7 +144,7 @@ def by_batch(folder: Path, device: str, seconds: float) -> None:
         feeds = [sessions(B, T, manifest.item_count, manifest.hidden_dim, seed=seed) for seed in range(8)]
         say("batch", model=folder.name, device="host, one thread", batch=B, **timed(host, feeds, B, seconds))
     feed = sessions(64, T, manifest.item_count, manifest.hidden_dim)
-    (items, logits, *_), (its_items, its_logits, *_) = host.run(None, feed), session.run(None, feed)
+    (items, logits, *_), (its_items, its_logits, *_) = [of.run(None, feed_of(of, feed)) for of in (host, session)]
     same, difference = float((items == its_items).mean()), float(np.abs(logits - its_logits).max())
     say("parity", model=folder.name, batch=64, same_items=round(same, 5), logits=difference)
 
@@ -191,7 +191,7 @@ def together(slots: int, call: Callable[[], object], seconds: float) -> tuple[in
 
 def timed(session: onnxruntime.InferenceSession, feeds: list[Feed], B: int, seconds: float) -> dict[str, float]:
     turns = itertools.cycle(feeds)
-    return repeated(lambda: session.run(None, next(turns)), B, seconds)
+    return repeated(lambda: session.run(None, feed_of(session, next(turns))), B, seconds)
 
 
 def repeated(call: Callable[[], object], B: int, seconds: float) -> dict[str, float]:
@@ -215,7 +215,8 @@ def placement(folder: Path, device: str, bucket: tuple[int, int] | None = None) 
         options.profile_file_prefix = str(Path(scratch) / "profile")
         session = onnxruntime.InferenceSession(folder / GRAPH, options, providers=providers(device))
         manifest = read_manifest(folder)
-        session.run(None, sessions(*(bucket or (8, 10)), manifest.item_count, manifest.hidden_dim))
+        feed = sessions(*(bucket or (8, 10)), manifest.item_count, manifest.hidden_dim)
+        session.run(None, feed_of(session, feed))
         events = json.loads(Path(session.end_profiling()).read_text())
     nodes = [event["args"] for event in events if event.get("cat") == "Node" and "provider" in event.get("args", {})]
     by_provider = Counter(node["provider"].removesuffix("ExecutionProvider") for node in nodes)

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-import onnxruntime
 
 from infra.bench.peers.wire import micro_batches, options, writer
 from onnx_models.artifact import GRAPH, read_items, read_manifest
+from onnx_models.session import INPUTS, TOP_ITEMS, TOP_LOGITS, feed_of, open_session
 from streaming.config import cluster_of
 
 SLATE_SIZE = 20
@@ -31,11 +31,8 @@ def main() -> None:
     manifest = read_manifest(folder)
     ids = read_items(folder, manifest).ids
     index_of = {item_id: n for n, item_id in enumerate(ids)}
-    session_options = onnxruntime.SessionOptions()
-    session_options.intra_op_num_threads = 1
-    everything = np.ones(len(ids), dtype=bool)
-    model = onnxruntime.InferenceSession(folder / GRAPH, session_options, providers=["CPUExecutionProvider"])
-    new_items = np.zeros((1, manifest.hidden_dim), dtype=np.float32)
+    model = open_session(folder / GRAPH)
+    new_items, everything = np.zeros((1, manifest.hidden_dim), dtype=np.float32), np.ones(len(ids), dtype=bool)
     last: defaultdict[str, deque[int]] = defaultdict(partial(deque, maxlen=manifest.max_length))
     decode, write = msgspec.json.Decoder(Event).decode, writer(cluster)
     for batch in micro_batches(cluster, "loop"):
@@ -44,9 +41,9 @@ def main() -> None:
         for row, event in enumerate(events):
             last[event.shopper_id].append(index_of.get(event.item_id, 0))
             item_seq[row, : len(last[event.shopper_id])] = last[event.shopper_id]
-        inputs = {"item_seq": item_seq, "seq_len": (item_seq > 0).sum(axis=1), "new_items": new_items}
-        inputs["available"] = everything
-        items, logits = model.run(["top_items", "top_logits"], inputs)
+        asked = item_seq, (item_seq > 0).sum(axis=1), new_items, everything
+        feed = feed_of(model, dict(zip(INPUTS, asked, strict=True)))
+        items, logits = model.run([TOP_ITEMS, TOP_LOGITS], feed)
         for event, its_items, its_logits in zip(events, items, logits, strict=True):
             slate = [
                 {"item_id": ids[item], "score": round(float(logit), 6)}

@@ -18,8 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from features.errors import JobError
-from features.sources.simulator import shop
-from infra.bench.load import WARM_UP_S, Load, let_in, shop_load
+from infra.bench.load import WARM_UP_S, Load, goods, let_in, shop_load
 from infra.bench.slate import POLICIES
 from infra.local.kafka import ROOT, local_kafka
 from infra.local.process import cpu_s, failure, stop
@@ -107,7 +106,7 @@ def _peer(name: str, cluster: Cluster, home: Path, model: Path, broker: subproce
     with contextlib.ExitStack() as running:
         if name == "job":
             feed = running.enter_context(Feed(cluster))
-            feed.items(shop.items())
+            feed.items(goods(model))
             for policy in POLICIES["four objectives"]:
                 feed.policy(policy)
             feed.flush()
