@@ -3,8 +3,9 @@
 `features.spec.FEATURES` says of each column what it is. `columns` lays a row out under those names.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from itertools import chain
+from operator import attrgetter
 from typing import Any
 
 from features import interest, price, uncertainty, windows
@@ -146,21 +147,25 @@ def _is_even(strongest: Strongest) -> bool:
     return len(strongest.keys) == len(strongest.weights)
 
 
-def columns(features: FeatureRow) -> Mapping[str, Value]:
+def columns(features: FeatureRow) -> dict[str, Value]:
     """Return the row by the names of `features.spec.FEATURES`, without those that the job adds to it."""
-    values: dict[str, Value] = {
-        name: getattr(features, name) for name in FeatureRow.__slots__ if name not in ("shopper_id", *_NESTED)
-    }
+    values: dict[str, Value] = dict(zip(_COLUMNS, _VALUES(features), strict=True))
     values["session_length"] = sum(features.session_counts)
-    for kind, count in zip(KINDS, features.session_counts, strict=True):
-        values[f"session_{kind}_count"] = count
-    for window, of_window in zip(WINDOWS, features.window_counts, strict=True):
-        for kind, count in zip(KINDS, of_window, strict=True):
-            values[f"{kind}_count_{window.name}"] = count
-    names = ("short_category", *[f"long_{dimension}" for dimension in DIMENSIONS])
-    for name, of_range in zip(names, (features.short_interest, *features.long_interests), strict=True):
-        values |= {f"{name}_keys": of_range.keys, f"{name}_weights": of_range.weights, f"{name}_cut": of_range.cut}
+    values.update(zip(_SESSION_COUNTS, features.session_counts, strict=True))
+    values.update(zip(_WINDOW_COUNTS, chain.from_iterable(features.window_counts), strict=True))
+    for names, of_range in zip(_INTERESTS, (features.short_interest, *features.long_interests), strict=True):
+        values.update(zip(names, (of_range.keys, of_range.weights, of_range.cut), strict=True))
     return values
 
 
 _NESTED = ("session_counts", "window_counts", "short_interest", "long_interests")
+_COLUMNS = tuple([name for name in FeatureRow.__slots__ if name not in ("shopper_id", *_NESTED)])
+_VALUES = attrgetter(*_COLUMNS)
+_SESSION_COUNTS = tuple([f"session_{kind}_count" for kind in KINDS])
+_WINDOW_COUNTS = tuple([f"{kind}_count_{window.name}" for window in WINDOWS for kind in KINDS])
+_INTERESTS = tuple(
+    [
+        (f"{name}_keys", f"{name}_weights", f"{name}_cut")
+        for name in ("short_category", *[f"long_{dimension}" for dimension in DIMENSIONS])
+    ]
+)

@@ -151,10 +151,10 @@ class Uncommitted:
 
     def commit(self) -> None:
         for (part, name), value in self._changed.items():
-            if value is not None:
-                self._kept.put(part, name, value)
-            elif self._kept.get(part, name) is not None:
+            if value is None:
                 self._kept.remove(part, name)
+            else:
+                self._kept.put(part, name, value)
 
 
 Joined = Iterator[tuple[FeedbackStatus, Outcome | None]]
