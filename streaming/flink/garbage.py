@@ -2,8 +2,8 @@
 
 import gc
 
-# New objects between two collections. A batch has Python's 700 many times over: its records live until its end, and would
-# be walked through at each; none of them is in a cycle.
+# New objects between two collections. A batch has Python's 700 many times over: its records live until its end, would
+# be walked through at each, and none of them is in a cycle.
 _NEW_OBJECTS = 50_000
 
 
