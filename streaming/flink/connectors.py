@@ -49,8 +49,6 @@ def source(env: StreamExecutionEnvironment, name: str, uid: str, topics: Sequenc
         .set_topics(*map(cfg.cluster.topic, topics))
         .set_starting_offsets(KafkaOffsetsInitializer.earliest())
         .set_property("isolation.level", "read_committed")  # an aborted transaction has never been
-        .set_property("interceptor.classes", "rheostat.Pace")
-        .set_property("rheostat.fetch.interval.ms", str(cfg.fetch_interval_ms))
         .set_property("fetch.min.bytes", str(cfg.fetch_min_bytes))
         .set_property("fetch.max.wait.ms", str(cfg.fetch_max_wait_ms))
     )
