@@ -10,7 +10,6 @@ import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.concurrent.TimeUnit;
-import java.util.concurrent.locks.LockSupport;
 import org.apache.flink.api.common.operators.MailboxExecutor;
 import org.apache.flink.api.common.state.StateTtlConfig;
 import org.apache.flink.api.common.state.ValueState;
@@ -31,9 +30,9 @@ import org.apache.flink.types.Row;
  * What is queued for the subtask as one call into Python, bytes in and bytes out, with the keys' states, which stay here.
  *
  * <p>A record opens a bundle, and a mail asks after each turn of the task whether another one has come; if not, nothing is
- * queued, and the bundle leaves. It leaves at {@code INTERVAL_NS} after the one before left at the earliest, so that under load
- * some gather, while one that comes alone never waits; and it leaves when it is full, before a checkpoint's barrier, before a
- * record of the other input, and at the end. So no checkpoint ever holds a part of a bundle.
+ * queued, and the bundle leaves. What comes while it is answered is the next one: none waits for others to come. It leaves
+ * too when it is full, before a checkpoint's barrier, before a record of the other input, and at the end, so that no
+ * checkpoint ever holds a part of a bundle.
  *
  * <p>Python's side is an object named {@code operation} with {@code answer_many(bytes)} and {@code apply_many(bytes)};
  * streaming/flink/bundles.py has the layout of both. State: bytes by key, with a TTL.
@@ -45,7 +44,6 @@ public final class KeyedBundle extends AbstractEmbeddedPythonFunctionOperator<Tu
             Types.TUPLE(Types.STRING, Types.STRING, PrimitiveArrayTypeInfo.BYTE_PRIMITIVE_ARRAY_TYPE_INFO);
     private static final int RECORDS_AT_MOST = 64;
     private static final int BYTES_AT_MOST = 1 << 16; // of control records: a slate waits for all of them
-    private static final long INTERVAL_NS = TimeUnit.MILLISECONDS.toNanos(2);
 
     private final String opening; // Python code that makes `operation`
     private final List<String> topicsOut;
@@ -66,7 +64,6 @@ public final class KeyedBundle extends AbstractEmbeddedPythonFunctionOperator<Tu
     private transient int bytes;
     private transient int seenByMail;
     private transient boolean mailPosted;
-    private transient long left; // when the last bundle had been answered, ns
     private transient StreamRecord<Tuple3<String, String, byte[]>> outgoing;
 
     private KeyedBundle(
@@ -130,7 +127,6 @@ public final class KeyedBundle extends AbstractEmbeddedPythonFunctionOperator<Tu
         arrivals = new ArrayList<>();
         states = new LinkedHashMap<>();
         outgoing = new StreamRecord<>(null);
-        left = System.nanoTime() - INTERVAL_NS;
         meters.update(call("apply_many")); // of no records: by what slates will be weighed
     }
 
@@ -198,12 +194,6 @@ public final class KeyedBundle extends AbstractEmbeddedPythonFunctionOperator<Tu
             post();
             return;
         }
-        long early = left + INTERVAL_NS - System.nanoTime();
-        if (early > 0) {
-            LockSupport.parkNanos(early);
-            post();
-            return;
-        }
         flush();
     }
 
@@ -211,7 +201,6 @@ public final class KeyedBundle extends AbstractEmbeddedPythonFunctionOperator<Tu
         if (records.isEmpty()) {
             return;
         }
-        left = System.nanoTime();
         ByteBuffer answer = call(isControl ? "apply_many" : "answer_many");
         meters.update(answer);
         if (!isControl) {
