@@ -95,15 +95,12 @@ def test_rows_and_items_reach_feast_and_every_question_for_a_profile_is_answered
 
 
 def test_store_that_stays_away_fails_the_job_clearly_and_its_rows_come_after_the_restore(running: Running) -> None:
-    with running.job("--checkpoint-interval-ms", "500") as job:
+    other = sqlite3.connect(running.repo / "data" / "online_store.db", isolation_level=None)
+    with running.job("--checkpoint-interval-ms", "500", "--store-patience-s", "2") as job:
         running.log(feature_record(views("before", START_MS)))
         wait(job, lambda: running.stored(f"{View.SESSION}:session_length", "before") == 1)
         wait(job, lambda: lag(running.cluster, FEATURES_GROUP, Topic.FEATURE_LOG) == 0)
-        job.process.terminate()
-        job.process.wait(DEADLINE_S)
-    other = sqlite3.connect(running.repo / "data" / "online_store.db", isolation_level=None)
-    other.execute("BEGIN EXCLUSIVE")
-    with running.job("--restore", NEWEST, "--store-patience-s", "2") as job:
+        other.execute("BEGIN EXCLUSIVE")
         running.log(feature_record(views("during", START_MS, START_MS + 1)))
         job.process.wait(DEADLINE_S)
         assert "SQLite at" in job.log.read_text(encoding="utf-8")
