@@ -15,9 +15,9 @@ from features.spec import DAY_MS, View
 from infra.local.feast import feast_repo
 from infra.local.stack import Job, local_job
 from infra.local.subscriber import Subscriber
-from streaming.config import FEATURES_GROUP, NEWEST, Cluster
+from streaming.config import NEWEST, Cluster
+from streaming.flink.checkpoints import has_checkpoint
 from streaming.io.feed import Feed, to_item
-from streaming.io.lag import lag
 from streaming.io.online_store import OnlineStore
 from streaming.records import encode, now_ms
 from streaming.schemas import FeatureRecord, ProfileRequest, StoredProfile, Topic
@@ -99,7 +99,7 @@ def test_store_that_stays_away_fails_the_job_clearly_and_its_rows_come_after_the
     with running.job("--checkpoint-interval-ms", "500", "--store-patience-s", "2") as job:
         running.log(feature_record(views("before", START_MS)))
         wait(job, lambda: running.stored(f"{View.SESSION}:session_length", "before") == 1)
-        wait(job, lambda: lag(running.cluster, FEATURES_GROUP, Topic.FEATURE_LOG) == 0)
+        wait(job, lambda: has_checkpoint(job.checkpoints))
         other.execute("BEGIN EXCLUSIVE")
         running.log(feature_record(views("during", START_MS, START_MS + 1)))
         job.process.wait(DEADLINE_S)
