@@ -63,7 +63,9 @@ def test_sessions_together_are_answered_as_each_alone(name: str, models: Path) -
                 assert bits(output) == bits(alone[n]), (size, n)
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=() if n == TELLS_PURCHASE else pytest.mark.nightly) for n in NAMES])
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=() if n == TELLS_PURCHASE else pytest.mark.nightly) for n in NAMES]
+)
 def test_trained_model_runs_in_the_job(
     name: str, models: Path, interactions: list[Interaction], new_topics: Callable[[], Broker], tmp_path: Path
 ) -> None:
