@@ -36,8 +36,8 @@ from streaming.schemas import (
 
 _SLATE_FACTS = msgspec.json.Decoder(SlateFacts)
 # Keys that are looked through at each access for what has expired. Flink's 5 would be a quarter of this operator's CPU,
-# since each has a map of slates. A slate makes some four accesses to the part that it is put into, and there are no more
-# shoppers in it than slates of one time to live: what has expired stays a quarter of that longer at most.
+# since each has a map of slates. A slate makes some four accesses to the part that it is put into, and no more shoppers
+# are in it than slates of one time to live: what has expired stays a quarter of that longer at most.
 _CLEANED_UP = 1
 _READ_HERE_ALONE = (Topic.RECOMMENDATIONS, Topic.IMPRESSIONS, Topic.RETURNS)
 
