@@ -49,8 +49,7 @@ class LearnMetrics:
     def __init__(self, runtime_context: RuntimeContext) -> None:
         metrics = group(runtime_context)
         self.fates = {
-            FeedbackStatu: metrics.add_group("fate", FeedbackStatu.value).counter("feedback_total")
-            for FeedbackStatu in FeedbackStatus
+            status: metrics.add_group("fate", status.value).counter("feedback_total") for status in FeedbackStatus
         }
         self.dead_letters = dead_letters(metrics)
 
