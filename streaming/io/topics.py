@@ -1,6 +1,7 @@
 """Reads topics up to their present end, beside the stream or before it begins."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -30,15 +31,16 @@ def read_compacted(cluster: Cluster, topics: Sequence[str]) -> Iterator[Record]:
         TopicError: a topic is not there, or has more than one partition.
         KafkaException: the broker is not there, or did not answer within TIMEOUT_S.
     """
-    for topic in topics:
-        count = len(partitions(cluster, topic))
-        if count != 1:
-            msg = (
-                f"topic `{cluster.topic(topic)}` on {cluster} has {count} partitions, expected 1. The newest record "
-                "of a key is told by its offset; create it with one partition"
-            )
-            raise TopicError(msg)
-        yield from read_partition(cluster, topic, 0)
+    with closing(consumer(cluster)) as reader:
+        for topic in topics:
+            count = len(_partitions(reader, cluster, topic))
+            if count != 1:
+                msg = (
+                    f"topic `{cluster.topic(topic)}` on {cluster} has {count} partitions, expected 1. The newest "
+                    "record of a key is told by its offset; create it with one partition"
+                )
+                raise TopicError(msg)
+            yield from _read(reader, cluster, topic, 0)
 
 
 class Watermarks(NamedTuple):
@@ -55,17 +57,13 @@ def watermarks(cluster: Cluster, topic: str) -> dict[int, Watermarks]:
         TopicError: there is no such topic.
         KafkaException: the broker did not answer within TIMEOUT_S.
     """
-    numbers = partitions(cluster, topic)
-    reader = consumer(cluster)
-    try:
+    with closing(consumer(cluster)) as reader:
         return {
             number: Watermarks(
                 *reader.get_watermark_offsets(TopicPartition(cluster.topic(topic), number), timeout=TIMEOUT_S)
             )
-            for number in numbers
+            for number in _partitions(reader, cluster, topic)
         }
-    finally:
-        reader.close()
 
 
 def topic_id(cluster: Cluster, topic: str) -> str:
@@ -86,22 +84,8 @@ def partitions(cluster: Cluster, topic: str) -> list[int]:
     Raises:
         TopicError: there is no such topic, or no such broker.
     """
-    reader = consumer(cluster)
-    try:
-        there = reader.list_topics(cluster.topic(topic), timeout=METADATA_TIMEOUT_S).topics
-        numbers = sorted(there[cluster.topic(topic)].partitions)
-    except KafkaException as error:
-        msg = (
-            f"the broker at {cluster} did not say within {METADATA_TIMEOUT_S:.0f} s whether it has the topic "
-            f"`{cluster.topic(topic)}`: {error.args[0].str()}"
-        )
-        raise TopicError(msg) from error
-    finally:
-        reader.close()
-    if not numbers:
-        msg = f"there is no topic `{cluster.topic(topic)}` on {cluster}; is it the right one? Otherwise create it"
-        raise TopicError(msg)
-    return numbers
+    with closing(consumer(cluster)) as reader:
+        return _partitions(reader, cluster, topic)
 
 
 def read_topic(cluster: Cluster, topic: str) -> Iterator[Record]:
@@ -111,29 +95,36 @@ def read_topic(cluster: Cluster, topic: str) -> Iterator[Record]:
         TopicError: there is no such topic.
         KafkaException: the broker is not there, or did not answer within TIMEOUT_S.
     """
-    for partition in partitions(cluster, topic):
-        yield from read_partition(cluster, topic, partition)
+    with closing(consumer(cluster)) as reader:
+        for partition in _partitions(reader, cluster, topic):
+            yield from _read(reader, cluster, topic, partition)
 
 
-def read_partition(
-    cluster: Cluster, topic: str, partition: int, from_offset: int = OFFSET_BEGINNING
-) -> Iterator[Record]:
-    """Yield the records of a partition that are there now, in order.
-
-    Raises:
-        KafkaException: the broker is not there, or did not answer within TIMEOUT_S.
-    """
-    reader = consumer(cluster)
+def _partitions(reader: Consumer, cluster: Cluster, topic: str) -> list[int]:
     try:
-        reader.assign([TopicPartition(cluster.topic(topic), partition, from_offset)])
-        # Until the broker says that this is the end: the last offset may be no record but a transaction's marker.
-        while (record := reader.poll(TIMEOUT_S)) is None or not _is_end(record):
-            if record is None:
-                msg = f"{topic}[{partition}] gave nothing for {TIMEOUT_S:.0f} s before its end"
-                raise KafkaException(msg)
-            yield Origin(topic, partition, record.offset() or 0), record.key() or b"", record.value()
-    finally:
-        reader.close()
+        there = reader.list_topics(cluster.topic(topic), timeout=METADATA_TIMEOUT_S).topics
+        numbers = sorted(there[cluster.topic(topic)].partitions)
+    except KafkaException as error:
+        msg = (
+            f"the broker at {cluster} did not say within {METADATA_TIMEOUT_S:.0f} s whether it has the topic "
+            f"`{cluster.topic(topic)}`: {error.args[0].str()}"
+        )
+        raise TopicError(msg) from error
+    if not numbers:
+        msg = f"there is no topic `{cluster.topic(topic)}` on {cluster}; is it the right one? Otherwise create it"
+        raise TopicError(msg)
+    return numbers
+
+
+def _read(reader: Consumer, cluster: Cluster, topic: str, partition: int) -> Iterator[Record]:
+    """Yield what a partition has, by a reader that knows its leader: one that must ask first looks 500 ms later."""
+    reader.assign([TopicPartition(cluster.topic(topic), partition, OFFSET_BEGINNING)])
+    # Until the broker says that this is the end: the last offset may be no record but a transaction's marker.
+    while (record := reader.poll(TIMEOUT_S)) is None or not _is_end(record):
+        if record is None:
+            msg = f"{topic}[{partition}] gave nothing for {TIMEOUT_S:.0f} s before its end"
+            raise KafkaException(msg)
+        yield Origin(topic, partition, record.offset() or 0), record.key() or b"", record.value()
 
 
 def consumer(cluster: Cluster, settings: Mapping[str, Any] = MappingProxyType({})) -> Consumer:
