@@ -14,10 +14,11 @@ and from it
 Of control records only the first part of each crosses.
 """
 
+import base64
 import pickle
 from collections.abc import Iterable, Mapping, Sequence
 from struct import Struct
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from streaming.records import Record
 from streaming.schemas import Origin, Outgoing, Topic
@@ -28,6 +29,30 @@ _COUNT = Struct(">i")
 _PLACE = Struct(">iqi")  # partition, offset, us
 _OUTGOING = Struct(">ii")  # number of the topic, length of the key
 _PICKLED = b"\x80"  # of what is msgpack only an empty map begins so, and no state is one
+
+
+class Bundled(Protocol):
+    """What answers bundles."""
+
+    STATE: str
+    STATE_TTL_MS: int
+    METERS: tuple[list[str], list[str], list[str]]  # names of counters, histograms and gauges, as `Meters` takes them
+
+    def open(self) -> None: ...
+    def answer_many(self, packed: bytes) -> bytes: ...
+    def apply_many(self, packed: bytes) -> bytes: ...
+
+
+def opening(operator: Bundled) -> str:
+    """Return the Python that each instance begins with."""
+    pickled = base64.b64encode(pickle.dumps(operator))
+    # `typing` first: a dataclass looks at what there is of it, which the thread of another operator may be importing.
+    return f"""
+import typing
+import base64, pickle
+operation = pickle.loads(base64.b64decode({pickled!r}))
+operation.open()
+"""
 
 
 class Bundle(NamedTuple):

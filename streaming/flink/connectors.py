@@ -5,10 +5,7 @@ and offset, a keyed stream its key, and one sink for all topics the topic. `infr
 that do so; from there on it is Flink's own KafkaSource and KafkaSink.
 """
 
-import base64
-import pickle
 from collections.abc import Sequence
-from typing import Protocol
 
 from pyflink.common import Types, WatermarkStrategy
 from pyflink.datastream import DataStream, KeyedStream, StreamExecutionEnvironment
@@ -21,21 +18,8 @@ from pyflink.datastream.connectors.kafka import (
 from pyflink.java_gateway import get_gateway
 
 from streaming.config import JobConfig
-from streaming.flink.bundles import TOPICS
+from streaming.flink.bundles import TOPICS, Bundled, opening
 from streaming.schemas import Topic
-
-
-class Bundled(Protocol):
-    """What answers bundles; `streaming.flink.bundles` has their layout."""
-
-    STATE: str
-    STATE_TTL_MS: int
-    METERS: tuple[list[str], list[str], list[str]]  # names of counters, histograms and gauges, as `Meters` takes them
-
-    def open(self) -> None: ...
-    def answer_many(self, packed: bytes) -> bytes: ...
-    def apply_many(self, packed: bytes) -> bytes: ...
-
 
 OUTGOING = Types.TUPLE([Types.STRING(), Types.STRING(), Types.PRIMITIVE_ARRAY(Types.BYTE())])  # topic, key, value
 
@@ -78,14 +62,9 @@ def bundles(records: KeyedStream, control: DataStream, operator: Bundled, uid: s
         uid: of the operator; its state is `operator.STATE`, bytes by key.
         name: of the operator.
     """
-    opening = f"""
-import base64, pickle
-operation = pickle.loads(base64.b64decode({base64.b64encode(pickle.dumps(operator))!r}))
-operation.open()
-"""
     answers = get_gateway().jvm.rheostat.KeyedBundle.of(
-        records._j_data_stream, control._j_data_stream, opening, TOPICS, operator.STATE, operator.STATE_TTL_MS,
-        *operator.METERS, name, uid,
+        records._j_data_stream, control._j_data_stream, opening(operator), TOPICS,
+        operator.STATE, operator.STATE_TTL_MS, *operator.METERS, name, uid,
     )  # fmt: skip
     return DataStream(answers)
 
