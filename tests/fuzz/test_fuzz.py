@@ -43,7 +43,7 @@ def run(jobs: Jobs, random: Random, count: int) -> None:
         topic, key, raw = jobs.edges.record(random)
         jobs.send(topic, key, raw)
         # What is foreseen is invalid; that anything raised is a fault of ours, though no job ends by it.
-        assert not jobs.failed, (topic, key, raw)
+        assert not jobs.failed, (jobs.failed[0].error, topic, key, raw)
     assert max(jobs.cpu_ms.values()) < CPU_AT_MOST_MS, jobs.cpu_ms
 
 
