@@ -49,7 +49,6 @@ def unpack(considered: LoggedCandidates, catalogue: Catalogue) -> tuple[Candidat
 
     Raises:
         UnknownItemError: the catalogue has never met one of the items.
-        ValueError: the columns are not of one length.
     """
     columns = considered if not considered.candidates else _by_column(considered)
     item_index = np.frombuffer(columns.item_index, _INDEX).astype(np.int64)

@@ -82,8 +82,22 @@ def test_candidates_of_version_1_are_read(catalogue: Catalogue, has_bought: bool
     assert_same(first, catalogue, candidates, estimates)
 
 
-def test_columns_of_unlike_lengths_are_refused(catalogue: Catalogue) -> None:
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"logits": b"1234" * (COUNT - 1)}, f"a column of {4 * COUNT - 4} bytes"),
+        ({"lift": b"123"}, "a column of 3 bytes"),
+        ({"buy_lift": b""}, "a column of 0 bytes"),
+        ({"item_index": b"123"}, "3 bytes of candidates"),
+        ({"candidates": b"12345"}, "5 bytes of candidates, 24 each"),
+        ({"new_items": ("i001",) * (COUNT + 1)}, f"of which {COUNT + 1} are new items"),
+    ],
+)
+def test_columns_that_are_no_candidates_are_refused(
+    change: dict[str, object], words: str, catalogue: Catalogue
+) -> None:
     rng = np.random.default_rng(5)
     logged = pack(candidates_of(rng, has_bought=True), estimates_of(rng.integers(1, 9, COUNT) / 4.0), catalogue)
-    with pytest.raises(ValueError, match="shape"):
-        unpack(msgspec.structs.replace(logged, logits=logged.logits[:-4]), catalogue)
+    bent = msgspec.json.encode(msgspec.structs.asdict(logged) | change)
+    with pytest.raises(msgspec.ValidationError, match=words):
+        msgspec.json.decode(bent, type=LoggedCandidates)
