@@ -91,6 +91,8 @@ def main() -> None:
     parser.add_argument("--shoppers", type=int, default=2_000, help="in the shop at a time")
     parser.add_argument("--model", type=Path, default=Path("onnx_models/artifacts/generator"))
     options = parser.parse_args()
+    if options.events < options.part:
+        parser.error(f"--events {options.events} are less than a part of {options.part}; give --part, too")
     with TemporaryDirectory() as folder:
         figures = measure(options.events, options.part, options.shoppers, options.model.resolve(), Path(folder))
     print(json.dumps(figures))  # noqa: T201
