@@ -44,7 +44,7 @@ def measure(folder: Path, events: int, policy: str, device: str, console: Consol
     before_mb = _resident_mb()
     model, load_s = _timed(lambda: SessionModel(folder, device))
     loaded_mb = _resident_mb()
-    catalogue, items_s = _timed(lambda: _catalogue(model.items, console))
+    catalogue, items_s = _timed(lambda: catalogue_of(model.items, console))
     control = ControlState(catalogue, model.manifest.model_version)
     control.table = PolicyTable({record.scope: record for record in POLICIES[policy]})
     figures: dict[str, Any] = {
@@ -70,7 +70,7 @@ def measure(folder: Path, events: int, policy: str, device: str, console: Consol
 def _answers(recommender: Recommender, model: SessionModel, size: int, events: int) -> dict[str, float]:
     """Return the CPU time of a record in bundles of `size`, us."""
     states: dict[str, bytes] = {}
-    log = list(itertools.islice(_clicks(model.items), events))
+    log = list(itertools.islice(clicks(model.items), events))
     took_ns, model_ns, records = list[int](), 0, 0
     for first in range(0, events, size):
         bundle = log[first : first + size]
@@ -89,14 +89,14 @@ def _answers(recommender: Recommender, model: SessionModel, size: int, events: i
     }
 
 
-def _clicks(items: Items) -> Iterator[Record]:
-    """Yield clicks of SHOPPERS on items as Zipf has it, in sessions of twelve."""
+def clicks(items: Items, shoppers: str = "s-") -> Iterator[Record]:
+    """Yield clicks of SHOPPERS, whose ids begin with `shoppers`, on items as Zipf has it, in sessions of twelve."""
     rng, last = np.random.default_rng(SEED), len(items.ids) - 1
     for n in itertools.count():
         shopper, at = n % SHOPPERS, n // SHOPPERS
         click = Click(
-            event_id=f"e-{n}",
-            shopper_id=f"s-{shopper}",
+            event_id=f"{shoppers}e-{n}",
+            shopper_id=f"{shoppers}{shopper}",
             session_id=f"{at // 12}",
             item_id=items.ids[1 + int(rng.zipf(1.1)) % last],
             event_time_ms=START_MS + at * 20_000 + shopper,
@@ -105,7 +105,7 @@ def _clicks(items: Items) -> Iterator[Record]:
         yield Record(click.shopper_id, encode(click), Origin(Topic.CLICKS, 0, n))
 
 
-def _catalogue(items: Items, console: Console) -> Catalogue:
+def catalogue_of(items: Items, console: Console) -> Catalogue:
     """Return all items on sale: their prices lognormal, a category for each hundred, a brand for each fifty."""
     rng, count = np.random.default_rng(SEED), len(items.ids)
     prices = rng.lognormal(3.0, 1.0, count).round(2).tolist()
