@@ -125,9 +125,11 @@ class _Bucket:
     def run(self, sessions: Sessions) -> list[NDArray[Any]]:
         count = len(sessions.seq_len)
         self._asked.item_seq[:count], self._asked.seq_len[:count] = sessions.item_seq, sessions.seq_len
-        self._asked.available[:] = sessions.available
-        for name, tensor in _by_name(self._asked).items():
-            self._inputs[name].update_inplace(tensor)
+        self._inputs[ITEM_SEQ].update_inplace(self._asked.item_seq)
+        self._inputs[SEQ_LEN].update_inplace(self._asked.seq_len)
+        if not np.array_equal(self._asked.available, sessions.available):  # seldom, and large
+            self._asked.available[:] = sessions.available
+            self._inputs[AVAILABLE].update_inplace(self._asked.available)
         self._session.run_with_iobinding(self._binding)
         return [result.numpy()[:count].copy() for result in self._results]
 
