@@ -28,3 +28,14 @@ def test_bench_says_in_one_message_that_there_is_no_gpu() -> None:
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200, check=False)
     assert run.returncode == 2
     assert "cuda:99 needs CUDAExecutionProvider, onnxruntime took CPUExecutionProvider" in run.stderr.splitlines()[-1]
+
+
+def test_every_slate_that_is_due_is_answered_by_processes_side_by_side() -> None:
+    command = [sys.executable, "-m", "infra.bench.gpu.paced", "onnx_models/artifacts/generator", "--device", "cpu"]
+    command += ["--seconds", "1", "--rate", "20", "60", "--processes", "2", "--policy", "relevance"]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200, check=False)
+    assert run.returncode == 0, run.stderr
+    lines = [json.loads(line) for line in run.stdout.splitlines()]
+    assert [line["asked_per_s"] for line in lines] == [20.0, 60.0]
+    assert all(line["devices"] == ["cpu"] and line["slates_per_s"] > 0 for line in lines)
+    assert all(0 < line["p50_ms"] <= line["p90_ms"] <= line["p99_ms"] for line in lines)
