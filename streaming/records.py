@@ -28,6 +28,8 @@ from streaming.schemas import (
     Purchase,
     Reason,
     Recommendation,
+    Request,
+    RequestRecord,
     Return,
     StoredProfile,
     Topic,
@@ -51,6 +53,7 @@ class Record(NamedTuple):
 MESSAGES: dict[str, type[Message]] = {
     Topic.CLICKS: Click,
     Topic.PURCHASES: Purchase,
+    Topic.REQUESTS: Request,
     Topic.PROBES: Click,
     Topic.ITEMS: Item,
     Topic.POLICIES: Policy,
@@ -60,12 +63,14 @@ MESSAGES: dict[str, type[Message]] = {
     Topic.OUTCOMES: Outcome,
     Topic.ESTIMATES: Estimates,
     Topic.FEATURE_LOG: FeatureRecord,
+    Topic.REQUEST_LOG: RequestRecord,
     Topic.PROFILE_REQUESTS: ProfileRequest,
     Topic.PROFILES: StoredProfile,
 }
 _DECODERS = {topic: msgspec.json.Decoder(message) for topic, message in MESSAGES.items()}
 _ENCODER = msgspec.json.Encoder()
-_FEATURES_ENCODER, _FEATURES_DECODER = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder(FeatureRecord)
+_PACKER, _FEATURES_DECODER = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder(FeatureRecord)
+_REQUEST_RECORD_DECODER = msgspec.msgpack.Decoder(RequestRecord)
 _FEATURES_1_DECODER = msgspec.json.Decoder(FeatureRecord)
 # Whoever says anything but `true` has not consented, whatever the record is wrapped in, and whether it can be read.
 _NO_CONSENT = re.compile(rb"""consent\\*["']\s*+[:=]\s*+(?!\\*["']?true\b)""", re.IGNORECASE)
@@ -91,13 +96,13 @@ def decode(key: str, raw: bytes | None, origin: Origin) -> Message | DeadLetter 
 def decode_any(raw: bytes, origin: Origin) -> Message | DeadLetter:
     """Return the message of a record under whatever key, or its dead letter."""
     try:
-        message = decode_features(raw) if origin.topic == Topic.FEATURE_LOG else _DECODERS[origin.topic].decode(raw)
+        message = _decode(raw, origin.topic)
     except msgspec.ValidationError as error:
         names = frozenset(MESSAGES[origin.topic].__struct_encode_fields__)
         return _refused(origin, Reason.INVALID, f"{error}", formats.of_invalid(raw, names), raw)
     except UNDECODABLE as error:
         return _refused(origin, Reason.UNDECODABLE, f"{error}", formats.of_undecodable(raw), raw)
-    if isinstance(message, FeatureRecord):
+    if isinstance(message, FeatureRecord | RequestRecord):
         try:
             row.check(message.row)
         except ValueError as error:
@@ -108,6 +113,11 @@ def decode_any(raw: bytes, origin: Origin) -> Message | DeadLetter:
 def invalid(origin: Origin, error: str, raw: bytes) -> DeadLetter:
     """Return the dead letter of a record that decodes but cannot be used."""
     return _refused(origin, Reason.INVALID, error, "", raw)
+
+
+def expired(origin: Origin, error: str, raw: bytes) -> DeadLetter:
+    """Return the dead letter of a request that nobody waits for any more."""
+    return _refused(origin, Reason.EXPIRED, error, "", raw)
 
 
 def failed(origin: Origin, error: Exception, raw: bytes) -> DeadLetter:
@@ -125,17 +135,17 @@ def key_of(message: Message) -> str:
             return message.scope
         case Estimates():
             return message.name
-        case Click() | Purchase() | Return() | Impression() | Recommendation() | Outcome():
+        case Click() | Purchase() | Request() | Return() | Impression() | Recommendation() | Outcome():
             return message.shopper_id
         case ProfileRequest() | StoredProfile():
             return message.shopper_id
-        case FeatureRecord():
+        case FeatureRecord() | RequestRecord():
             return message.row.shopper_id
 
 
 def encode(message: msgspec.Struct) -> bytes:
-    """Return the message as its topic has it: JSON, but of the feature log, which nobody subscribes to, MessagePack."""
-    return (_FEATURES_ENCODER if isinstance(message, FeatureRecord) else _ENCODER).encode(message)
+    """Return the message as its topic has it: JSON, but of the logs that nobody subscribes to, MessagePack."""
+    return (_PACKER if isinstance(message, FeatureRecord | RequestRecord) else _ENCODER).encode(message)
 
 
 def decode_features(raw: bytes) -> FeatureRecord:
@@ -145,6 +155,24 @@ def decode_features(raw: bytes) -> FeatureRecord:
         UNDECODABLE: it is none.
     """
     return _FEATURES_1_DECODER.decode(raw) if raw.startswith(b"{") else _FEATURES_DECODER.decode(raw)
+
+
+def decode_request_record(raw: bytes) -> RequestRecord:
+    """Return a record of the request log.
+
+    Raises:
+        UNDECODABLE: it is none.
+    """
+    return _REQUEST_RECORD_DECODER.decode(raw)
+
+
+def _decode(raw: bytes, topic: str) -> Message:
+    match topic:
+        case Topic.FEATURE_LOG:
+            return decode_features(raw)
+        case Topic.REQUEST_LOG:
+            return decode_request_record(raw)
+    return _DECODERS[topic].decode(raw)
 
 
 def dead_letter_record(letter: DeadLetter) -> Outgoing:

@@ -37,12 +37,14 @@ from streaming.schemas import (
     Policy,
     Purchase,
     Recommendation,
+    Request,
     SlateFacts,
     Topic,
 )
 from streaming.scoring.model import SessionModel
 from streaming.scoring.recommender import Recommender, Response, new_states
 
+_TOPIC_OF = {Click: Topic.CLICKS, Purchase: Topic.PURCHASES, Request: Topic.REQUESTS}
 _RECOMMENDATION = msgspec.json.Decoder(Recommendation)
 _SLATE_FACTS = msgspec.json.Decoder(SlateFacts)
 
@@ -186,9 +188,9 @@ class Pipeline:
             raise ValueError(letter.error)
         self._emit(Topic.POLICIES, policy.scope, policy)
 
-    def answer(self, message: Click | Purchase) -> Response:
+    def answer(self, message: Click | Purchase | Request) -> Response:
         """Return what the job `recommend` answers, and keep the shopper's state."""
-        topic = Topic.PURCHASES if isinstance(message, Purchase) else Topic.CLICKS
+        topic = _TOPIC_OF[type(message)]
         shopper_id, believed = message.shopper_id, self.control.estimates
         if self._sample is not None:
             self.control.estimates = _Sampled(believed, self._sample)
@@ -204,6 +206,16 @@ class Pipeline:
         """Return the slate of an interaction, which is feedback to the slate that it names."""
         self.feedback(message)
         slate = recommendation(self.answer(message).records)
+        self.shown(slate)
+        return slate
+
+    def ask(self, request: Request) -> Recommendation:
+        """Return the slate of a request.
+
+        Raises:
+            ValueError: it is refused.
+        """
+        slate = recommendation(self.answer(request).records)
         self.shown(slate)
         return slate
 

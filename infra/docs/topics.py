@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from functools import cache
 from itertools import islice
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 import msgspec
 
@@ -16,7 +16,7 @@ from features.spec import DAY_MS, SPEC_VERSION
 from infra.local.topics import CONFIG, PARTITIONS
 from streaming import schemas
 from streaming.io.feed import to_item, to_message
-from streaming.records import decode_features, invalid
+from streaming.records import decode, decode_features, invalid
 from streaming.schemas import (
     COMPACTED,
     Click,
@@ -26,6 +26,7 @@ from streaming.schemas import (
     Policy,
     ProfileRequest,
     Purchase,
+    Request,
     Return,
     StoredProfile,
     Topic,
@@ -38,6 +39,7 @@ START_MS = 1_700_000_000_000
 MESSAGES: dict[Topic, tuple[str, str, str]] = {  # struct, who writes it, who reads it
     Topic.CLICKS: ("Click", "the shop", "`recommend`, `learn`"),
     Topic.PURCHASES: ("Purchase", "the shop", "`recommend`, `learn`"),
+    Topic.REQUESTS: ("Request", "the shop", "`recommend`"),
     Topic.RETURNS: ("Return", "the shop", "`learn`, `rheostat log sink`"),
     Topic.IMPRESSIONS: ("Impression", "the app that shows slates", "`learn`"),
     Topic.ITEMS: ("Item", "the shop", "`recommend`, `features`, `learn`"),
@@ -46,6 +48,7 @@ MESSAGES: dict[Topic, tuple[str, str, str]] = {  # struct, who writes it, who re
     Topic.OUTCOMES: ("Outcome", "`learn`", "`learn`, `rheostat log sink`, `experiment`"),
     Topic.ESTIMATES: ("Estimates", "`learn`", "`recommend`"),
     Topic.FEATURE_LOG: ("FeatureRecord", "`recommend`", "`features`, `rheostat log sink`"),
+    Topic.REQUEST_LOG: ("RequestRecord", "`recommend`", "`rheostat explain`"),
     Topic.PROFILE_REQUESTS: ("ProfileRequest", "`recommend`", "`features`"),
     Topic.PROFILES: ("StoredProfile", "`features`", "`recommend`"),
     Topic.DEAD_LETTERS: ("DeadLetter", "all jobs", "`rheostat dead-letters`"),
@@ -64,7 +67,7 @@ WORDS = {
     "bool": "true or false",
 }
 _ABOUT = """\
-For whoever writes to a topic or reads from one. Every record is JSON of one message, but of the feature log, which
+For whoever writes to a topic or reads from one. Every record is JSON of one message, but of the logs, which
 only jobs and commands read: MessagePack of one (here as JSON). Types are strict: a field that is missing, of another
 type or out of its bounds makes a dead letter of the record. Each has `schema_version` beside the fields below. Topics
 may have a prefix (`--topic-prefix`), which messages leave out. Made from `streaming/schemas.py` by `make docs`, as is
@@ -270,6 +273,18 @@ def examples() -> dict[Topic, Message | schemas.DeadLetter]:
     pipeline.turn(Policy(version=2, author="me", weights={"relevance": 1.0, "revenue": 0.5}, time_ms=START_MS))
     pipeline.learn()
     shopper_id = slate.shopper_id
+    messages[Topic.REQUESTS] = request = Request(
+        request_id="q1",
+        shopper_id=shopper_id,
+        session_id="x",
+        surface="product",
+        event_time_ms=START_MS + 30_000,
+        size=12,
+        exclude=(sale.item_id,),
+    )
+    for topic, key, raw in pipeline.answer(request).records:
+        if topic == Topic.REQUEST_LOG:
+            messages[Topic.REQUEST_LOG] = cast("Message", decode(key, raw, Origin(topic, 0, 0)))
     messages[Topic.ITEMS] = to_item(shop.items()[0])
     messages[Topic.PROFILE_REQUESTS] = ProfileRequest(shopper_id=shopper_id)
     messages[Topic.PROFILES] = StoredProfile(shopper_id=shopper_id, spec_version=SPEC_VERSION, profile_state=b"")

@@ -37,7 +37,7 @@ def explain(
 
     Example: rheostat explain 4f1d... --place 3
     """
-    from streaming.records import decode_features
+    from streaming.records import decode_features, decode_request_record
     from streaming.schemas import Fallback, Recommendation, Topic
     from streaming.scoring.explain import Traced, session_of, trace
     from streaming.scoring.model import SessionModel
@@ -45,21 +45,27 @@ def explain(
     console = Console(stderr=as_json)
     with console.status("looking for the slate …"):
         slate = _find(cluster, Topic.RECOMMENDATIONS, rec_id, msgspec.json.Decoder(Recommendation).decode)
-        features = _find(cluster, Topic.FEATURE_LOG, rec_id, decode_features)
+        clicked: list[str] | None = None  # that the model was asked with
+        if slate is not None and slate.request_id is not None:
+            asked = _find(cluster, Topic.REQUEST_LOG, rec_id, decode_request_record)
+            clicked = [*asked.clicked] if asked else None
+        else:
+            features = _find(cluster, Topic.FEATURE_LOG, rec_id, decode_features)
+            clicked = session_of(features.row) if features else None
     if slate is None:
         fail(f"no slate on the topic `{Topic.RECOMMENDATIONS}` has the rec_id {rec_id}")
     if place > len(slate.slate):
         fail(f"--place {place}: the slate has {len(slate.slate)} items")
     item = slate.slate[place - 1]
     traced = Traced(item.predicted, [])
-    if features is not None and slate.fallback is Fallback.NONE:
+    if clicked is not None and slate.fallback is Fallback.NONE:
         loaded = SessionModel(model)
         if loaded.manifest.model_version != slate.model_version:
             fail(
                 f"the slate is of model {slate.model_version}, {model} is {loaded.manifest.model_version}; "
                 "name the folder of the slate's with --model"
             )
-        traced = trace(item.item_id, session_of(features.row), loaded)
+        traced = trace(item.item_id, clicked, loaded)
     in_force = [
         policy
         for policy in history(cluster).written

@@ -21,7 +21,7 @@ from streaming.io.topics import read_topic
 from streaming.records import decode
 from streaming.schemas import Click, DeadLetter, FeatureRecord, Item, Origin, Purchase, StoredProfile, Topic
 from streaming.scoring.advance import Advanced, advance
-from streaming.scoring.candidates import known_session
+from streaming.scoring.candidates import clicked_items, known_session
 from streaming.scoring.model import SessionModel
 from streaming.scoring.recommender import adopt
 
@@ -174,7 +174,7 @@ def _replay(
     if record.model_version != model.manifest.model_version:
         report.vectors_of_another_model += 1
         return
-    session = known_session(advanced.shopper_view.session, model)
+    session = known_session(clicked_items(advanced.shopper_view.session), model)
     vector = model.next_items(session).vector.astype("<f4").tobytes() if session else b""
     if vector == record.session_vector:
         report.vectors_equal += 1

@@ -59,7 +59,7 @@ class RecommendMetrics:
 
     NAMES = (
         [
-            *(f"events_total topic {topic.value}" for topic in (Topic.CLICKS, Topic.PURCHASES)),
+            *(f"events_total topic {topic.value}" for topic in (Topic.CLICKS, Topic.PURCHASES, Topic.REQUESTS)),
             *(f"slates_total fallback {fallback.value}" for fallback in _FALLBACKS),
             *(f"dead_letters_total reason {reason.value}" for reason in _REASONS),
             *("places_total", "explored_places_total", "repeats_total", "late_total"),
@@ -67,7 +67,7 @@ class RecommendMetrics:
         ["bundle_size", "model_time_us", "weigh_time_us", "answer_time_us"],
         [*_IN_FORCE, *_MODEL],
     )
-    _EVENTS = frozenset({Topic.CLICKS.value, Topic.PURCHASES.value})
+    _EVENTS = frozenset({Topic.CLICKS.value, Topic.PURCHASES.value, Topic.REQUESTS.value})
 
     def __init__(self, model: SessionModel) -> None:
         self._model = model

@@ -21,14 +21,14 @@ from math import log, log2
 import numpy as np
 from numpy.typing import NDArray
 
-from streaming.schemas import SLATE_SIZE
+from streaming.schemas import SLATE_AT_MOST
 
 Floats = NDArray[np.float64]
 
 BUILT_IN = ("relevance", "conversion", "revenue", "novelty", "popularity")
 KINDS = {name: number for number, name in enumerate(BUILT_IN)}  # by which `streaming.policy.kernels` tells them apart
 GIVEN = len(BUILT_IN)  # of an operator's own
-EXAMINATION_PROB = [1.0 / log2(k + 2) for k in range(SLATE_SIZE)]  # as DCG discounts (Järvelin & Kekäläinen 2002)
+EXAMINATION_PROB = [1.0 / log2(k + 2) for k in range(SLATE_AT_MOST)]  # as DCG discounts (Järvelin & Kekäläinen 2002)
 PRIOR_CLICK_RATE = 0.1  # of an average item that is looked at, until outcomes are known
 PRIOR_BUY_RATE = 0.05  # purchases per click, until outcomes are known
 UNLIKELY = 1e-6  # what a prediction is at least, and what it is short of 1, so that its log odds are finite

@@ -89,6 +89,12 @@ class PolicyTable:
         }
 
     @cached_property
+    def surfaces(self) -> frozenset[str]:
+        """Names of the surfaces that have a policy of their own."""
+        scopes = map(split_scope, self.policies)
+        return frozenset(name for kind, name in scopes if kind is ScopeKind.SURFACE)
+
+    @cached_property
     def asks_session(self) -> bool:
         """Whether anything in the table is an expression, which may read fields of the session."""
         return bool(self._segments) or any(plan.expressions for plan in self._plans.values())

@@ -1,16 +1,18 @@
-"""One interaction further: a message and the catalogue -> the shopper's next state and feature row.
+"""One interaction further: a message and the catalogue -> the shopper's next state and feature row; or none further.
 
 The job and the recomputation of its log (`streaming.parity`) both go this way.
 """
 
+from dataclasses import replace
 from typing import NamedTuple
 
 from features import shopper
-from features.interaction import Interaction, Kind
+from features.interaction import KINDS, Interaction, Kind
 from features.row import FeatureRow, row
 from features.shopper import ShopperState, ShopperView
+from features.spec import INACTIVITY_GAP_MS
 from streaming.control.catalogue import Catalogue
-from streaming.schemas import Click, Purchase
+from streaming.schemas import Click, Purchase, Request
 
 
 class Advanced(NamedTuple):
@@ -31,6 +33,31 @@ def advance(state: ShopperState, message: Click | Purchase, catalogue: Catalogue
     features = row(message.shopper_id, shopper_view, catalogue)
     late = after.settled.profile.late > state.settled.profile.late
     return Advanced(did, after, shopper_view, features, catalogue.offset, late, after is state)
+
+
+def at_request(state: ShopperState, message: Request, catalogue: Catalogue) -> tuple[ShopperView, FeatureRow, int]:
+    """Return the shopper as of the newest interaction, the features then, and ms since; nothing changes by a request.
+
+    In a visit without interactions the session's features are those of an empty one; what was touched last is of the
+    visit before, and the model is asked with it.
+    """
+    shopper_view = shopper.view(state)
+    features, session = row(message.shopper_id, shopper_view, catalogue), shopper_view.session
+    since_ms = max(message.event_time_ms - session.last_ms, 0) if session.last_ms else 0
+    if message.session_id == session.session_id and since_ms <= INACTIVITY_GAP_MS:
+        return shopper_view, features, since_ms
+    new_visit = replace(
+        features,
+        event_time_ms=features.event_time_ms or message.event_time_ms,
+        session_id=message.session_id,
+        session_counts=(0,) * len(KINDS),
+        session_duration_ms=0,
+        gap_last_ms=None,
+        gap_mean_ms=None,
+        dwell_last_ms=None,
+        dwell_mean_ms=None,
+    )
+    return shopper_view, new_visit, since_ms
 
 
 def interaction(message: Click | Purchase, catalogue: Catalogue) -> Interaction:

@@ -1,7 +1,7 @@
 """From a shopper to the items that a slate may hold. Pure but for the model call, which is one for many shoppers."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import islice
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ from features.session import Session
 from features.shopper import ShopperView
 from streaming.control.catalogue import Catalogue
 from streaming.policy.objectives import PRIOR_CLICK_RATE, UNLIKELY, logit, sigmoid
-from streaming.schemas import SLATE_SIZE, Fallback
+from streaming.schemas import Fallback
 from streaming.scoring.model import ModelOutput, SessionModel
 
 COLD_COUNT = 10  # candidates that the model does not know
@@ -43,30 +43,34 @@ def clicked_items(session: Session) -> list[str]:
     ]
 
 
-def known_session(session: Session, model: SessionModel) -> list[int]:
+def known_session(clicked: Sequence[str], model: SessionModel) -> list[int]:
     """Return the item indices of the clicked items that the model knows, oldest first: what it is asked with."""
-    return [model.index_of[item] for item in clicked_items(session) if item in model.index_of]
+    return [model.index_of[item] for item in clicked if item in model.index_of]
 
 
 def model_answers(
-    shoppers: Sequence[ShopperView], model: SessionModel, catalogue: Catalogue
+    clicked: Sequence[Sequence[str]], model: SessionModel, catalogue: Catalogue
 ) -> tuple[list[ModelOutput | Fallback], int]:
-    """Return what the model says of each shopper's session, or why it says nothing; and the ns that it took for all.
+    """Return what the model says of each session, or why it says nothing; and the ns that it took for all.
 
     It is asked once for all of them.
+
+    Args:
+        clicked: of each session what `clicked_items` says of it.
+        model: that is asked.
+        catalogue: of which what is available may be answered.
     """
-    sessions = [known_session(shopper.session, model) for shopper in shoppers]
+    sessions = [known_session(items, model) for items in clicked]
     began = time.perf_counter_ns()
     asked = [session for session in sessions if session]
     outputs = iter(model.next_items_many(asked, catalogue.available_known))
     model_ns = time.perf_counter_ns() - began
     answers: list[ModelOutput | Fallback] = []
-    for shopper, session in zip(shoppers, sessions, strict=True):
+    for items, session in zip(clicked, sessions, strict=True):
         if session:
             answers.append(next(outputs) or Fallback.MODEL_FAILED)
         else:
-            has_clicked = bool(clicked_items(shopper.session))
-            answers.append(Fallback.UNKNOWN_TO_MODEL if has_clicked else Fallback.EMPTY_SESSION)
+            answers.append(Fallback.UNKNOWN_TO_MODEL if items else Fallback.EMPTY_SESSION)
     return answers, model_ns
 
 
@@ -76,34 +80,36 @@ def retrieve(
     answer: ModelOutput | Fallback,
     model: SessionModel,
     catalogue: Catalogue,
+    size: int,
+    exclude: Collection[str] = (),
 ) -> Candidates:
-    """Return the model's candidates, and items that it does not know; where they are too few, popular items too.
+    """Return the model's candidates, and items that it does not know; fewer than `size`, popular items too.
 
-    Where the model says nothing, `answer` is why.
+    Neither what the shopper has bought is among them nor `exclude`. Where the model says nothing, `answer` is why.
 
     What stands in for the model's is as likely to be clicked as an average item at the most, and the less so the less
     popular it is. An item that the model does not know is as likely to be clicked as the candidate that is most like
     it, less what they differ by; there are the COLD_COUNT that are nearest to `content_interest`, (D,) as the feature
     row has it.
     """
-    bought = {catalogue.index_of[item] for item in shopper.bought if item in catalogue.index_of}
+    unwanted = {catalogue.index_of[item] for item in (*shopper.bought, *exclude) if item in catalogue.index_of}
     if isinstance(answer, Fallback):
-        return _without_model(answer, bought, catalogue)
+        return _without_model(answer, unwanted, catalogue)
     output = answer
     allowed = catalogue.available[output.items]
-    if bought:
-        allowed &= [index not in bought for index in output.items.tolist()]
+    if unwanted:
+        allowed &= [index not in unwanted for index in output.items.tolist()]
     item_index, logits = output.items[allowed], model.click_logits(output.logits[allowed])
     buys = None if output.purchase is None else output.purchase[allowed] / model.buy_rate
-    missing = SLATE_SIZE - len(item_index)
+    missing = size - len(item_index)
     if missing > 0:
-        more = _popular(bought.union(item_index.tolist()), catalogue, missing)
+        more = _popular(unwanted.union(item_index.tolist()), catalogue, missing)
         least = min([PRIOR_CLICK_RATE, *sigmoid(logits).tolist()])
         item_index = np.concatenate([item_index, more])
         logits = np.concatenate([logits, _stand_in(least, more, catalogue)])
         buys = None if buys is None else np.concatenate([buys, np.zeros(len(more))])
     else:
-        cold, likely = _cold(content_interest, bought, item_index, logits, catalogue)
+        cold, likely = _cold(content_interest, unwanted, item_index, logits, catalogue)
         if len(cold):
             item_index, logits = np.concatenate([item_index, cold]), np.concatenate([logits, likely])
         buys = None if buys is None else np.concatenate([buys, np.zeros(len(cold))])
@@ -111,14 +117,14 @@ def retrieve(
     return Candidates(item_index, logits, buys, Fallback.NONE, vector, output.device)
 
 
-def _without_model(fallback: Fallback, bought: set[int], catalogue: Catalogue) -> Candidates:
-    item_index = _popular(bought, catalogue, POPULAR_COUNT)
+def _without_model(fallback: Fallback, unwanted: set[int], catalogue: Catalogue) -> Candidates:
+    item_index = _popular(unwanted, catalogue, POPULAR_COUNT)
     return Candidates(item_index, _stand_in(PRIOR_CLICK_RATE, item_index, catalogue), None, fallback, b"")
 
 
 def _cold(
     content_interest: Sequence[float],
-    bought: set[int],
+    unwanted: set[int],
     known: NDArray[np.int64],
     logits: NDArray[np.float64],
     catalogue: Catalogue,
@@ -129,7 +135,7 @@ def _cold(
         return np.zeros(0, dtype=np.int64), np.zeros(0)
     nearness = catalogue.content_rows[cold] @ np.array(content_interest)
     nearest = cold[np.argsort(-nearness, kind="stable")[:COLD_COUNT]]
-    nearest = np.array([index for index in nearest.tolist() if index not in bought], dtype=np.int64)
+    nearest = np.array([index for index in nearest.tolist() if index not in unwanted], dtype=np.int64)
     likeness = catalogue.content_rows[nearest] @ catalogue.content_rows[known].T
     closest = likeness.argmax(axis=1)
     likely = sigmoid(logits[closest]) * likeness[np.arange(len(nearest)), closest]

@@ -1,5 +1,7 @@
 """Shoppers' raw records and stored states in, new states and records for Kafka out. No Flink.
 
+A slate has two causes: an interaction, which changes what is known of the shopper, and a request, which does not.
+
 This is the slate's whole way: decode, features, model, weighing, encoding. One pure function a step; here they meet.
 The records of a bundle share the model's call, and nothing else.
 """
@@ -19,6 +21,7 @@ from features.row import FeatureRow, row
 from features.shopper import ShopperState, ShopperView
 from features.spec import OLDEST_MS, SPEC_VERSION
 from streaming.control.state import ControlState
+from streaming.policy.surfaces import SURFACES
 from streaming.records import (
     SYSTEM_FAULTS,
     Record,
@@ -26,6 +29,7 @@ from streaming.records import (
     dead_letter_record,
     decode,
     encode,
+    expired,
     failed,
     invalid,
     now_ms,
@@ -42,11 +46,13 @@ from streaming.schemas import (
     Purchase,
     Reason,
     Recommendation,
+    Request,
+    RequestRecord,
     StoredProfile,
     Topic,
 )
-from streaming.scoring.advance import Advanced, advance
-from streaming.scoring.candidates import model_answers
+from streaming.scoring.advance import Advanced, advance, at_request
+from streaming.scoring.candidates import clicked_items, model_answers
 from streaming.scoring.considered import pack
 from streaming.scoring.model import ModelOutput, SessionModel
 from streaming.scoring.slate import Slate, SlateRequest, make_slate
@@ -55,6 +61,7 @@ WARM_UP_COUNT = 500
 AHEAD_AT_MOST_MS = 300_000  # of this clock; one event from next year would make all others of its shopper late
 
 _TOPICS = Topic.RECOMMENDATIONS.value, Topic.FEATURE_LOG.value
+_ASKED_TOPICS = Topic.RECOMMENDATIONS.value, Topic.REQUEST_LOG.value
 _PROBE_TOPICS = Topic.PROBE_SLATES.value, Topic.PROBE_LOG.value  # what is made up never meets what is real
 REC_ID_VERSION = 2  # of what a slate's id is made of
 _JSON = msgspec.json.Encoder()  # no text in it can be mistaken for two
@@ -90,6 +97,18 @@ class _Interaction(NamedTuple):
     is_first: bool  # nothing is known of the shopper yet
 
 
+class _Asked(NamedTuple):
+    """A request, for the shopper as of now."""
+
+    message: Request
+    origin: Origin
+    shopper_view: ShopperView
+    features: FeatureRow
+    since_ms: int  # the newest interaction
+    sequence: int  # of that interaction; 0 without any
+    items_offset: int  # up to which the catalogue was known
+
+
 class Recommender:
     """Answers records in bundles; holds nothing of any shopper."""
 
@@ -102,10 +121,10 @@ class Recommender:
         """Return what each of the records leads to, in their order, as if they had come one by one.
 
         An interaction leads to a slate and, unless it has come before, a feature row and a new state; the first one of
-        a shopper also to the question what Feast has. Without consent the slate is made as for a shopper of whom
-        nothing is known, and nothing is kept. A profile that answers the question leads to a new state alone. A record
-        that cannot be used, at which anything raises, or that would lead to one that no broker takes, leads to its dead
-        letter.
+        a shopper also to the question what Feast has. A request leads to a slate and a record of what it was made from.
+        Without consent the slate is made as for a shopper of whom nothing is known, and nothing is kept. A profile that
+        answers the question leads to a new state alone. A record that cannot be used, at which anything raises, or that
+        would lead to one that no broker takes, leads to its dead letter.
 
         Args:
             records: of the topics SHOPPERS, each shopper's in their order.
@@ -122,8 +141,7 @@ class Recommender:
             raise
         except Exception as error:
             if len(records) == 1:
-                letter = failed(records[0].origin, error, records[0].raw or b"")
-                return [Response([dead_letter_record(letter)], letter=letter.reason)]
+                return [_refuse(failed(records[0].origin, error, records[0].raw or b""))]
             half = len(records) // 2  # what raises is a dead letter alone, and the others are answered without it
             first = self.answer_many(records[:half], states)
             return first + self.answer_many(records[half:], {**states, **new_states(records[:half], first)})
@@ -131,33 +149,37 @@ class Recommender:
 
     def _answer_many(self, records: Sequence[Record], states: Mapping[str, bytes]) -> list[Response]:
         state_of: dict[str, _StoredState] = {}  # of the shoppers so far
-        steps: list[Response | _Interaction] = []
+        steps: list[Response | _Interaction | _Asked] = []
         with self._control.catalogue.unchanged():  # so that rows and slates are of the same items
             for record in records:
                 stored = state_of.get(record.key) or _StoredState(states.get(record.key))
                 step, state_of[record.key] = self._advance(record, stored)
                 steps.append(step)
-            shopper_views = [step.shopper_view for step in steps if isinstance(step, _Interaction)]
-            answers, model_ns = model_answers(shopper_views, self._model, self._control.catalogue)
+            clicked = [clicked_items(step.shopper_view.session) for step in steps if not isinstance(step, Response)]
+            answers, model_ns = model_answers(clicked, self._model, self._control.catalogue)
             answer = iter(answers)
             return [
-                self._respond(step, next(answer), model_ns) if isinstance(step, _Interaction) else step
-                for step in steps
+                step if isinstance(step, Response) else self._respond(step, next(answer), model_ns) for step in steps
             ]
 
-    def _advance(self, record: Record, stored: "_StoredState") -> tuple["Response | _Interaction", "_StoredState"]:
+    def _advance(
+        self, record: Record, stored: "_StoredState"
+    ) -> tuple["Response | _Interaction | _Asked", "_StoredState"]:
         """Return what is to be answered by a slate, or the whole response, and what is stored of the shopper then."""
         key, raw, origin = record
         message = decode(key, raw, origin)
         if isinstance(message, DeadLetter):
-            return Response([dead_letter_record(message)], letter=message.reason), stored
+            return _refuse(message), stored
         if isinstance(message, StoredProfile):
             return _adopt_profile(message, raw or b"", origin, stored)
-        assert isinstance(message, Click | Purchase), origin  # the topics hold nothing else
+        assert isinstance(message, Click | Purchase | Request), origin  # the topics hold nothing else
         ahead_ms = message.event_time_ms - now_ms()
         if ahead_ms > AHEAD_AT_MOST_MS:
             error = f"event_time_ms is {ahead_ms} ms ahead of the job's clock, allowed are {AHEAD_AT_MOST_MS}"
-            return Response([dead_letter_record(invalid(origin, error, raw or b""))], letter=Reason.INVALID), stored
+            return _refuse(invalid(origin, error, raw or b"")), stored
+        if isinstance(message, Request):
+            letter = self._objection(message, origin, raw or b"")
+            return _refuse(letter) if letter else self._asked(message, origin, stored), stored
         if not message.consent:
             features = row("", _NOBODY, self._control.catalogue)
             return _Interaction(message, origin, _NOBODY, features, 0, None, None, is_first=False), stored
@@ -176,7 +198,49 @@ class Recommender:
         )
         return interaction, stored if state is None else _StoredState(state, advanced.state)
 
-    def _respond(self, interaction: _Interaction, answer: ModelOutput | Fallback, model_ns: int) -> Response:
+    def _objection(self, message: Request, origin: Origin, raw: bytes) -> DeadLetter | None:
+        """Return why the request gets no slate, if it gets none."""
+        surfaces = SURFACES | {self._surface} | self._control.table.surfaces
+        if message.surface not in surfaces:
+            error = (
+                f"surface {message.surface!r} is none of {', '.join(sorted(surfaces))}: give it a policy, "
+                f"scope surface:{message.surface}"
+            )
+            return invalid(origin, error, raw)
+        late_ms = 0 if message.deadline_time_ms is None else now_ms() - message.deadline_time_ms
+        return expired(origin, f"its deadline passed {late_ms} ms ago", raw) if late_ms > 0 else None
+
+    def _asked(self, message: Request, origin: Origin, stored: "_StoredState") -> _Asked:
+        catalogue = self._control.catalogue
+        if not message.consent:
+            return _Asked(message, origin, _NOBODY, row("", _NOBODY, catalogue), 0, 0, catalogue.offset)
+        state = stored.state()
+        shopper_view, features, since_ms = at_request(state, message, catalogue)
+        return _Asked(message, origin, shopper_view, features, since_ms, state.sequence, catalogue.offset)
+
+    def _respond(self, step: "_Interaction | _Asked", answer: ModelOutput | Fallback, model_ns: int) -> Response:
+        if isinstance(answer, Fallback):
+            model_ns = 0
+        if isinstance(step, _Asked):
+            return self._answer(step, answer, model_ns)
+        return self._react(step, answer, model_ns)
+
+    def _answer(self, asked: _Asked, answer: ModelOutput | Fallback, model_ns: int) -> Response:
+        """Return the slate of a request."""
+        message, origin = asked.message, asked.origin
+        to_slates, to_log = _ASKED_TOPICS
+        key, drawn_by = message.shopper_id, rec_id(message, message.surface)
+        # Requests are not counted, so that of a shopper's some slate explores is a matter of chance, not of turns.
+        before = int(drawn_by[:8], 16)
+        request = SlateRequest(asked.features, before, message.surface, asked.since_ms, message.size, message.exclude)
+        slate = make_slate(asked.shopper_view, request, drawn_by, answer, self._model, self._control)
+        records = [(to_slates, key, self._recommendation(message, origin, slate, drawn_by))]
+        if message.consent:
+            records.append((to_log, key, self._request_record(asked, slate, drawn_by)))
+        return Response(records, slate=slate, model_ns=model_ns)
+
+    def _react(self, interaction: _Interaction, answer: ModelOutput | Fallback, model_ns: int) -> Response:
+        """Return the slate of an interaction, and what is kept of it."""
         message, origin, advanced = interaction.message, interaction.origin, interaction.advanced
         to_slates, to_log = _PROBE_TOPICS if origin.topic == Topic.PROBES else _TOPICS
         key, drawn_by = message.shopper_id, rec_id(message, self._surface)
@@ -184,8 +248,6 @@ class Recommender:
         slate = make_slate(interaction.shopper_view, request, drawn_by, answer, self._model, self._control)
         late = advanced is not None and advanced.late
         records = [(to_slates, key, self._recommendation(message, origin, slate, drawn_by, late=late))]
-        if isinstance(answer, Fallback):
-            model_ns = 0
         if advanced is None:
             return Response(records, slate=slate, model_ns=model_ns)
         if advanced.is_repeat:
@@ -196,14 +258,16 @@ class Recommender:
         return Response(records, interaction.state, late, slate=slate, model_ns=model_ns)
 
     def _recommendation(
-        self, message: Click | Purchase, origin: Origin, slate: Slate, drawn_by: str, late: bool
+        self, message: Click | Purchase | Request, origin: Origin, slate: Slate, drawn_by: str, *, late: bool = False
     ) -> bytes:
+        request = message if isinstance(message, Request) else None
         return encode(
             Recommendation(
                 rec_id=drawn_by,
-                surface=self._surface,
+                surface=request.surface if request else self._surface,
                 shopper_id=message.shopper_id,
-                event_id=message.event_id,
+                event_id=_cause_id(message),
+                request_id=request.request_id if request else None,
                 origin=origin,
                 event_time_ms=message.event_time_ms,
                 emitted_time_ms=now_ms(),
@@ -242,6 +306,25 @@ class Recommender:
                 spec_version=SPEC_VERSION,
                 row=advanced.row,
                 profile_state=_ENCODER.encode(advanced.shopper_view.profile),
+                session_vector=slate.candidates.session_vector,
+                considered=pack(slate.candidates, slate.estimates, self._control.catalogue),
+                model_version=self._model.manifest.model_version,
+                device=slate.candidates.device,
+            )
+        )
+
+    def _request_record(self, asked: _Asked, slate: Slate, drawn_by: str) -> bytes:
+        return encode(
+            RequestRecord(
+                rec_id=drawn_by,
+                request=asked.message,
+                origin=asked.origin,
+                clicked=tuple(clicked_items(asked.shopper_view.session)),
+                sequence=asked.sequence,
+                created_time_us=time.time_ns() // 1000,
+                items_offset=asked.items_offset,
+                spec_version=SPEC_VERSION,
+                row=asked.features,
                 session_vector=slate.candidates.session_vector,
                 considered=pack(slate.candidates, slate.estimates, self._control.catalogue),
                 model_version=self._model.manifest.model_version,
@@ -330,11 +413,21 @@ def _adopt_profile(
     return Response([letter], encoded, letter=Reason.INVALID), _StoredState(encoded, state)
 
 
-def rec_id(message: Click | Purchase, surface: str) -> str:
+def _refuse(letter: DeadLetter) -> Response:
+    return Response([dead_letter_record(letter)], letter=letter.reason)
+
+
+def _cause_id(message: Click | Purchase | Request) -> str:
+    return message.request_id if isinstance(message, Request) else message.event_id
+
+
+def rec_id(message: Click | Purchase | Request, surface: str) -> str:
     """Return the slate's id: a hash of its cause, its shopper and its surface, and of nothing a recovery can change.
 
-    Ids of events are a shopper's own, and the lines of an order may share one: the item tells them apart.
+    Ids of events are a shopper's own, and the lines of an order may share one: the item tells them apart. So may an
+    event and a request: the latter's id is of one part more.
     """
     line = message.item_id if isinstance(message, Purchase) else ""
-    cause = _JSON.encode((REC_ID_VERSION, message.shopper_id, message.event_id, line, surface))
+    parts = (REC_ID_VERSION, message.shopper_id, _cause_id(message), line, surface)
+    cause = _JSON.encode((*parts, Topic.REQUESTS.value) if isinstance(message, Request) else parts)
     return hashlib.blake2b(cause, digest_size=16).hexdigest()

@@ -15,7 +15,7 @@ from fuzz.jobs import Jobs
 from infra.docs import json_schema
 from infra.docs.topics import examples
 from infra.local.feast import feast_repo
-from streaming.records import decode, decode_features, encode
+from streaming.records import decode, decode_features, decode_request_record, encode
 from streaming.schemas import FEATURE_LOG_VERSION, SCHEMA_VERSION, DeadLetter, Message, Origin, Topic
 
 ROOT = Path(__file__).parents[2]
@@ -63,7 +63,7 @@ def test_first_records_are_taken_by_the_newest_jobs(tmp_path: Path) -> None:
     assert not jobs.letters, jobs.letters
 
 
-OF_VERSION_1 = sorted(examples().keys() - {Topic.FEATURE_LOG})  # its readers are the jobs'
+OF_VERSION_1 = sorted(examples().keys() - {Topic.FEATURE_LOG, Topic.REQUEST_LOG})  # their readers are the jobs'
 
 
 @pytest.mark.parametrize("topic", OF_VERSION_1)
@@ -89,3 +89,9 @@ def test_reader_by_the_first_schema_refuses_what_it_must() -> None:
 
 def test_published_schema_is_current() -> None:
     assert (ROOT / "docs/topics.schema.json").read_text(encoding="utf-8") == json_schema.text(), "make docs"
+
+
+def test_first_record_of_the_request_log_is_read_as_what_it_says() -> None:
+    raw = (GOLDEN / "request_log_1.msgpack").read_bytes()
+    message = decode_request_record(raw)
+    assert says(msgspec.msgpack.decode(encode(message)), msgspec.msgpack.decode(raw))
