@@ -186,7 +186,7 @@ class _Call:
 class GroupRunner:
     """Runs what many threads ask as one: who asks while a call runs is in the next one.
 
-    They are of one process, and so of one catalogue: what is available to one is to all.
+    A call has one mask of what is available: those that ask with another one are the next call.
     """
 
     def __init__(self, runner: Runner) -> None:
@@ -202,7 +202,11 @@ class GroupRunner:
             if call.answer is None and call.error is None:  # nobody before us has taken it along
                 with self._lock:
                     calls, self._queue = self._queue, []
-                self._run(calls)
+                by_mask: dict[int, list[_Call]] = {}
+                for queued in calls:
+                    by_mask.setdefault(_address(queued.sessions.available), []).append(queued)
+                for alike in by_mask.values():
+                    self._run(alike)
         if call.error is not None:
             raise call.error
         assert call.answer is not None
@@ -222,6 +226,12 @@ class GroupRunner:
             part = slice(first, first + len(call.sessions.seq_len))
             call.answer = Answer([output[part] for output in outputs], device)
             first = part.stop
+
+
+def _address(array: NDArray[Any]) -> int:
+    """Return where the array lies, by which it is told that two callers have the same one."""
+    address: int = array.__array_interface__["data"][0]
+    return address
 
 
 class StepDown:

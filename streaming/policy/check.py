@@ -5,7 +5,7 @@ from collections.abc import Container
 from features.errors import ExpressionError
 from streaming.policy.draw import TEMPERATURE_AT_LEAST
 from streaming.policy.expression import Expression
-from streaming.policy.objectives import BUILT_IN
+from streaming.policy.objectives import NAMES
 from streaming.policy.table import PolicyTable
 from streaming.schemas import Constraint, Exploration, Measure, Policy, ScopeKind, split_scope
 
@@ -43,7 +43,7 @@ def validate(policy: Policy, in_force: int, merchants: Container[str]) -> str | 
         merchants: whose items the shop sells.
     """
     kind, name = split_scope(policy.scope)
-    known = {*BUILT_IN, *policy.objectives}
+    known = {*NAMES, *policy.objectives}
     temperature = policy.exploration.temperature
     if policy.version <= in_force:
         return f"version {policy.version} is not newer than {in_force}, which is in force; read it and turn it anew"
@@ -53,7 +53,7 @@ def validate(policy: Policy, in_force: int, merchants: Container[str]) -> str | 
         return f"no objective is called {', '.join(unknown)}; there are {', '.join(sorted(known))}"
     if not sum(policy.weights.values()) > 0:
         return "all weights are 0, which orders nothing; give one of them another value"
-    if taken := sorted(policy.objectives.keys() & set(BUILT_IN)):
+    if taken := sorted(policy.objectives.keys() & set(NAMES)):
         return f"the objective {taken[0]} is there already; give yours another name"
     if 0 < temperature < TEMPERATURE_AT_LEAST:
         return f"exploration.temperature is {temperature}; expected 0, or from {TEMPERATURE_AT_LEAST} on"

@@ -86,10 +86,11 @@ class _Refused(Exception):
 
 
 class _Reader:
-    """Reads the tree of an expression once, and gathers the fields of items that it asks for."""
+    """Reads the tree of an expression once, and gathers the fields that it asks for."""
 
     def __init__(self) -> None:
         self.item_fields: set[str] = set()
+        self.session_fields: set[str] = set()
 
     def read(self, node: ast.expr, depth: int = 0) -> Part:
         if depth > DEPTH_AT_MOST:
@@ -155,8 +156,7 @@ class _Reader:
         if field not in {"item": ITEM_FIELDS, "session": SESSION_FIELDS}.get(owner, ()):
             msg = f"there is no {owner}.{field}"
             raise _Refused(msg)
-        if owner == "item":
-            self.item_fields.add(field)
+        (self.item_fields if owner == "item" else self.session_fields).add(field)
         read = ast.Subscript(ast.Name(owner, ast.Load()), ast.Constant(field), ast.Load())
         return read, Kind.TEXT if owner == "item" and field in _TEXTS else Kind.NUMBER
 
@@ -202,7 +202,7 @@ class Expression:
             code = compile(ast.fix_missing_locations(ast.Expression(read)), "expression", "eval")
         except (_Refused, SyntaxError, RecursionError, MemoryError, ValueError) as error:
             raise _error(text, error) from error
-        self.item_fields = reader.item_fields
+        self.item_fields, self.session_fields = reader.item_fields, reader.session_fields
         self._code = code
 
     def __call__(self, item: Fields, session: Fields) -> NDArray[np.float64]:

@@ -27,7 +27,9 @@ Floats = NDArray[np.float64]
 
 BUILT_IN = ("relevance", "conversion", "revenue", "novelty", "popularity")
 KINDS = {name: number for number, name in enumerate(BUILT_IN)}  # by which `streaming.policy.kernels` tells them apart
-GIVEN = len(BUILT_IN)  # of an operator's own
+GIVEN = len(BUILT_IN)  # of an operator's own, and what the asker says
+MATCH = "match"  # how well an item matches what was asked for, as the asker has it; 0 where nobody asked
+NAMES = (*BUILT_IN, MATCH)  # of all that need not be written
 EXAMINATION_PROB = [1.0 / log2(k + 2) for k in range(SLATE_AT_MOST)]  # as DCG discounts (Järvelin & Kekäläinen 2002)
 PRIOR_CLICK_RATE = 0.1  # of an average item that is looked at, until outcomes are known
 PRIOR_BUY_RATE = 0.05  # purchases per click, until outcomes are known

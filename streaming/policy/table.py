@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from streaming.policy.experiment import is_treated
 from streaming.policy.expression import Expression, Fields
 from streaming.policy.objectives import GIVEN, KINDS
+from streaming.policy.surfaces import DEFAULTS
 from streaming.schemas import DEFAULT_POLICY, GLOBAL, Measure, Policy, ScopeKind, scope_of, split_scope
 
 Floats = NDArray[np.float64]
@@ -82,11 +83,10 @@ class PolicyTable:
             if policy.when is not None
         ]
         self._merchants = of_kind[ScopeKind.MERCHANT]
-        self._plans = {
-            policy.scope: self._plan(policy)
-            for kind in (ScopeKind.GLOBAL, ScopeKind.EXPERIMENT, ScopeKind.SURFACE, ScopeKind.SEGMENT)
-            for policy in of_kind[kind].values()
-        }
+        surfaces = DEFAULTS | of_kind[ScopeKind.SURFACE]
+        others = (ScopeKind.GLOBAL, ScopeKind.EXPERIMENT, ScopeKind.SEGMENT)
+        in_use = [*surfaces.values(), *[policy for kind in others for policy in of_kind[kind].values()]]
+        self._plans = {policy.scope: self._plan(policy) for policy in in_use}
 
     @cached_property
     def surfaces(self) -> frozenset[str]:
@@ -114,6 +114,7 @@ class PolicyTable:
     def of(self, surface: str, session: Fields, shopper_id: str) -> ScoringPlan:
         """Return what a slate is scored by: the most specific policy that applies; of several the first by name.
 
+        A surface without a policy has that of `streaming.policy.surfaces.DEFAULTS`, if there is one, before the global.
         A shopper without an id, who has not consented, is in no experiment.
         """
         for name, share, scope in self._experiments:

@@ -15,6 +15,7 @@ from streaming.control.catalogue import Catalogue
 from streaming.policy.objectives import PRIOR_CLICK_RATE, UNLIKELY, logit, sigmoid
 from streaming.schemas import Fallback
 from streaming.scoring.model import ModelOutput, SessionModel
+from streaming.scoring.selection import Selection
 
 COLD_COUNT = 10  # candidates that the model does not know
 POPULAR_COUNT = 100  # candidates where the model has none
@@ -31,6 +32,14 @@ class Candidates(NamedTuple):
     fallback: Fallback
     session_vector: bytes  # (D,) float32, little-endian; empty without the model
     device: str | None = None  # where the model ran
+    match: NDArray[np.float64] | None = None  # (K,) how well they match what was asked for; None: nobody said
+
+
+class ModelAsk(NamedTuple):
+    """What the model is asked for one slate."""
+
+    clicked: Sequence[str]  # as `clicked_items` has it
+    selection: Selection | None = None  # what alone may be answered; None for all that is available
 
 
 def clicked_items(session: Session) -> list[str]:
@@ -49,29 +58,57 @@ def known_session(clicked: Sequence[str], model: SessionModel) -> list[int]:
 
 
 def model_answers(
-    clicked: Sequence[Sequence[str]], model: SessionModel, catalogue: Catalogue
+    asks: Sequence[ModelAsk], model: SessionModel, catalogue: Catalogue
 ) -> tuple[list[ModelOutput | Fallback], int]:
     """Return what the model says of each session, or why it says nothing; and the ns that it took for all.
 
-    It is asked once for all of them.
-
-    Args:
-        clicked: of each session what `clicked_items` says of it.
-        model: that is asked.
-        catalogue: of which what is available may be answered.
+    It is asked once for all of them, and once more for each selection: of what it may answer a call knows one mask.
     """
-    sessions = [known_session(items, model) for items in clicked]
+    sessions = [known_session(ask.clicked, model) for ask in asks]
     began = time.perf_counter_ns()
-    asked = [session for session in sessions if session]
-    outputs = iter(model.next_items_many(asked, catalogue.available_known))
-    model_ns = time.perf_counter_ns() - began
+    together = [session for session, ask in zip(sessions, asks, strict=True) if session and ask.selection is None]
+    outputs = iter(model.next_items_many(together, catalogue.available_known))
     answers: list[ModelOutput | Fallback] = []
-    for items, session in zip(clicked, sessions, strict=True):
-        if session:
-            answers.append(next(outputs) or Fallback.MODEL_FAILED)
-        else:
-            answers.append(Fallback.UNKNOWN_TO_MODEL if items else Fallback.EMPTY_SESSION)
-    return answers, model_ns
+    for session, ask in zip(sessions, asks, strict=True):
+        if not session:
+            answers.append(Fallback.UNKNOWN_TO_MODEL if ask.clicked else Fallback.EMPTY_SESSION)
+            continue
+        output = next(outputs) if ask.selection is None else _answer_within(session, ask.selection, model, catalogue)
+        answers.append(output or Fallback.MODEL_FAILED)
+    return answers, time.perf_counter_ns() - began
+
+
+def _answer_within(
+    session: list[int], selection: Selection, model: SessionModel, catalogue: Catalogue
+) -> ModelOutput | None:
+    """Return the model's likeliest items of a selection, of candidates that were given all; None where it fails."""
+    known = selection.within[: catalogue.first_cold]
+    parts, at_once = [known], model.manifest.candidate_count
+    if selection.given is not None and len(selection.given) > at_once:
+        parts = []
+        for first in range(0, len(selection.given), at_once):
+            part, given = np.zeros_like(known), selection.given[first : first + at_once]
+            part[given[given < len(part)]] = True
+            parts.append(part)
+    outputs = [model.next_items_many([session], part)[0] for part in parts]
+    answered = [_only(output, part) for output, part in zip(outputs, parts, strict=True) if output is not None]
+    if len(answered) < len(parts):
+        return None
+    logits = np.concatenate([output.logits for output in answered])
+    best = np.argsort(-logits, kind="stable")
+    purchases = [output.purchase for output in answered if output.purchase is not None]
+    return answered[0]._replace(
+        items=np.concatenate([output.items for output in answered])[best],
+        logits=logits[best],
+        purchase=np.concatenate(purchases)[best] if purchases else None,
+    )
+
+
+def _only(output: ModelOutput, part: NDArray[np.bool_]) -> ModelOutput:
+    """Return those answers that are in `part` (V+1,)."""
+    of_part = part[output.items]
+    purchase = None if output.purchase is None else output.purchase[of_part]
+    return output._replace(items=output.items[of_part], logits=output.logits[of_part], purchase=purchase)
 
 
 def retrieve(
@@ -117,6 +154,52 @@ def retrieve(
     return Candidates(item_index, logits, buys, Fallback.NONE, vector, output.device)
 
 
+def retrieve_within(
+    selection: Selection,
+    content_interest: Sequence[float],
+    answer: ModelOutput | Fallback,
+    model: SessionModel,
+    catalogue: Catalogue,
+    size: int,
+) -> Candidates:
+    """Return the candidates that a selection leaves: all that were given or, of a listing, the model's, as `retrieve`.
+
+    What the shopper has bought may be among them: it was asked for.
+    """
+    known, logits, buys = np.zeros(0, dtype=np.int64), np.zeros(0), None
+    fallback, vector, device = Fallback.NONE, b"", None
+    if isinstance(answer, Fallback):
+        fallback = answer
+    else:
+        known, logits, device = answer.items, model.click_logits(answer.logits), answer.device
+        buys = None if answer.purchase is None else answer.purchase / model.buy_rate
+        vector = answer.vector.astype("<f4", copy=False).tobytes()
+    if selection.given is not None:
+        others = selection.given[~np.isin(selection.given, known)]
+        cold, popular = others[others >= catalogue.first_cold], others[others < catalogue.first_cold]
+    else:
+        count = (POPULAR_COUNT if isinstance(answer, Fallback) else size) - len(known)
+        popular = _most_popular(selection.within, known, catalogue, count)
+        cold = catalogue.first_cold + np.flatnonzero(selection.within[catalogue.first_cold :])
+        cold = _nearest(cold, content_interest, catalogue)
+    least = min([PRIOR_CLICK_RATE, *sigmoid(logits).tolist()])
+    likely = _like(cold, known, logits, catalogue) if len(known) else _stand_in(least, cold, catalogue)
+    item_index = np.concatenate([known, popular, cold])
+    match = None
+    if selection.given is not None and selection.match is not None:
+        place = np.argsort(selection.given)
+        match = selection.match[place[np.searchsorted(selection.given, item_index, sorter=place)]]
+    return Candidates(
+        item_index,
+        np.concatenate([logits, _stand_in(least, popular, catalogue), likely]),
+        None if buys is None else np.concatenate([buys, np.zeros(len(popular) + len(cold))]),
+        fallback if len(item_index) else Fallback.NO_CANDIDATES,
+        vector,
+        device,
+        match,
+    )
+
+
 def _without_model(fallback: Fallback, unwanted: set[int], catalogue: Catalogue) -> Candidates:
     item_index = _popular(unwanted, catalogue, POPULAR_COUNT)
     return Candidates(item_index, _stand_in(PRIOR_CLICK_RATE, item_index, catalogue), None, fallback, b"")
@@ -130,16 +213,30 @@ def _cold(
     catalogue: Catalogue,
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return the item indices of cold items, nearest to the content interest first, and their logits."""
-    cold = catalogue.cold
-    if not len(cold) or not content_interest:
+    if not content_interest:
         return np.zeros(0, dtype=np.int64), np.zeros(0)
-    nearness = catalogue.content_rows[cold] @ np.array(content_interest)
-    nearest = cold[np.argsort(-nearness, kind="stable")[:COLD_COUNT]]
+    nearest = _nearest(catalogue.cold, content_interest, catalogue)
     nearest = np.array([index for index in nearest.tolist() if index not in unwanted], dtype=np.int64)
-    likeness = catalogue.content_rows[nearest] @ catalogue.content_rows[known].T
+    return nearest, _like(nearest, known, logits, catalogue)
+
+
+def _nearest(cold: NDArray[np.int64], content_interest: Sequence[float], catalogue: Catalogue) -> NDArray[np.int64]:
+    """Return COLD_COUNT of cold items, nearest to the content interest first; any, if there is none."""
+    if not len(cold) or not content_interest:
+        return cold[:COLD_COUNT]
+    nearness = catalogue.content_rows[cold] @ np.array(content_interest)
+    nearest: NDArray[np.int64] = cold[np.argsort(-nearness, kind="stable")[:COLD_COUNT]]
+    return nearest
+
+
+def _like(
+    cold: NDArray[np.int64], known: NDArray[np.int64], logits: NDArray[np.float64], catalogue: Catalogue
+) -> NDArray[np.float64]:
+    """Return the logits of items that the model does not know, by the candidates that are most like them."""
+    likeness = catalogue.content_rows[cold] @ catalogue.content_rows[known].T
     closest = likeness.argmax(axis=1)
-    likely = sigmoid(logits[closest]) * likeness[np.arange(len(nearest)), closest]
-    return nearest, logit(np.clip(likely, UNLIKELY, 1.0 - UNLIKELY))
+    likely = sigmoid(logits[closest]) * likeness[np.arange(len(cold)), closest]
+    return logit(np.clip(likely, UNLIKELY, 1.0 - UNLIKELY))
 
 
 def _stand_in(at_most: float, item_index: NDArray[np.int64], catalogue: Catalogue) -> NDArray[np.float64]:
@@ -149,3 +246,17 @@ def _stand_in(at_most: float, item_index: NDArray[np.int64], catalogue: Catalogu
 def _popular(without: set[int], catalogue: Catalogue, count: int) -> NDArray[np.int64]:
     item_index = islice((index for index in catalogue.popular() if index not in without), count)
     return np.array(list(item_index), dtype=np.int64)
+
+
+def _most_popular(
+    within: NDArray[np.bool_], without: NDArray[np.int64], catalogue: Catalogue, count: int
+) -> NDArray[np.int64]:
+    """Return up to `count` item indices of what the model knows, most popular first."""
+    if count <= 0:
+        return np.zeros(0, dtype=np.int64)
+    left = within[: catalogue.first_cold].copy()
+    left[without[without < len(left)]] = False
+    item_index = np.flatnonzero(left)
+    order = np.argsort(-catalogue.popularity[item_index], kind="stable")
+    most: NDArray[np.int64] = item_index[order[:count]]
+    return most

@@ -35,6 +35,7 @@ def pack(candidates: Candidates, estimates: ItemEstimates, catalogue: Catalogue)
         lift=_packed(estimates.lift),
         lift_std=_packed(estimates.lift_std),
         buy_lift=_packed(estimates.buy_lift),
+        match=b"" if candidates.match is None else _packed(candidates.match),
         new_items=tuple([catalogue.ids[index] for index in cold]),
         fallback=candidates.fallback,
         estimates_version=estimates.version,
@@ -65,7 +66,9 @@ def unpack(considered: LoggedCandidates, catalogue: Catalogue) -> tuple[Candidat
         lift_std=_unpacked(columns.lift_std, count),
         buy_lift=_unpacked(columns.buy_lift, count),
     )
-    return Candidates(item_index, _unpacked(columns.logits, count), bought, considered.fallback, b""), estimates
+    match = _unpacked(columns.match, count) if columns.match else None
+    logits = _unpacked(columns.logits, count)
+    return Candidates(item_index, logits, bought, considered.fallback, b"", match=match), estimates
 
 
 def _packed(column: NDArray[np.float64]) -> bytes:

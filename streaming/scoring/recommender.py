@@ -16,6 +16,7 @@ from typing import NamedTuple
 import msgspec
 
 from features import profile, shopper
+from features.errors import ExpressionError
 from features.profile import Profile
 from features.row import FeatureRow, row
 from features.shopper import ShopperState, ShopperView
@@ -52,9 +53,10 @@ from streaming.schemas import (
     Topic,
 )
 from streaming.scoring.advance import Advanced, advance, at_request
-from streaming.scoring.candidates import clicked_items, model_answers
+from streaming.scoring.candidates import ModelAsk, clicked_items, model_answers
 from streaming.scoring.considered import pack
 from streaming.scoring.model import ModelOutput, SessionModel
+from streaming.scoring.selection import Selection, selection
 from streaming.scoring.slate import Slate, SlateRequest, make_slate
 
 WARM_UP_COUNT = 500
@@ -105,6 +107,7 @@ class _Asked(NamedTuple):
     shopper_view: ShopperView
     features: FeatureRow
     since_ms: int  # the newest interaction
+    selection: Selection | None  # of which alone the slate is made
     sequence: int  # of that interaction; 0 without any
     items_offset: int  # up to which the catalogue was known
 
@@ -155,8 +158,12 @@ class Recommender:
                 stored = state_of.get(record.key) or _StoredState(states.get(record.key))
                 step, state_of[record.key] = self._advance(record, stored)
                 steps.append(step)
-            clicked = [clicked_items(step.shopper_view.session) for step in steps if not isinstance(step, Response)]
-            answers, model_ns = model_answers(clicked, self._model, self._control.catalogue)
+            asks = [
+                ModelAsk(clicked_items(step.shopper_view.session), step.selection if isinstance(step, _Asked) else None)
+                for step in steps
+                if not isinstance(step, Response)
+            ]
+            answers, model_ns = model_answers(asks, self._model, self._control.catalogue)
             answer = iter(answers)
             return [
                 step if isinstance(step, Response) else self._respond(step, next(answer), model_ns) for step in steps
@@ -179,7 +186,12 @@ class Recommender:
             return _refuse(invalid(origin, error, raw or b"")), stored
         if isinstance(message, Request):
             letter = self._objection(message, origin, raw or b"")
-            return _refuse(letter) if letter else self._asked(message, origin, stored), stored
+            if letter is not None:
+                return _refuse(letter), stored
+            try:
+                return self._asked(message, origin, stored), stored
+            except ExpressionError as error:
+                return _refuse(invalid(origin, f"filter: {error}", raw or b"")), stored
         if not message.consent:
             features = row("", _NOBODY, self._control.catalogue)
             return _Interaction(message, origin, _NOBODY, features, 0, None, None, is_first=False), stored
@@ -212,11 +224,12 @@ class Recommender:
 
     def _asked(self, message: Request, origin: Origin, stored: "_StoredState") -> _Asked:
         catalogue = self._control.catalogue
+        selected = selection(message, catalogue)
         if not message.consent:
-            return _Asked(message, origin, _NOBODY, row("", _NOBODY, catalogue), 0, 0, catalogue.offset)
+            return _Asked(message, origin, _NOBODY, row("", _NOBODY, catalogue), 0, selected, 0, catalogue.offset)
         state = stored.state()
         shopper_view, features, since_ms = at_request(state, message, catalogue)
-        return _Asked(message, origin, shopper_view, features, since_ms, state.sequence, catalogue.offset)
+        return _Asked(message, origin, shopper_view, features, since_ms, selected, state.sequence, catalogue.offset)
 
     def _respond(self, step: "_Interaction | _Asked", answer: ModelOutput | Fallback, model_ns: int) -> Response:
         if isinstance(answer, Fallback):
@@ -232,7 +245,15 @@ class Recommender:
         key, drawn_by = message.shopper_id, rec_id(message, message.surface)
         # Requests are not counted, so that of a shopper's some slate explores is a matter of chance, not of turns.
         before = int(drawn_by[:8], 16)
-        request = SlateRequest(asked.features, before, message.surface, asked.since_ms, message.size, message.exclude)
+        request = SlateRequest(
+            asked.features,
+            before,
+            message.surface,
+            asked.since_ms,
+            message.size,
+            message.exclude,
+            asked.selection,
+        )
         slate = make_slate(asked.shopper_view, request, drawn_by, answer, self._model, self._control)
         records = [(to_slates, key, self._recommendation(message, origin, slate, drawn_by))]
         if message.consent:

@@ -19,7 +19,7 @@ from starlette.routing import Route
 from features.errors import PolicyError, TopicError, UnknownItemError
 from streaming.control import policies
 from streaming.policy.check import ANYONE, validate
-from streaming.policy.objectives import BUILT_IN
+from streaming.policy.objectives import NAMES
 from streaming.records import UNDECODABLE
 from streaming.schemas import Policy, SlateItem
 from streaming.scoring.explain import session_of
@@ -153,7 +153,7 @@ def _state(follower: Follower) -> dict[str, Any]:
         "version": turned.table.version,
         "policies": in_force,
         "objectives": {
-            scope: [*BUILT_IN, *fields["objectives"]] for scope, fields in in_force.items() if not fields["duals"]
+            scope: [*NAMES, *fields["objectives"]] for scope, fields in in_force.items() if not fields["duals"]
         },
         "history": msgspec.to_builtins(turned.written[: -HISTORY_AT_MOST - 1 : -1]),
         "figures": msgspec.to_builtins(follower.figures()),

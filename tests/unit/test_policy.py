@@ -22,7 +22,10 @@ def policy(**fields: object) -> Policy:
     ("fields", "words"),
     [
         ({"version": 1}, "version 1 is not newer than 1"),
-        ({"weights": {"fame": 1.0, "relevance": 1.0}}, "no objective is called fame; there are conversion, novelty"),
+        (
+            {"weights": {"fame": 1.0, "relevance": 1.0}},
+            "no objective is called fame; there are conversion, match",
+        ),
         ({"weights": {"relevance": 0.0}}, "all weights are 0"),
         ({"weights": {}}, "all weights are 0"),
         ({"exploration": {"temperature": 0.001}}, r"temperature is 0.001; expected 0, or from 0\.01 on"),

@@ -34,13 +34,15 @@ NEW_ITEMS = np.zeros((1, MANIFEST.hidden_dim), dtype=np.float32)
 FIXED = Fixed(LENGTH, MANIFEST.item_count, NEW_ITEMS)
 
 
+AVAILABLE = np.random.default_rng(1).random(MANIFEST.item_count + 1) < 0.9
+
+
 def asked(count: int, seed: int = 0) -> Sessions:
     """Return sessions (B, T) of 1 to T items, with nine of ten items available."""
     rng = np.random.default_rng(seed)
     seq_len = rng.integers(1, LENGTH + 1, count)
     item_seq = rng.integers(1, MANIFEST.item_count + 1, (count, LENGTH))
-    available = np.random.default_rng(1).random(MANIFEST.item_count + 1) < 0.9
-    return Sessions(item_seq * (np.arange(LENGTH) < seq_len[:, None]), seq_len, available)
+    return Sessions(item_seq * (np.arange(LENGTH) < seq_len[:, None]), seq_len, AVAILABLE)
 
 
 def assert_same(answer: Answer, expected: Answer) -> None:
@@ -118,6 +120,27 @@ def test_what_is_queued_runs_as_one_and_each_gets_its_own(host: HostRunner) -> N
         for n, other in enumerate(others, start=1):
             assert_same(other.result(timeout=30), host.run(asked(n, n)))
     assert watched.batches == [1, sum(range(1, 9))]
+
+
+def test_who_asks_of_other_items_is_not_answered_with_the_rest(host: HostRunner) -> None:
+    watched = Watched(host)
+    group = GroupRunner(watched)
+    watched.may_run.clear()
+    few = np.arange(MANIFEST.item_count + 1) % 5 == 1
+    with ThreadPoolExecutor(4) as pool:
+        first = pool.submit(group.run, asked(1))
+        assert watched.began.wait(timeout=30)
+        of_all = [pool.submit(group.run, asked(n, n)) for n in (1, 2)]
+        of_few = pool.submit(group.run, asked(4, 4)._replace(available=few))
+        deadline = time.monotonic() + 30
+        while len(group._queue) < 3:
+            assert time.monotonic() < deadline, "they are not queued"
+        watched.may_run.set()
+        first.result(timeout=30)
+        for n, one in zip((1, 2), of_all, strict=True):
+            assert_same(one.result(timeout=30), host.run(asked(n, n)))
+        assert_same(of_few.result(timeout=30), host.run(asked(4, 4)._replace(available=few)))
+    assert sorted(watched.batches) == [1, 3, 4]
 
 
 def test_what_a_device_fails_at_is_answered_by_the_cpu_from_then_on(
