@@ -24,12 +24,13 @@ from streaming.control.state import ControlState
 from streaming.flink.garbage import keep_loaded
 from streaming.policy.table import PolicyTable
 from streaming.records import Record, encode
-from streaming.schemas import Click, ClickKind, Item, Origin, Topic
+from streaming.schemas import AskedItem, Click, ClickKind, Item, Origin, Request, Topic
 from streaming.scoring.model import SessionModel
 from streaming.scoring.recommender import Recommender, new_states
 
 SEED = 29
 BUNDLES = (1, 4, 16, 64)
+REQUESTS = ("a page", "candidates", "category", "filter", "filter by text")
 SHOPPERS, START_MS = 500, 1_700_000_000_000
 Of = TypeVar("Of")
 WARM_SHARE = 5  # a part of as many is not counted
@@ -63,6 +64,11 @@ def measure(folder: Path, events: int, policy: str, device: str, console: Consol
         figures[f"at_once_{size}"] = of_size = _answers(recommender, model, size, events)
         table.add_row(str(size), f"{of_size['us']:,}", f"{of_size['model_us']:,}", f"{of_size['p99_ms']:,}")
     console.print(table)
+    table = Table("request, alone", "µs", "of which the model", "ms p99", title="asked for")
+    for kind in REQUESTS:
+        figures[kind] = of_kind = _asked(recommender, model, kind, max(events // 10, 20))
+        table.add_row(kind, f"{of_kind['us']:,}", f"{of_kind['model_us']:,}", f"{of_kind['p99_ms']:,}")
+    console.print(table)
     console.print({name: value for name, value in figures.items() if not isinstance(value, dict)})
     return figures
 
@@ -85,6 +91,54 @@ def _answers(recommender: Recommender, model: SessionModel, size: int, events: i
     return {
         "us": round(sum(took_ns) / records / 1e3, 1),
         "model_us": round(model_ns / records / 1e3, 1),
+        "p99_ms": round(float(np.percentile(took_ns, 99)) / 1e6, 2),
+    }
+
+
+def _asked(recommender: Recommender, model: SessionModel, kind: str, count: int) -> dict[str, float]:
+    """Return the CPU time of a request of one of REQUESTS, us: of shoppers who have clicked three times."""
+    rng, ids = np.random.default_rng(SEED), model.items.ids
+    states: dict[str, bytes] = {}
+    for n in range(3):
+        click = Click(
+            event_id=f"{n}",
+            shopper_id="asker",
+            session_id="0",
+            item_id=ids[1 + n],
+            event_time_ms=START_MS + n,
+            kind=ClickKind.VIEW,
+        )
+        bundle = [Record("asker", encode(click), Origin(Topic.CLICKS, 0, n))]
+        states |= new_states(bundle, recommender.answer_many(bundle, states))
+    took_ns, model_ns = list[int](), 0
+    for n in range(count):
+        own = rng.integers(1, len(ids), 100)
+        wishes: dict[str, dict[str, Any]] = {
+            "a page": {},
+            "candidates": {"candidates": tuple([AskedItem(ids[index], 1.0) for index in own.tolist()])},
+            "category": {"category": _category(int(own[0]), model.items)},
+            "filter": {"filter": f"item.price < {20 + n} and item.stock > 0"},
+            "filter by text": {"filter": f"item.brand == {_brand(int(own[0]), model.items)!r}"},
+        }
+        request = Request(
+            request_id=f"{kind}-{n}",
+            shopper_id="asker",
+            session_id="0",
+            surface="listing",
+            event_time_ms=START_MS + 60_000,
+            **wishes[kind],
+        )
+        records = [Record("asker", encode(request), Origin(Topic.REQUESTS, 0, n))]
+        began = time.thread_time_ns()
+        (response,) = recommender.answer_many(records, states)
+        used = time.thread_time_ns() - began
+        assert response.slate is not None, response
+        if n >= count // WARM_SHARE:
+            took_ns.append(used)
+            model_ns += response.model_ns
+    return {
+        "us": round(sum(took_ns) / len(took_ns) / 1e3, 1),
+        "model_us": round(model_ns / len(took_ns) / 1e3, 1),
         "p99_ms": round(float(np.percentile(took_ns, 99)) / 1e6, 2),
     }
 
@@ -116,8 +170,8 @@ def catalogue_of(items: Items, console: Console) -> Catalogue:
             item = Item(
                 item_id=items.ids[n],
                 name=items.ids[n],
-                category=f"c{n % (count // 100 + 1)}",
-                brand=f"b{n % (count // 50 + 1)}",
+                category=_category(n, items),
+                brand=_brand(n, items),
                 merchant=f"m{n % 60}",
                 price=prices[n],
                 margin=0.3,
@@ -130,6 +184,14 @@ def catalogue_of(items: Items, console: Console) -> Catalogue:
     assert len(on_sale) == count - 1, "a record of an item was refused"
     catalogue.put_all(on_sale, offset)
     return catalogue
+
+
+def _category(index: int, items: Items) -> str:
+    return f"c{index % (len(items.ids) // 100 + 1)}"
+
+
+def _brand(index: int, items: Items) -> str:
+    return f"b{index % (len(items.ids) // 50 + 1)}"
 
 
 def _timed(call: Callable[[], Of]) -> tuple[Of, float]:

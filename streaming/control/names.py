@@ -40,6 +40,10 @@ class Names:
             self._users[number] += users
         return numbers
 
+    def texts(self) -> NDArray[np.object_]:
+        """Return (C,) the names by their numbers."""
+        return np.array(self._names, dtype=object)
+
     def give_back(self, number: int) -> None:
         """Take one user away."""
         self._users[number] -= 1
@@ -62,3 +66,29 @@ class Names:
             self.number_of[name] = number
             self.changes += 1  # last: who sees it finds the name, and a column that is long enough
         return number
+
+
+class TextColumn:
+    """A column of names by their numbers: compared as texts are, at the cost of numbers."""
+
+    __slots__ = ("_names", "_numbers")
+    __hash__ = None  # type: ignore[assignment]  # as an array's
+
+    def __init__(self, numbers: NDArray[np.int64], names: Names) -> None:
+        self._numbers, self._names = numbers, names
+
+    def __eq__(self, other: object) -> NDArray[np.bool_]:  # type: ignore[override]
+        """Return (K,) where it is the text `other`, or that of another column at the same place."""
+        if isinstance(other, TextColumn):
+            same: NDArray[np.bool_] = (
+                self._numbers == other._numbers if self._names is other._names else self._texts() == other._texts()
+            )
+            return same
+        number = self._names.number_of.get(other) if isinstance(other, str) else None
+        return np.zeros(len(self._numbers), dtype=bool) if number is None else self._numbers == number
+
+    def __ne__(self, other: object) -> NDArray[np.bool_]:  # type: ignore[override]
+        return ~(self == other)
+
+    def _texts(self) -> NDArray[np.object_]:
+        return self._names.texts()[self._numbers]

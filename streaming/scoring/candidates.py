@@ -167,10 +167,11 @@ def retrieve_within(
     What the shopper has bought may be among them: it was asked for.
     """
     known, logits, buys = np.zeros(0, dtype=np.int64), np.zeros(0), None
-    fallback, vector, device = Fallback.NONE, b"", None
+    vector, device = b"", None
     if isinstance(answer, Fallback):
         fallback = answer
     else:
+        fallback = Fallback.NONE if len(answer.items) else Fallback.UNKNOWN_TO_MODEL
         known, logits, device = answer.items, model.click_logits(answer.logits), answer.device
         buys = None if answer.purchase is None else answer.purchase / model.buy_rate
         vector = answer.vector.astype("<f4", copy=False).tobytes()

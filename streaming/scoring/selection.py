@@ -31,26 +31,35 @@ def selection(request: Request, catalogue: Catalogue) -> Selection | None:
     """
     if request.candidates is None and request.category is None and request.filter is None:
         return None
-    within = catalogue.available.copy()
-    if request.category is not None:
-        number = catalogue.categories.number_of.get(request.category)
-        within &= False if number is None else catalogue.category_index == number
-    if request.filter is not None:
-        expression, rows = _filter(request.filter), np.flatnonzero(within)
-        columns = {field: catalogue.column(field, rows) for field in expression.item_fields}
-        within[rows] = expression(columns, {}) > 0
-    within[[catalogue.index_of[item] for item in request.exclude if item in catalogue.index_of]] = False
+    index_of = catalogue.index_of
+    excluded = {index_of[item] for item in request.exclude if item in index_of}
     if request.candidates is None:
+        within = _wanted(request, catalogue, slice(None))
+        within[list(excluded)] = False
         return Selection(within, None, None)
     score_of: dict[int, float | None] = {}
     for item in request.candidates:
-        index = catalogue.index_of.get(item.item_id)
-        if index is not None and within[index]:
+        index = index_of.get(item.item_id)
+        if index is not None and index not in excluded:
             score_of.setdefault(index, item.score)
-    given = np.array(list(score_of), dtype=np.int64)
-    within[:] = False
+    asked = np.array(list(score_of), dtype=np.int64)
+    given = asked[_wanted(request, catalogue, asked)]
+    within = np.zeros(len(catalogue.available), dtype=bool)
     within[given] = True
-    return Selection(within, given, _match(list(score_of.values())))
+    return Selection(within, given, _match([score_of[index] for index in given.tolist()]))
+
+
+def _wanted(request: Request, catalogue: Catalogue, rows: NDArray[np.int64] | slice) -> NDArray[np.bool_]:
+    """Return (R,) which of the rows are available, of the category that is asked for, and meet the filter."""
+    wanted = catalogue.available[rows]
+    if request.category is not None:
+        wanted = wanted & (catalogue.column("category", rows) == request.category)
+    if request.filter is not None:
+        expression = _filter(request.filter)
+        wanted = wanted & expression.holds(
+            {field: catalogue.column(field, rows) for field in expression.item_fields}, {}
+        )
+    return np.array(wanted)  # of its own
 
 
 def _match(scores: list[float | None]) -> NDArray[np.float64]:

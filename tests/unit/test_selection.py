@@ -155,6 +155,8 @@ def test_items_that_the_model_does_not_know_are_weighed_by_what_they_are_like() 
     predicted = {item.item_id: item.predicted for item in slate.slate}
     assert predicted.keys() == {"new-twin", shop.items()[30].item_id}
     assert predicted["new-twin"] == pytest.approx(predicted[shop.items()[30].item_id], rel=1e-3)
+    alone = shop_front.ask(request(candidates=candidates("new-twin"), request_id="r3"))
+    assert ([item.item_id for item in alone.slate], alone.fallback) == (["new-twin"], Fallback.UNKNOWN_TO_MODEL)
     of_category = shop_front.ask(request(category=twin.category, size=100, request_id="r2"))
     assert "new-twin" in [item.item_id for item in of_category.slate]
 
