@@ -207,25 +207,25 @@ class Expression:
 
     def __call__(self, item: Fields, session: Fields) -> NDArray[np.float64]:
         """Return the value, () or (K,), within NUMBER_AT_MOST: where there is none, as of 1 / 0, it is 0."""
-        return _bounded(self._evaluate(item, session))
+        with np.errstate(all="ignore"):
+            return _bounded(self._evaluate(item, session))
 
     def holds(self, item: Fields, session: Fields) -> NDArray[np.bool_]:
         """Return whether the value, () or (K,), is above 0."""
-        value = np.asarray(self._evaluate(item, session))
-        return value if value.dtype == np.bool_ else _bounded(value) > 0
+        with np.errstate(all="ignore"):
+            value = np.asarray(self._evaluate(item, session))
+            return value if value.dtype == np.bool_ else _bounded(value) > 0
 
     def _evaluate(self, item: Fields, session: Fields) -> Any:
-        with np.errstate(all="ignore"):
-            return eval(self._code, _GLOBALS, {"item": item, "session": session})  # checked above, node by node
+        return eval(self._code, _GLOBALS, {"item": item, "session": session})  # checked above, node by node
 
 
 def _bounded(result: Any) -> NDArray[np.float64]:
     """Return what came out as numbers within NUMBER_AT_MOST."""
-    with np.errstate(all="ignore"):
-        value = np.asarray(result, dtype=np.float64)
-        if np.abs(value).max(initial=0.0) <= NUMBER_AT_MOST:  # not so where one is not a number
-            return value
-        return np.clip(np.where(np.isfinite(value), value, 0.0), -NUMBER_AT_MOST, NUMBER_AT_MOST)
+    value = np.asarray(result, dtype=np.float64)
+    if np.abs(value).max(initial=0.0) <= NUMBER_AT_MOST:  # not so where one is not a number
+        return value
+    return np.clip(np.where(np.isfinite(value), value, 0.0), -NUMBER_AT_MOST, NUMBER_AT_MOST)
 
 
 def _error(text: str, error: Exception) -> ExpressionError:

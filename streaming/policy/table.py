@@ -45,6 +45,11 @@ class ScoringPlan:
     boosts: Floats | None  # (1 + merchants,) what an item gets for its merchant's exposure; None for none
     expressions: dict[str, tuple[Expression, float]]  # of those of `names` that are an operator's, with their scales
 
+    @cached_property
+    def has_given(self) -> bool:
+        """Whether one of the objectives is not computed from the candidates, but given with them."""
+        return GIVEN in self.kinds
+
     def rows(self, merchants: Numbered) -> NDArray[np.int64]:
         """Return (M,) the row of `weights` of each of M merchants by its number."""
         changes, rows = self._rows[0]

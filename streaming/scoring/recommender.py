@@ -56,7 +56,7 @@ from streaming.scoring.advance import Advanced, advance, at_request
 from streaming.scoring.candidates import ModelAsk, clicked_items, model_answers
 from streaming.scoring.considered import pack
 from streaming.scoring.model import ModelOutput, SessionModel
-from streaming.scoring.selection import Selection, selection
+from streaming.scoring.selection import Selection, excluded, selection
 from streaming.scoring.slate import Slate, SlateRequest, make_slate
 
 WARM_UP_COUNT = 500
@@ -106,6 +106,7 @@ class _Asked(NamedTuple):
     origin: Origin
     shopper_view: ShopperView
     features: FeatureRow
+    clicked: list[str]  # items that the model is asked with, oldest first
     since_ms: int  # the newest interaction
     selection: Selection | None  # of which alone the slate is made
     sequence: int  # of that interaction; 0 without any
@@ -159,7 +160,9 @@ class Recommender:
                 step, state_of[record.key] = self._advance(record, stored)
                 steps.append(step)
             asks = [
-                ModelAsk(clicked_items(step.shopper_view.session), step.selection if isinstance(step, _Asked) else None)
+                ModelAsk(step.clicked, step.selection)
+                if isinstance(step, _Asked)
+                else ModelAsk(clicked_items(step.shopper_view.session))
                 for step in steps
                 if not isinstance(step, Response)
             ]
@@ -225,11 +228,17 @@ class Recommender:
     def _asked(self, message: Request, origin: Origin, stored: "_StoredState") -> _Asked:
         catalogue = self._control.catalogue
         selected = selection(message, catalogue)
+        page = [] if message.context_item is None else [message.context_item]
         if not message.consent:
-            return _Asked(message, origin, _NOBODY, row("", _NOBODY, catalogue), 0, selected, 0, catalogue.offset)
+            features = row("", _NOBODY, catalogue)
+            return _Asked(message, origin, _NOBODY, features, page, 0, selected, 0, catalogue.offset)
         state = stored.state()
         shopper_view, features, since_ms = at_request(state, message, catalogue)
-        return _Asked(message, origin, shopper_view, features, since_ms, selected, state.sequence, catalogue.offset)
+        clicked = clicked_items(shopper_view.session)
+        clicked += page if clicked[-1:] != page else []
+        return _Asked(
+            message, origin, shopper_view, features, clicked, since_ms, selected, state.sequence, catalogue.offset
+        )
 
     def _respond(self, step: "_Interaction | _Asked", answer: ModelOutput | Fallback, model_ns: int) -> Response:
         if isinstance(answer, Fallback):
@@ -251,7 +260,7 @@ class Recommender:
             message.surface,
             asked.since_ms,
             message.size,
-            message.exclude,
+            excluded(message),
             asked.selection,
         )
         slate = make_slate(asked.shopper_view, request, drawn_by, answer, self._model, self._control)
@@ -340,7 +349,7 @@ class Recommender:
                 rec_id=drawn_by,
                 request=asked.message,
                 origin=asked.origin,
-                clicked=tuple(clicked_items(asked.shopper_view.session)),
+                clicked=tuple(asked.clicked),
                 sequence=asked.sequence,
                 created_time_us=time.time_ns() // 1000,
                 items_offset=asked.items_offset,

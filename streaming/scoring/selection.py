@@ -32,21 +32,26 @@ def selection(request: Request, catalogue: Catalogue) -> Selection | None:
     if request.candidates is None and request.category is None and request.filter is None:
         return None
     index_of = catalogue.index_of
-    excluded = {index_of[item] for item in request.exclude if item in index_of}
+    unwanted = {index_of[item] for item in excluded(request) if item in index_of}
     if request.candidates is None:
         within = _wanted(request, catalogue, slice(None))
-        within[list(excluded)] = False
+        within[list(unwanted)] = False
         return Selection(within, None, None)
     score_of: dict[int, float | None] = {}
     for item in request.candidates:
         index = index_of.get(item.item_id)
-        if index is not None and index not in excluded:
+        if index is not None and index not in unwanted:
             score_of.setdefault(index, item.score)
     asked = np.array(list(score_of), dtype=np.int64)
     given = asked[_wanted(request, catalogue, asked)]
     within = np.zeros(len(catalogue.available), dtype=bool)
     within[given] = True
     return Selection(within, given, _match([score_of[index] for index in given.tolist()]))
+
+
+def excluded(request: Request) -> tuple[str, ...]:
+    """Return the items that are not to be in the slate."""
+    return request.exclude if request.context_item is None else (*request.exclude, request.context_item)
 
 
 def _wanted(request: Request, catalogue: Catalogue, rows: NDArray[np.int64] | slice) -> NDArray[np.bool_]:

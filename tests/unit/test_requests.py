@@ -232,3 +232,46 @@ def test_what_cannot_be_answered_is_a_dead_letter_that_says_why(fields: Any, rea
 
 def test_request_whose_deadline_is_ahead_is_answered() -> None:
     assert pipeline().ask(request_after(CLICKS[0], deadline_time_ms=now_ms() + 60_000)).slate
+
+
+def test_page_of_an_item_asks_as_if_it_had_been_clicked_and_does_not_show_it() -> None:
+    page = CLICKS[9].item_id
+    shop_front = pipeline()
+    for click in CLICKS[:3]:
+        shop_front.interact(click)
+    asked = request_after(CLICKS[2], surface="product", context_item=page)
+    response = shop_front.answer(asked)
+    slate = recommendation(response.records)
+    assert list(log_of(response).clicked) == [*log_of(shop_front.answer(request_after(CLICKS[2]))).clicked, page]
+    shop_front.interact(
+        msgspec.structs.replace(
+            CLICKS[9],
+            shopper_id=CLICKS[2].shopper_id,
+            session_id=CLICKS[2].session_id,
+            event_time_ms=CLICKS[2].event_time_ms + 5_000,
+        )
+    )
+    clicked = shop_front.ask(msgspec.structs.replace(asked, request_id="r2", context_item=None, exclude=(page,)))
+    assert [item.item_id for item in slate.slate] == [item.item_id for item in clicked.slate]
+    assert page not in [item.item_id for item in slate.slate]
+
+
+def test_page_of_an_item_is_enough_for_a_stranger_with_and_without_consent() -> None:
+    page = CLICKS[9].item_id
+    shop_front = pipeline()
+    slates = [
+        shop_front.ask(request_after(CLICKS[0], surface="product", context_item=page, consent=consent))
+        for consent in (True, False)
+    ]
+    assert [item.item_id for item in slates[0].slate] == [item.item_id for item in slates[1].slate]
+    assert {slate.fallback for slate in slates} == {Fallback.NONE}
+    unknown = shop_front.ask(request_after(CLICKS[0], context_item="never heard of", request_id="r2"))
+    assert (unknown.fallback, len(unknown.slate)) == (Fallback.UNKNOWN_TO_MODEL, SLATE_SIZE)
+
+
+def test_what_is_already_open_is_not_clicked_twice() -> None:
+    shop_front = pipeline()
+    shop_front.interact(CLICKS[0])
+    response = shop_front.answer(request_after(CLICKS[0], context_item=CLICKS[0].item_id))
+    assert log_of(response).clicked == (CLICKS[0].item_id,)
+    assert CLICKS[0].item_id not in [item.item_id for item in recommendation(response.records).slate]
