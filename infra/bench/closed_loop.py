@@ -18,8 +18,21 @@ from streaming.control.item_estimates import ItemEstimates
 from streaming.io.feed import to_message
 from streaming.offline.sink import LOGS
 from streaming.offline.tables import Record
-from streaming.records import decode_features, now_ms
-from streaming.schemas import FeedbackType, Message, Outcome, Recommendation, Topic
+from streaming.records import decode, now_ms
+from streaming.schemas import (
+    Click,
+    FeatureRecord,
+    FeedbackType,
+    Message,
+    Origin,
+    Outcome,
+    Outgoing,
+    Purchase,
+    Recommendation,
+    Request,
+    RequestRecord,
+    Topic,
+)
 from streaming.scoring.model import SessionModel
 from streaming.testing import Pipeline, impression, recommendation
 
@@ -95,6 +108,16 @@ class ClosedLoop:
             log = self._log[topic]
             log.append(Record(key, message, now_ms(), len(log)))
 
+    def answer(self, message: Click | Purchase | Request) -> list[Outgoing]:
+        """Return what the job `recommend` answers, and keep what it logs."""
+        records = self.pipeline.answer(message).records
+        for topic, shopper_id, raw in records:
+            if self._keeps_log and topic in (Topic.FEATURE_LOG, Topic.REQUEST_LOG):
+                logged = decode(shopper_id, raw, Origin(topic, 0, 0))
+                assert isinstance(logged, FeatureRecord | RequestRecord)
+                self._keep(Topic(topic), shopper_id, logged)
+        return records
+
     def _step(self) -> None:
         now_ms = START_MS + round(self._number * 1000 / EVENTS_PER_SECOND)
         self._number += 1
@@ -107,10 +130,7 @@ class ClosedLoop:
             self._count(self.pipeline.feedback(impression(self._slates[did.shopper_id], did.event_time_ms)))
         message = to_message(did, act.rec_id)
         self._count(self.pipeline.feedback(message))
-        records = self.pipeline.answer(message).records
-        if self._keeps_log:
-            _, shopper_id, raw = records[1]
-            self._keep(Topic.FEATURE_LOG, shopper_id, decode_features(raw))
+        records = self.answer(message)
         slate = recommendation(records)
         if self._oracle:
             best = self.shop.best(did.shopper_id, len(slate.slate))

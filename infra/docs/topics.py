@@ -48,7 +48,7 @@ MESSAGES: dict[Topic, tuple[str, str, str]] = {  # struct, who writes it, who re
     Topic.OUTCOMES: ("Outcome", "`learn`", "`learn`, `rheostat log sink`, `experiment`"),
     Topic.ESTIMATES: ("Estimates", "`learn`", "`recommend`"),
     Topic.FEATURE_LOG: ("FeatureRecord", "`recommend`", "`features`, `rheostat log sink`"),
-    Topic.REQUEST_LOG: ("RequestRecord", "`recommend`", "`rheostat explain`"),
+    Topic.REQUEST_LOG: ("RequestRecord", "`recommend`", "`rheostat log sink`, `explain`"),
     Topic.PROFILE_REQUESTS: ("ProfileRequest", "`recommend`", "`features`"),
     Topic.PROFILES: ("StoredProfile", "`features`", "`recommend`"),
     Topic.DEAD_LETTERS: ("DeadLetter", "all jobs", "`rheostat dead-letters`"),

@@ -1,6 +1,6 @@
 """What a policy would have brought, from the log of the slates that others drew (`streaming.policy.off_policy`)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
 
@@ -23,8 +23,9 @@ from streaming.policy.off_policy import (
     interval,
     weights,
 )
+from streaming.policy.surfaces import HOME
 from streaming.policy.table import TURNED, PolicyTable
-from streaming.schemas import SLATE_SIZE, Measure, Policy
+from streaming.schemas import Measure, Policy
 from streaming.scoring.slate import ScoredCandidates, score_candidates
 
 REWARDS = (Measure.CLICKS, Measure.PURCHASES, Measure.REVENUE)
@@ -99,9 +100,9 @@ def evaluate(
     for done, slate in enumerate(slates, start=1):
         shoppers.append(slate.shopper_id)
         expects = _expectations(slate, slates.catalogue)
-        rewards.append(_padded(_rewards(slate, slates.catalogue)))
-        logged.append(_padded(np.array(slate.propensities), 1.0))
-        predicted.append(_padded(expects[slate.picks]))
+        rewards.append(_rewards(slate, slates.catalogue))
+        logged.append(np.array(slate.propensities))
+        predicted.append(expects[slate.picks])
         for of, table in zip(columns, (in_force, with_policy), strict=True):
             scored = score_candidates(slate.request, slate.candidates, slate.estimates, slates.catalogue, table)
             _gather(of, slate, scored, expects)
@@ -110,22 +111,22 @@ def evaluate(
         msg = f"{slates.folder}: item_log lacks items of all {len(slates):,} slates; land it from its beginning"
         raise LoggedSlatesError(msg)
     who = np.unique(shoppers, return_inverse=True)[1].astype(np.int64)
-    drawn_with = np.stack(logged)
-    came, thought = np.stack(rewards), np.stack(predicted)
+    drawn_with, came, thought = _stacked(logged, 1.0), _stacked(rewards), _stacked(predicted)
     totals = thought.sum(axis=0)
     scale = np.divide(came.sum(axis=0), totals, out=np.zeros_like(totals), where=totals > 0)  # (L, R)
-    now, then = [np.stack(of.propensities) for of in columns]
+    now, then = [_stacked(of.propensities, 1.0) for of in columns]
+    expected, direct = [_stacked(of.expected) for of in columns], [_stacked(of.direct) for of in columns]
     value = {}
     for n, reward in enumerate(REWARDS):
         behaviour = BehaviourLog(came[..., n], drawn_with)
         both = [
             EvaluationPolicy(
-                np.stack(of.propensities),
+                propensities,
                 thought[..., n] * scale[:, n],
-                np.stack(of.expected)[..., n] * scale[:, n],
-                np.stack(of.direct)[..., n] * scale[:, n],
+                expected[side][..., n] * scale[:, n],
+                direct[side][..., n] * scale[:, n],
             )
-            for of in columns
+            for side, propensities in enumerate((now, then))
         ]
         before, after = [{estimator: contributions(estimator, behaviour, of) for estimator in Estimator} for of in both]
 
@@ -181,7 +182,8 @@ def gate(evaluation: Evaluation, reward: Measure, margin: float, least: float) -
 
 def _expectations(slate: LoggedSlate, catalogue: Catalogue) -> Floats:
     """Return (K, R) what the model expects of each candidate, in units of an average item."""
-    parts = score_candidates(slate.request, slate.candidates, slate.estimates, catalogue, _EXPECTS).parts
+    anywhere = slate.request._replace(surface=HOME)  # which has no policy of its own in _EXPECTS
+    parts = score_candidates(anywhere, slate.candidates, slate.estimates, catalogue, _EXPECTS).parts
     expectations = np.empty_like(parts)
     expectations[:, _ORDER] = parts  # the parts come in the order of their names
     return expectations
@@ -195,18 +197,20 @@ def _rewards(slate: LoggedSlate, catalogue: Catalogue) -> Floats:
 
 def _gather(of: _Columns, slate: LoggedSlate, scored: ScoredCandidates, expects: Floats) -> None:
     chances = draw.conditional(scored.choice, slate.picks)
-    coins = draw.uniforms(f"evaluate {slate.rec_id}", 2 * SLATE_SIZE)  # not those that drew the slate
+    coins = draw.uniforms(f"evaluate {slate.rec_id}", 2 * len(slate.picks))  # not those that drew the slate
     own = draw.draw(scored.choice._replace(size=len(slate.picks)), coins)
-    of.propensities.append(_padded(chances[np.arange(len(slate.picks)), slate.picks], 1.0))
-    of.expected.append(_padded(chances @ expects))
-    of.direct.append(_padded(expects[own.picks]))
+    of.propensities.append(chances[np.arange(len(slate.picks)), slate.picks])
+    of.expected.append(chances @ expects)
+    of.direct.append(expects[own.picks])
 
 
-def _padded(values: Floats, with_: float = 0.0) -> Floats:
-    """Return (L, …) for a slate of the full size."""
-    padded = np.full((SLATE_SIZE, *values.shape[1:]), with_)
-    padded[: len(values)] = values
-    return padded
+def _stacked(of_slates: Sequence[Floats], padding: float = 0.0) -> Floats:
+    """Return (N, L, …) for N slates, each with the places of the longest."""
+    places = max(map(len, of_slates))
+    stacked = np.full((len(of_slates), places, *of_slates[0].shape[1:]), padding)
+    for row, values in zip(stacked, of_slates, strict=True):
+        row[: len(values)] = values
+    return stacked
 
 
 def _effective(behaviour: BehaviourLog, propensities: Floats) -> Effective:

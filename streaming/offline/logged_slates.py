@@ -20,6 +20,7 @@ from streaming.records import UNDECODABLE
 from streaming.schemas import Item, LoggedCandidates, Policy
 from streaming.scoring.candidates import Candidates
 from streaming.scoring.considered import unpack
+from streaming.scoring.recommender import turn_of
 from streaming.scoring.slate import SlateRequest
 
 _ROW = msgspec.msgpack.Decoder(FeatureRow)
@@ -45,7 +46,7 @@ class LoggedSlates:
     """Iterates over the slates in the order in which the shop changed; `catalogue` is as it was at each of them.
 
     Args:
-        folder: in which decision_log, outcome_log and item_log lie.
+        folder: in which decision_log, outcome_log, item_log and, if slates were asked for, request_log lie.
         items: of the artifact whose model made the slates.
         model_version: of that artifact.
         from_ms: of the slate's event time; since the epoch.
@@ -68,7 +69,12 @@ class LoggedSlates:
 
     def __post_init__(self) -> None:
         self.catalogue = Catalogue(self.items)
-        decisions = _landed(self.folder / "decision_log", "rec_id").sort("items_offset", "created_timestamp")
+        # Requests have turns in exploring by chance, not by number (`streaming.scoring.recommender.turn_of`).
+        decisions = _landed(self.folder / "decision_log", "rec_id").with_columns(since_ms=pl.lit(0, pl.Int64))
+        if _files(self.folder / "request_log"):
+            requests = _landed(self.folder / "request_log", "rec_id", "since_ms")
+            decisions = pl.concat([decisions, requests], how="diagonal")
+        decisions = decisions.sort("items_offset", "created_timestamp")
         decisions = decisions.unique("rec_id", keep="first", maintain_order=True)
         in_range = decisions.filter(
             pl.col("event_timestamp").dt.epoch("ms").is_between(self.from_ms, self.to_ms, closed="left")
@@ -123,7 +129,13 @@ class LoggedSlates:
         return LoggedSlate(
             rec_id=slate["rec_id"],
             shopper_id=slate["shopper_id"],
-            request=SlateRequest(_ROW.decode(slate["row"]), slate["sequence"] - 1, slate["surface"]),
+            request=SlateRequest(
+                _ROW.decode(slate["row"]),
+                turn_of(slate["rec_id"]) if slate.get("request_id") else slate["sequence"] - 1,
+                slate["surface"],
+                slate["since_ms"],
+                len(picks),
+            ),
             candidates=candidates,
             estimates=estimates,
             picks=picks,

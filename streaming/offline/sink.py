@@ -17,7 +17,16 @@ from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 from streaming.config import Cluster
 from streaming.io.topics import consumer, topic_id, watermarks
 from streaming.offline import position
-from streaming.offline.tables import Record, decision_log, feature_log, item_log, outcome_log, policy_log, return_log
+from streaming.offline.tables import (
+    Record,
+    decision_log,
+    feature_log,
+    item_log,
+    outcome_log,
+    policy_log,
+    request_log,
+    return_log,
+)
 from streaming.records import SYSTEM_FAULTS, decode
 from streaming.schemas import DeadLetter, Origin, Topic
 
@@ -36,6 +45,7 @@ LOGS = (
     Log(Topic.FEATURE_LOG, "feature_log", feature_log),
     Log(Topic.ITEMS, "item_log", item_log),
     Log(Topic.FEATURE_LOG, "decision_log", decision_log),
+    Log(Topic.REQUEST_LOG, "request_log", request_log),
     Log(Topic.OUTCOMES, "outcome_log", outcome_log),
     Log(Topic.POLICIES, "policy_log", policy_log),
     Log(Topic.RETURNS, "return_log", return_log),

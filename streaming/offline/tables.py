@@ -9,7 +9,7 @@ import polars as pl
 from features.row import Value
 from features.spec import FEATURES, Type, View
 from streaming.io.columns import feature_columns, item_columns
-from streaming.schemas import FeatureRecord, Item, Message, Outcome, Policy, Return
+from streaming.schemas import FeatureRecord, Item, Message, Outcome, Policy, RequestRecord, Return
 
 _TYPES: dict[Type, Any] = {
     Type.INT: pl.Int64,
@@ -64,6 +64,11 @@ DECISION_LOG: Schema = {
     "model_version": pl.String,
     "row": pl.Binary,  # msgpack of features.row.FeatureRow
     "considered": pl.Binary,  # msgpack of streaming.schemas.LoggedCandidates
+}
+# The same of what was asked for; `event_timestamp` is that of the request.
+REQUEST_LOG: Schema = DECISION_LOG | {
+    "request_id": pl.String,
+    "since_ms": pl.Int64,  # of the request, since the interaction that the row is of
 }
 _OUTCOME_ITEM = pl.Struct(
     {
@@ -129,22 +134,40 @@ def feature_log(records: Sequence[Record]) -> pl.DataFrame:
 
 
 def decision_log(records: Sequence[Record]) -> pl.DataFrame:
-    rows: list[dict[str, Any]] = [
-        {
-            "rec_id": record.rec_id,
-            "shopper_id": record.row.shopper_id,
-            "event_timestamp": record.row.event_time_ms * 1000,
-            "created_timestamp": record.created_time_us,
-            "sequence": record.sequence,
-            "items_offset": record.items_offset,
-            "model_version": record.model_version,
-            "row": msgspec.msgpack.encode(record.row),
-            "considered": msgspec.msgpack.encode(record.considered),
-        }
+    rows = [
+        _decision(record)
         for _, record, *_ in records
         if isinstance(record, FeatureRecord) and record.considered is not None
     ]
     return _frame(rows, DECISION_LOG)
+
+
+def request_log(records: Sequence[Record]) -> pl.DataFrame:
+    rows = []
+    for _, record, *_ in records:
+        if isinstance(record, RequestRecord):
+            at_ms = record.request.event_time_ms
+            of_request = {
+                "event_timestamp": at_ms * 1000,
+                "request_id": record.request.request_id,
+                "since_ms": max(at_ms - record.row.event_time_ms, 0),
+            }
+            rows.append(_decision(record) | of_request)
+    return _frame(rows, REQUEST_LOG)
+
+
+def _decision(record: FeatureRecord | RequestRecord) -> dict[str, Any]:
+    return {
+        "rec_id": record.rec_id,
+        "shopper_id": record.row.shopper_id,
+        "event_timestamp": record.row.event_time_ms * 1000,
+        "created_timestamp": record.created_time_us,
+        "sequence": record.sequence,
+        "items_offset": record.items_offset,
+        "model_version": record.model_version,
+        "row": msgspec.msgpack.encode(record.row),
+        "considered": msgspec.msgpack.encode(record.considered),
+    }
 
 
 def outcome_log(records: Sequence[Record]) -> pl.DataFrame:

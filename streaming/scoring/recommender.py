@@ -252,11 +252,9 @@ class Recommender:
         message, origin = asked.message, asked.origin
         to_slates, to_log = _ASKED_TOPICS
         key, drawn_by = message.shopper_id, rec_id(message, message.surface)
-        # Requests are not counted, so that of a shopper's some slate explores is a matter of chance, not of turns.
-        before = int(drawn_by[:8], 16)
         request = SlateRequest(
             asked.features,
-            before,
+            turn_of(drawn_by),
             message.surface,
             asked.since_ms,
             message.size,
@@ -441,6 +439,14 @@ def _adopt_profile(
         return Response([], encoded), _StoredState(encoded, state)
     letter = dead_letter_record(invalid(origin, error, raw))
     return Response([letter], encoded, letter=Reason.INVALID), _StoredState(encoded, state)
+
+
+def turn_of(rec_id: str) -> int:
+    """Return as after how many slates of the same shopper the slate of a request explores.
+
+    Requests are not counted: the turn is drawn, so that the budget holds on average.
+    """
+    return int(rec_id[:8], 16)
 
 
 def _refuse(letter: DeadLetter) -> Response:

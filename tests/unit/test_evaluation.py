@@ -14,13 +14,15 @@ from typer.testing import CliRunner
 from features.errors import LoggedSlatesError
 from features.sources.simulator.shop import Shop
 from infra.bench.closed_loop import ClosedLoop, mean
+from infra.bench.features import START_MS
 from streaming.cli.main import app
 from streaming.offline.evaluation import Evaluation, evaluate, gate
 from streaming.offline.logged_slates import LoggedSlates, policies_in_force
 from streaming.policy.off_policy import Estimator, Interval
 from streaming.policy.table import PolicyTable
-from streaming.schemas import Measure, Policy
+from streaming.schemas import AskedItem, Measure, Policy, Request
 from streaming.scoring.model import shared_model
+from streaming.testing import impression, recommendation
 
 ARTIFACT = Path(__file__).parents[2] / "onnx_models" / "artifacts" / "generator"
 FOR_EVER_MS = 1 << 62
@@ -192,3 +194,39 @@ def test_a_log_whose_items_were_landed_too_late_or_by_another_version_is_said(lo
     items.write_parquet(folder / "0-1-1.parquet")
     with pytest.raises(LoggedSlatesError, match="its files do not go together"):
         evaluated(tmp_path)
+
+
+def test_slates_that_were_asked_for_are_found_again_exactly_too(tmp_path: Path) -> None:
+    loop = ClosedLoop(Shop(6), shared_model(ARTIFACT), keeps_log=True)
+    satiation = {"weight": 0.3, "half_life_s": 60}
+    loop.pipeline.turn(msgspec.convert(LOGGING | {"satiation": satiation}, Policy))
+    loop.run(5)
+    catalogue = loop.pipeline.control.catalogue
+    on_sale = [catalogue.ids[index] for index in catalogue.available_known.nonzero()[0].tolist()]
+    wishes: list[dict[str, object]] = [
+        {"size": 40, "surface": "product"},
+        {"category": "tea", "surface": "listing", "size": 7},
+        {"surface": "search", "candidates": tuple([AskedItem(item, 1.0 + n) for n, item in enumerate(on_sale[:60])])},
+        {"exclude": tuple(on_sale[:100]), "shopper_id": "a stranger"},
+    ]
+    shoppers = sorted(loop.pipeline.state_bytes())
+    for n in range(80):
+        request = Request(
+            request_id=f"asked-{n}",
+            shopper_id=shoppers[n % 20],
+            session_id="x",
+            surface="home",
+            event_time_ms=START_MS + 30_000,
+        )
+        slate = recommendation(loop.answer(msgspec.structs.replace(request, **wishes[n % len(wishes)])))
+        loop.pipeline.shown(slate)
+        loop.pipeline.feedback(impression(slate, slate.event_time_ms + 100))
+    loop.land(tmp_path)
+    log = slates(tmp_path)
+    evaluation = evaluate(log, policies_in_force(tmp_path), policies_in_force(tmp_path), 0.95)
+    requests = pl.read_parquet(tmp_path / "request_log" / "**" / "*.parquet")
+    assert len(requests) == 80
+    assert {slate.request.surface for slate in log} == {"home", "product", "listing", "search"}
+    assert max(len(slate.picks) for slate in log) == 40
+    assert evaluation.slates > 80
+    assert evaluation.reproduced == 1.0
