@@ -77,7 +77,7 @@ def eventually(is_so: Callable[[], bool], what: str) -> None:
 
 def test_metrics_count_what_happened(stack: Stack, before: Snapshot, metrics: dict[str, str]) -> None:
     now = scrape(metrics["recommend"])
-    assert now.by(f"{OURS}topic_events_total", "topic").keys() == {"clicks", "purchases"}
+    assert now.by(f"{OURS}topic_events_total", "topic").keys() == {"clicks", "purchases", "requests"}
     for name in ("topic_events_total", "fallback_slates_total"):
         assert now.total(f"{OURS}{name}") - before.total(f"{OURS}{name}") == COUNT
     assert now.total(f"{OURS}reason_dead_letters_total") == before.total(f"{OURS}reason_dead_letters_total")
