@@ -135,17 +135,22 @@ def dead_letters_replay(
     """Send dead letters again to where they came from: those that this version of the schemas can read now.
 
     One that was used already counts once: its event_id is known. What still cannot be read stays where it is, as does
-    what was cut, or kept without consent. Example: rheostat dead-letters replay --topic clicks --dry-run
+    what was cut, or kept without consent, and a request whose deadline has passed: nobody waits for it.
+
+    Example: rheostat dead-letters replay --topic clicks --dry-run
     """
     from streaming.io.feed import Feed
     from streaming.records import decode_any, key_of
-    from streaming.schemas import DeadLetter, Topic
+    from streaming.schemas import DeadLetter, Reason, Topic
 
     console = Console(stderr=as_json)
-    sent, unreadable, repeated, cut = 0, 0, 0, 0
+    sent, unreadable, repeated, cut, late = 0, 0, 0, 0, 0
     seen: set[tuple[str, bytes]] = set()
     with errors(TimeoutError), Feed(cluster) as feed:
         for letter in _letters(cluster, topic, reason):
+            if letter.reason is Reason.EXPIRED:
+                late += 1
+                continue
             if (letter.origin.topic, letter.raw) in seen:
                 repeated += 1
                 continue
@@ -163,11 +168,18 @@ def dead_letters_replay(
         feed.flush()
     say(
         f"{sent:,} {'would be sent' if dry_run else 'sent'} again; {unreadable:,} still cannot be read, "
-        f"{repeated:,} are there more than once, of {cut:,} not all was kept",
+        f"{repeated:,} are there more than once, of {cut:,} not all was kept, {late:,} were asked for too long ago",
         console,
     )
     print_json(
-        {"sent": 0 if dry_run else sent, "readable": sent, "unreadable": unreadable, "repeated": repeated, "cut": cut},
+        {
+            "sent": 0 if dry_run else sent,
+            "readable": sent,
+            "unreadable": unreadable,
+            "repeated": repeated,
+            "cut": cut,
+            "expired": late,
+        },
         as_json,
     )
 

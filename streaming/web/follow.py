@@ -187,7 +187,8 @@ class Follower:
                 second.slates += 1
                 second.places += len(message.slate)
                 second.explored += sum(item.reason is ReasonCode.EXPLORED for item in message.slate)
-                self._meet(message.rec_id, message, self._rows.pop(message.rec_id, None))
+                if message.request_id is None:  # the slate of a request has no row on the feature log to wait for
+                    self._meet(message.rec_id, message, self._rows.pop(message.rec_id, None))
         elif isinstance(message, FeatureRecord) and message.considered is not None:
             with self._lock:
                 self._meet(message.rec_id, self._slates.pop(message.rec_id, None), message)

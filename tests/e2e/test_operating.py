@@ -24,13 +24,15 @@ from streaming.io import replay
 from streaming.io.scrape import OURS, Snapshot, scrape
 from streaming.io.topics import read_topic
 from streaming.policy.objectives import PRIOR_BUY_RATE
-from streaming.records import now_ms
-from streaming.schemas import Topic
+from streaming.records import encode, now_ms
+from streaming.schemas import Request, Topic
+from streaming.scoring.recommender import rec_id
 
 ROOT = Path(__file__).parents[2]
 ARTIFACT = ROOT / "onnx_models" / "artifacts" / "generator"
 DEADLINE_S = 60.0
 COUNT = 600
+START_MS = 1_700_000_000_000
 pytestmark = pytest.mark.usefixtures("commands_on_cluster")
 FLINK_METRIC = re.compile(r"flink_[A-Za-z0-9_]+")
 
@@ -203,24 +205,27 @@ def test_dead_letters_are_listed_and_sent_again(stack: Stack) -> None:
     raw = json.dumps({**click, "event_time_ms": now_ms(), "kind": "view"}).encode()
     for _ in range(2):
         stack.feed.raw(Topic.CLICKS, "wrong", raw)
+    late: dict[str, object] = {"request_id": "late", "shopper_id": "right", "session_id": "s", "surface": "home"}
+    late |= {"event_time_ms": START_MS, "deadline_time_ms": START_MS}
+    stack.feed.raw(Topic.REQUESTS, "right", json.dumps(late).encode())
 
     def added(*options: str) -> Counter[str]:
         return Counter(said("dead-letters", "list", *options, *broker)["by"]) - Counter(there["by"])
 
-    eventually(lambda: added().total() == 3, "the dead letters did not come")
-    assert added() == {"clicks undecodable": 1, "clicks invalid": 2}
+    eventually(lambda: added().total() == 4, "the dead letters did not come")
+    assert added() == {"clicks undecodable": 1, "clicks invalid": 2, "requests expired": 1}
     assert added("--reason", "invalid") == {"clicks invalid": 2}
     assert not added("--topic", "purchases")
-    letters = said("dead-letters", "list", "--limit", "3", *broker)["letters"]
+    letters = said("dead-letters", "list", "--limit", "3", "--topic", "clicks", *broker)["letters"]
     assert isinstance(letters, list)
     assert [letter["raw"] for letter in letters] == ["no [bold]sense", raw.decode(), raw.decode()]
     assert "[bold]" in rheostat("dead-letters", "list", *broker)[1]  # what a record holds is no markup
     counts = {name: to_replay[name] + 1 for name in ("readable", "unreadable", "repeated")}
-    counts |= {"cut": to_replay["cut"]}
+    counts |= {"cut": to_replay["cut"], "expired": to_replay["expired"] + 1}
     assert said("dead-letters", "replay", "--dry-run", *broker) == {"sent": 0, **counts}
     assert said("dead-letters", "replay", *broker) == {"sent": counts["readable"], **counts}
     eventually(lambda: "mended" in slates(stack, "event_id"), "what was sent again did not arrive")
-    assert said("dead-letters", "list", *broker)["count"] == there["count"] + 3
+    assert said("dead-letters", "list", *broker)["count"] == there["count"] + 4
     assert rheostat("dead-letters", "list", "--reason", "sad", *broker)[0] == 2
 
 
@@ -338,6 +343,26 @@ def as_json(raw: bytes | None) -> dict[str, str]:
     except ValueError:
         return {}
     return value if isinstance(value, dict) else {}
+
+
+def test_slate_of_a_request_is_explained_by_the_clicks_and_the_page_that_it_was_asked_with(stack: Stack) -> None:
+    options = ["--bootstrap-servers", stack.cluster.bootstrap_servers, "--model", str(ARTIFACT)]
+    asked = Request(
+        request_id="to-explain",
+        shopper_id="nobody-yet",
+        session_id="x",
+        surface="product",
+        event_time_ms=now_ms(),
+        context_item="i030",
+    )
+    stack.feed.raw(Topic.REQUESTS, asked.shopper_id, encode(asked))
+    stack.feed.flush()
+    eventually(lambda: "to-explain" in slates(stack, "event_id"), "the request is not answered")
+    named = rec_id(asked, asked.surface)
+    eventually(lambda: said("explain", named, *options)["clicks"], "what it was made from is not logged")
+    explanation = said("explain", named, *options)
+    assert [click["item_id"] for click in explanation["clicks"]] == ["i030"]
+    assert (explanation["fallback"], explanation["rec_id"]) == ("none", named)
 
 
 def test_replay_command_accounts_for_a_log(stack: Stack, tmp_path: Path) -> None:

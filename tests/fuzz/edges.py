@@ -83,6 +83,12 @@ NAMED: dict[str, Callable[["Edges"], Any]] = {
     "profile_state": lambda edges: edges.random.choice(edges.profiles),
     "items": lambda edges: [edges.random.choice(edges.items) for _ in range(edges.random.randrange(1, 25))],
     "consent": lambda edges: edges.random.random() < 0.9,
+    "surface": lambda edges: edges.random.choice(("home", "product", "search", "listing", "lobby")),
+    "filter": lambda edges: edges.random.choice((None, None, *EXPRESSIONS)),
+    "category": lambda edges: edges.random.choice(("tea", "mugs", "x")),
+    "context_item": lambda edges: edges.random.choice((None, *edges.items)),
+    "exclude": lambda edges: [edges.random.choice(edges.items) for _ in range(edges.random.randrange(4))],
+    "deadline_time_ms": lambda edges: edges.random.choice((None, None, NOW_MS, NOW_MS + 20_000 * DAY_MS)),
 }
 
 

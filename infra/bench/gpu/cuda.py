@@ -1,7 +1,7 @@
 """`python -m infra.bench.gpu.cuda [--models FOLDER] [--device cpu]`: what a GPU gives, line by line as it is known.
 
-Needs numpy, onnx, msgspec, confluent-kafka and onnxruntime: no Flink, no broker, no torch. `--models` holds
-the artifacts that `full_size.py` makes. With `--device cpu` it tries itself where there is no GPU.
+Needs numpy, numba, onnx, msgspec, sortedcontainers, confluent-kafka and onnxruntime: no Flink, no broker, no torch.
+`--models` holds the artifacts that `full_size.py` makes. With `--device cpu` it tries itself where there is no GPU.
 
 Axes: B batch, T session length, V items, D vector, K candidates.
 """

@@ -1,7 +1,7 @@
 """`python -m infra.bench.gpu.paced MODEL [--rate 5000]`: slates at a rate that does not wait for them, on one GPU.
 
 What answers is the job's own code in some processes, each with a share of the shoppers, and with bundles of what is
-due, as in the job; without Flink and Kafka. Needs what `cuda.py` needs, and psutil and rich.
+due, as in the job; without Flink and Kafka. Needs what `cuda.py` needs, and polars, psutil and rich.
 """
 
 import argparse
