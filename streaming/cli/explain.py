@@ -58,7 +58,7 @@ def explain(
     if place > len(slate.slate):
         fail(f"--place {place}: the slate has {len(slate.slate)} items")
     item = slate.slate[place - 1]
-    traced = Traced(item.predicted, [])
+    traced, known_to_model = Traced(item.predicted, []), None
     if clicked is not None and slate.fallback is Fallback.NONE:
         loaded = SessionModel(model)
         if loaded.manifest.model_version != slate.model_version:
@@ -66,7 +66,9 @@ def explain(
                 f"the slate is of model {slate.model_version}, {model} is {loaded.manifest.model_version}; "
                 "name the folder of the slate's with --model"
             )
-        traced = trace(item.item_id, clicked, loaded)
+        known_to_model = item.item_id in loaded.index_of
+        if known_to_model:
+            traced = trace(item.item_id, clicked, loaded)
     in_force = [
         policy
         for policy in history(cluster).written
@@ -90,6 +92,7 @@ def explain(
         "policy": policy,
         "fallback": slate.fallback,
         "predicted": traced.predicted,
+        "known_to_model": known_to_model,  # None: it was not asked
         "clicks": [click._asdict() for click in traced.clicks],
     }
     _print(explanation, slate.event_time_ms, console)
@@ -138,6 +141,11 @@ def _print(explanation: dict[str, Any], event_time_ms: int, console: Console) ->
     if clicks:
         title = f"P(clicked) is {explanation['predicted']:.1%} with the whole session; without a click it changes by"
         console.print(_bars(title, [(name, -change) for name, change in clicks], None))
+    elif explanation["known_to_model"] is False:
+        say(
+            "No click is named: the model does not know the item, which stands for the candidate it is most like.",
+            console,
+        )
     elif explanation["fallback"] != "none":
         say(f"No click mattered: the model was not asked ({explanation['fallback']}).", console)
 

@@ -1,5 +1,7 @@
 """Where a job starts: how Flink lays out its checkpoints and savepoints."""
 
+import os
+from contextlib import suppress
 from pathlib import Path
 
 from features.errors import RestoreError
@@ -29,7 +31,20 @@ def checkpoint_of(restore: str, folder: Path) -> Path:
 
 def has_checkpoint(folder: Path) -> bool:
     """Return whether a checkpoint or savepoint below `folder` is complete."""
-    return next(folder.rglob(METADATA), None) is not None
+    return bool(complete_checkpoints(folder))
+
+
+def complete_checkpoints(folder: Path) -> list[Path]:
+    """Return the complete checkpoints and savepoints below `folder`, oldest first.
+
+    A running job deletes its older ones meanwhile: what is gone when it is looked at is not among them.
+    """
+    completed_ns: dict[Path, int] = {}
+    for below, _, names in os.walk(folder):  # unlike rglob, it goes on where a folder has gone
+        if METADATA in names:
+            with suppress(FileNotFoundError):
+                completed_ns[Path(below)] = (Path(below) / METADATA).stat().st_mtime_ns
+    return sorted(completed_ns, key=lambda path: completed_ns[path])
 
 
 def newest_checkpoint(folder: Path) -> Path:
@@ -38,8 +53,8 @@ def newest_checkpoint(folder: Path) -> Path:
     Raises:
         RestoreError: there is none.
     """
-    complete = sorted(folder.rglob(METADATA), key=lambda path: path.stat().st_mtime_ns)
+    complete = complete_checkpoints(folder)
     if not complete:
         msg = f"--restore {NEWEST}: no complete checkpoint below {folder}; leave --restore out to begin anew"
         raise RestoreError(msg)
-    return complete[-1].parent
+    return complete[-1]

@@ -14,7 +14,7 @@ from infra.local.kafka import Broker
 from infra.local.stack import Job, local_job
 from infra.local.subscriber import Subscriber
 from streaming.config import NEWEST, Cluster
-from streaming.flink.checkpoints import newest_checkpoint
+from streaming.flink.checkpoints import complete_checkpoints, newest_checkpoint
 from streaming.io.feed import Feed
 from streaming.io.topics import read_topic
 from streaming.policy.attribution import Feedback
@@ -124,17 +124,13 @@ def learning(new_topics: Callable[[], Broker], tmp_path: Path) -> Iterator[Learn
         yield Learning(tmp_path, cluster, feed)
 
 
-def checkpoints(job: Job) -> set[Path]:
-    return set(job.checkpoints.rglob("_metadata"))
-
-
 def test_killed_job_goes_on_and_learns_from_every_outcome_once(learning: Learning) -> None:
     with learning.job() as job:
         send(learning.feed, feedback(0, 100))
         learning.feed.raw(Topic.IMPRESSIONS, "s0", b'{"rec_id": 5}')
         learning.read(job, until=lambda: learning.has_learnt_from(100))
-        before = checkpoints(job)
-        learning.read(job, until=lambda: checkpoints(job) != before)
+        before = complete_checkpoints(job.checkpoints)
+        learning.read(job, until=lambda: complete_checkpoints(job.checkpoints) != before)
         restored_from = newest_checkpoint(job.checkpoints)
         send(learning.feed, feedback(100, 100))
         learning.read(job, until=lambda: learning.has_learnt_from(200))

@@ -26,6 +26,7 @@ from streaming.io.topics import read_topic
 from streaming.policy.objectives import PRIOR_BUY_RATE
 from streaming.records import encode, now_ms
 from streaming.schemas import Request, Topic
+from streaming.scoring.model import shared_model
 from streaming.scoring.recommender import rec_id
 
 ROOT = Path(__file__).parents[2]
@@ -300,28 +301,52 @@ def test_shoppers_react_to_their_slates(stack: Stack, metrics: dict[str, str]) -
 
 def test_slate_is_explained_from_what_was_logged(stack: Stack) -> None:
     options = ["--bootstrap-servers", stack.cluster.bootstrap_servers, "--model", str(ARTIFACT)]
-    named = sorted(clicked_slates(stack))[0]
-    logged = next(
-        explanation
+    clicked = clicked_slates(stack)
+    logged = [
+        slate
         for _, _, raw in read_topic(stack.cluster, Topic.RECOMMENDATIONS)
-        if (explanation := as_json(raw))["rec_id"] == named
+        if (slate := as_json(raw))["rec_id"] in clicked and slate["fallback"] == "none"
+    ]
+    known = {*shared_model(ARTIFACT).index_of}
+    named, place, item = next(
+        (slate["rec_id"], place, item)
+        for slate in logged
+        for place, item in enumerate(slate["slate"], start=1)
+        if place > 1 and item["item_id"] in known
     )
-    explanation = said("explain", named, "--place", "2", *options)
-    item = logged["slate"][1]
+    explanation = said("explain", named, "--place", str(place), *options)
     assert (explanation["item_id"], explanation["score"], explanation["parts"]) == (
         item["item_id"],
         item["score"],
         item["parts"],
     )
     assert explanation["predicted"] == pytest.approx(item["predicted"], rel=1e-4)  # made again from the logged session
+    assert explanation["known_to_model"]
     assert explanation["clicks"]
     changes = [abs(click["change"]) for click in explanation["clicks"]]
     assert changes == sorted(changes, reverse=True)
-    code, out, _ = rheostat("explain", named, *options)
+    code, out, _ = rheostat("explain", named, "--place", str(place), *options)
     assert code == 0
-    assert REASONS[logged["slate"][0]["reason"]] in " ".join(out.split())
+    assert REASONS[item["reason"]] in " ".join(out.split())
     assert rheostat("explain", "no-such-slate", *options)[0] == 2
     assert rheostat("explain", named, "--place", "21", *options)[0] == 2
+
+
+def test_item_that_the_model_does_not_know_is_explained_by_its_content(stack: Stack) -> None:
+    options = ["--bootstrap-servers", stack.cluster.bootstrap_servers, "--model", str(ARTIFACT)]
+    known = {*shared_model(ARTIFACT).index_of}
+    rec_id, place, item = next(
+        (slate["rec_id"], place, item)
+        for _, _, raw in read_topic(stack.cluster, Topic.RECOMMENDATIONS)
+        if (slate := as_json(raw))["fallback"] == "none"
+        for place, item in enumerate(slate["slate"], start=1)
+        if item["item_id"] not in known
+    )
+    eventually(lambda: said("explain", rec_id, "--place", str(place), *options)["known_to_model"] is False, "no log")
+    explanation = said("explain", rec_id, "--place", str(place), *options)
+    assert (explanation["predicted"], explanation["clicks"]) == (item["predicted"], [])
+    _, out, _ = rheostat("explain", rec_id, "--place", str(place), *options)
+    assert "the model does not know the item" in " ".join(out.split())
 
 
 def clicked_slates(stack: Stack) -> set[str]:

@@ -19,7 +19,7 @@ from infra.local.kafka import Broker
 from infra.local.stack import Job, local_job
 from infra.local.subscriber import Subscriber
 from streaming.config import NEWEST, Cluster
-from streaming.flink.checkpoints import newest_checkpoint
+from streaming.flink.checkpoints import complete_checkpoints, newest_checkpoint
 from streaming.io.feed import Feed, to_item, to_message
 from streaming.schemas import FeatureRecord, Recommendation, Topic
 from streaming.scoring.recommender import rec_id
@@ -80,18 +80,14 @@ def history(count: int) -> list[Interaction]:
     return list(islice(shop.interactions(9, START_MS, events_per_second=200, parameters=parameters), count))
 
 
-def checkpoints(job: Job) -> set[Path]:
-    return set(job.checkpoints.rglob("_metadata"))
-
-
 def test_killed_job_goes_on_from_its_checkpoint_and_answers_every_event_as_if_nothing_had_been(runs: Runs) -> None:
     interactions = history(900)
     with runs.job() as job:
         for interaction in interactions[:300]:
             runs.feed.interaction(interaction)
         runs.read_slates(job, until=lambda: len(runs.answered()) == 300)
-        before = checkpoints(job)
-        runs.read_slates(job, until=lambda: checkpoints(job) != before)
+        before = complete_checkpoints(job.checkpoints)
+        runs.read_slates(job, until=lambda: complete_checkpoints(job.checkpoints) != before)
         restored_from = newest_checkpoint(job.checkpoints)  # just made: there is time until the next one
         for interaction in interactions[300:700]:
             runs.feed.interaction(interaction)
