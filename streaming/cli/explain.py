@@ -21,6 +21,7 @@ REASONS = {
     "new_to_shopper": "it is little known and new to the shopper",
     "popular": "it is popular; the model knows nothing of the session",
     "matches": "it matches what was asked for",
+    "sponsored": "it is paid for",
     "exposure": "its merchant is to be shown more",
     "operator": "an objective of the operator's speaks for it",
     "explored": "it was tried, to learn what becomes of it",

@@ -7,7 +7,7 @@ from streaming.policy.draw import TEMPERATURE_AT_LEAST
 from streaming.policy.expression import Expression
 from streaming.policy.objectives import NAMES
 from streaming.policy.table import PolicyTable
-from streaming.schemas import Constraint, Exploration, Measure, Policy, ScopeKind, split_scope
+from streaming.schemas import Constraint, Exploration, Measure, Policy, ScopeKind, Sponsorship, split_scope
 
 
 class _Anyone:
@@ -59,9 +59,12 @@ def validate(policy: Policy, in_force: int, merchants: Container[str]) -> str | 
         return f"exploration.temperature is {temperature}; expected 0, or from {TEMPERATURE_AT_LEAST} on"
     if kind is ScopeKind.MERCHANT and name not in merchants:
         return f"no item on sale has the merchant {name!r}"
-    of_slate = policy.diversity, policy.satiation.weight, policy.objectives, policy.exploration != Exploration()
+    of_slate = (
+        *(policy.diversity, policy.satiation.weight, policy.objectives, policy.exploration != Exploration()),
+        policy.sponsored != Sponsorship(),
+    )
     if kind is ScopeKind.MERCHANT and any(of_slate):
-        return "a merchant's policy has weights alone; diversity, satiation, exploration and objectives are of a slate"
+        return "a merchant's policy has weights alone; all else but constraints is of a slate"
     if (kind is ScopeKind.SEGMENT) != (policy.when is not None):
         return f"{policy.scope}: `when` is what makes a segment, and is expected there and nowhere else"
     if (kind is ScopeKind.EXPERIMENT) != (policy.share is not None):
@@ -98,10 +101,12 @@ def _unholdable(constraint: Constraint, merchants: Container[str]) -> str | None
         return "expected at_least, at_most, or both"
     if low is not None and high is not None and low > high:
         return f"at_least {low:g} is more than at_most {high:g}"
-    if (constraint.measure is Measure.EXPOSURE) != (constraint.merchant is not None):
-        return "a merchant is what an exposure is about, and is expected there and nowhere else"
+    if (constraint.measure in (Measure.EXPOSURE, Measure.SPEND)) != (constraint.merchant is not None):
+        return "a merchant is what an exposure or a spend is about, and is expected there and nowhere else"
+    if constraint.measure is Measure.SPEND and low is not None:
+        return "a spend can be held below at_most, and not above at_least: nobody makes a merchant bid"
     if constraint.merchant is not None and constraint.merchant not in merchants:
         return f"no item on sale has the merchant {constraint.merchant!r}"
-    if constraint.merchant is not None and max(low or 0.0, high or 0.0) > 1:
+    if constraint.measure is Measure.EXPOSURE and max(low or 0.0, high or 0.0) > 1:
         return "an exposure is a share, in [0, 1]"
     return None

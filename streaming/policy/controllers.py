@@ -8,12 +8,14 @@ does (Boyd & Vandenberghe 2004, "Convex optimization", 5.1); its ascent follows 
 so a dual rises while its constraint is violated, and falls back to 0 while there is slack. What is added to the weight
 is the dual and DAMPING times the violation (a PI controller: the measure lags behind, and the ascent alone would swing
 around its aim), and never moves faster than the operator allows. One for "at most" pulls the other way. An exposure's
-is added to the score of the merchant's items.
+is added to the score of the merchant's items; a spend's divides the merchant's bids (`streaming.policy.auction`).
 
 What is measured of clicks, purchases and revenue is what was to be expected of the positions that were shown (which
 says within seconds what a turn has done), corrected by what has come of such expectations so far (which keeps it
 honest, and in which impressions weigh what they do in the estimates: one shopper moves little of it).
 """
+
+from math import log
 
 import msgspec
 
@@ -33,7 +35,7 @@ class ConstraintState(msgspec.Struct):
     """A constraint, and where its duals stand. Sums decay with the constraint's `over_s`."""
 
     amount: float = 0.0
-    of: float = 0.0  # slates; for an exposure positions
+    of: float = 0.0  # slates; for an exposure or a spend positions
     low: float = 0.0  # dual of at_least
     high: float = 0.0  # dual of at_most
     added: float = 0.0  # to the weight
@@ -96,6 +98,12 @@ class Controller(msgspec.Struct):
             if constraint.measure is Measure.EXPOSURE:
                 state.of += len(shown)
                 state.amount += sum(of_item.merchant == constraint.merchant for of_item in facts)
+            elif constraint.measure is Measure.SPEND:
+                state.of += len(shown)
+                for item, of_item in zip(shown, facts, strict=True):
+                    if of_item.merchant == constraint.merchant:
+                        clicks, _ = learner.expects(item, of_item)
+                        state.amount += clicks * outcome.bids.get(item.item_id, 0.0)
             else:
                 state.of += is_seen_first
                 state.amount += expected[constraint.measure]
@@ -127,6 +135,9 @@ class Controller(msgspec.Struct):
         state = self.states.get(name)
         if state is None or not state.of > 0:
             return None
+        if constraint.measure is Measure.SPEND:
+            an_hour = state.amount * log(2.0) / constraint.over_s * HOUR_MS / 1000
+            return an_hour * self.correction(Measure.CLICKS)
         measured = state.amount / state.of
         return measured if constraint.measure is Measure.EXPOSURE else measured * self.correction(constraint.measure)
 

@@ -15,7 +15,7 @@ so that with the rate x of exploration the pick's propensity, given the picks be
     p(i) = (1 - x) * [i = g] + x * q(i)
 
 until `allowance` picks that are not the greedy one have been made; from there on p(g) = 1. The propensity of a slate is
-the product over its positions.
+the product over its positions. What is fixed at a position has the propensity 1 there, and none elsewhere.
 """
 
 import hashlib
@@ -73,6 +73,7 @@ class ChoiceModel(NamedTuple):
     exploration: Exploration = Exploration()  # how far the slate may leave the greedy one
     bonus: Floats | None = None  # (K,) in [0, BONUS_AT_MOST], for what is not known well; None for none
     satiation: SatiationPenalty | None = None  # None where nothing tires
+    fixed: NDArray[np.int64] = kernels.NO_INDEX  # (F,) by position what is not drawn, -1 where one is, as behind them
 
 
 class Draw(NamedTuple):
@@ -118,7 +119,7 @@ def _fill(
     model: ChoiceModel, size: int, coins: Floats, follow: NDArray[np.int64], chances: Floats
 ) -> tuple[NDArray[np.int64], Floats, NDArray[np.bool_]]:
     """Return picks, propensities and what explores, (S,) each; with `follow` (S,) these are the picks."""
-    scores, _, content, diversity, exploration, bonus, satiation = model
+    scores, _, content, diversity, exploration, bonus, satiation, fixed = model
     if exploration.is_on and not len(follow) and len(coins) < 2 * size:
         msg = f"{len(coins)} random numbers for {size} positions, expected two each"
         raise ValueError(msg)
@@ -140,6 +141,7 @@ def _fill(
         kernels.NONE if satiation is None else satiation.by_pick,
         _EXAMINATION,
         coins,
+        np.ascontiguousarray(fixed[:size]),
         follow,
         picks,
         propensities,

@@ -56,6 +56,7 @@ class KeptSlate(msgspec.Struct, frozen=True, array_like=True):
     sales: dict[int, Sale] = {}
     orders: tuple[Order, ...] = ()  # the newest last
     events: tuple[int, ...] = ()  # hashes of what counted, the newest last
+    bids: dict[str, float] = {}  # money for a click, by item that is paid for
 
 
 _ENCODER = msgspec.msgpack.Encoder()
@@ -74,6 +75,7 @@ def keep(slate: SlateFacts) -> KeptSlate:
         tuple([item.item_id for item in slate.slate]),
         tuple([1 if item.propensity == 1.0 else item.propensity for item in slate.slate]),
         np.array([item.predicted for item in slate.slate], dtype="<f4").tobytes(),
+        bids={item.item_id: item.bid for item in slate.slate if item.bid is not None},
     )
 
 
@@ -125,6 +127,7 @@ def outcome_of(
         revision=slate.revision,
         news=news,
         returns=returns,
+        bids=slate.bids,
     )
 
 

@@ -20,7 +20,7 @@ from streaming.policy.objectives import BUILT_IN, KINDS
 NONE = np.zeros(0)  # of an argument that may be missing
 NO_INDEX = np.zeros(0, dtype=np.int64)
 NO_TABLE = np.zeros((0, 0))
-RELEVANCE, CONVERSION, REVENUE, NOVELTY, POPULARITY = map(KINDS.__getitem__, BUILT_IN)
+RELEVANCE, CONVERSION, REVENUE, NOVELTY, POPULARITY, BID = map(KINDS.__getitem__, BUILT_IN)
 
 _number, _whole = types.float64, types.int64
 _numbers, _table = types.float64[::1], types.float64[:, ::1]
@@ -41,6 +41,7 @@ def _sigmoid(value):  # type: ignore[no-untyped-def]
         *(_wholes, _table, _table, _wholes, _wholes, _numbers),
         *(_numbers, _numbers, _numbers, _wholes),
         *(_number, _number, _number, _number, _number, _number),
+        *(_numbers, _number, _number),
         *(_table, _numbers, _numbers),
     ),
     cache=True,
@@ -68,6 +69,9 @@ def score(  # type: ignore[no-untyped-def]
     average_value,  # of an average item, as are the next two
     average_novelty,
     average_popularity,
+    bid,  # (K,) money for a click, or NONE
+    reserve,  # money that a look is expected to bring, at least; a bid that brings less counts nothing
+    average_click_value,  # money that a click on an average item brings
     parts,  # out (K, O) or, with boosts, (K, O + 1)
     clicked,  # out (K,)
     scores,  # out (K,)
@@ -97,6 +101,10 @@ def score(  # type: ignore[no-untyped-def]
                         value = 0.0
             elif kind == POPULARITY:
                 value = popularity[item] / average_popularity
+            elif kind == BID:
+                value = 0.0
+                if len(bid) > 0 and chance * bid[k] >= reserve:
+                    value = chance / click_rate * (bid[k] / average_click_value)
             else:
                 value = given[k, o]
             value *= weights[row, o]
@@ -112,7 +120,7 @@ def score(  # type: ignore[no-untyped-def]
     _VOID(
         *(_numbers, _table, _number, _number, _number, _number, _whole),
         *(_numbers, _wholes, _numbers, _numbers, _numbers),
-        *(_numbers, _wholes),
+        *(_numbers, _wholes, _wholes),
         *(_wholes, _numbers, _truths, _table),
     ),
     cache=True,
@@ -132,6 +140,7 @@ def fill(  # type: ignore[no-untyped-def]
     by_pick,
     examination,  # (S at most,) P(looked at) by position
     coins,  # (2 S,) of the draw
+    fixed,  # (F,) candidates that stand at their positions without a draw, -1 where one is drawn, as behind them
     follow,  # (S,) picks whose chances are asked for, or NO_INDEX: draw
     picks,  # out (S,)
     propensities,  # out (S,) of the picks, given those before
@@ -141,7 +150,11 @@ def fill(  # type: ignore[no-untyped-def]
     count, size = len(scores), len(picks)
     explores, tires, hopes = rate > 0 and allowance > 0, len(group) > 0, len(bonus) > 0
     alone, loss, weight, alike = np.empty(count), np.zeros(count), np.empty(count), np.empty(count)
-    left = np.ones(count, dtype=np.bool_)
+    left, open_count = np.ones(count, dtype=np.bool_), count
+    for position in range(len(fixed)):
+        if fixed[position] >= 0:
+            left[fixed[position]] = False
+            open_count -= 1
     highest_bonus = 0.0
     for k in range(count):
         alone[k] = scores[k] - lost[k] if tires else scores[k]
@@ -150,11 +163,15 @@ def fill(  # type: ignore[no-untyped-def]
     spent = 0
     for position in range(size):
         greedy, best = -1, -np.inf
-        for k in range(count):
-            if left[k] and (greedy < 0 or alone[k] - loss[k] > best):
-                greedy, best = k, alone[k] - loss[k]
-        may_explore = explores and spent < allowance
-        whole, even = 0.0, 1.0 / (count - position)
+        is_fixed = position < len(fixed) and fixed[position] >= 0
+        if is_fixed:
+            greedy = fixed[position]
+        else:
+            for k in range(count):
+                if left[k] and (greedy < 0 or alone[k] - loss[k] > best):
+                    greedy, best = k, alone[k] - loss[k]
+        may_explore = explores and spent < allowance and not is_fixed and open_count > 0
+        whole, even = 0.0, 1.0 / max(open_count, 1)
         if may_explore:
             # No wish exceeds the greedy utility by more than the highest bonus, so no exponent is above 0.
             top, wished_most, most = best + highest_bonus, -np.inf, -1
@@ -177,7 +194,7 @@ def fill(  # type: ignore[no-untyped-def]
         elif may_explore and coins[2 * position] < rate:
             other = coins[2 * position + 1]
             if other < epsilon:
-                place = min(int(other / epsilon * (count - position)), count - position - 1)
+                place = min(int(other / epsilon * open_count), open_count - 1)
                 for k in range(count):
                     if left[k]:
                         if place == 0:
@@ -197,13 +214,19 @@ def fill(  # type: ignore[no-untyped-def]
                 chances[position, k] = 0.0
                 if may_explore and left[k]:
                     chances[position, k] = rate * ((1 - epsilon) * (weight[k] / whole) + epsilon * even)
-            chances[position, greedy] += 1 - rate if may_explore else 1.0
+            if greedy >= 0:
+                chances[position, greedy] += 1 - rate if may_explore else 1.0
         chance = 1.0 if pick == greedy else 0.0
         if may_explore:
-            chance = (1 - rate) * chance + rate * ((1 - epsilon) * (weight[pick] / whole) + epsilon * even)
-        picks[position], propensities[position], explored[position] = pick, chance, pick != greedy
-        spent += pick != greedy
-        left[pick] = False
+            chance *= 1 - rate
+            if left[pick]:
+                chance += rate * ((1 - epsilon) * (weight[pick] / whole) + epsilon * even)
+        differs = pick != greedy and not is_fixed
+        picks[position], propensities[position], explored[position] = pick, chance, differs
+        spent += differs
+        if left[pick]:
+            left[pick] = False
+            open_count -= 1
         if tires:
             more = examination[position] * by_pick[pick]
             for k in range(count):

@@ -43,6 +43,7 @@ class ScoringPlan:
     weights: Floats  # (1 + merchants, O)
     merchants: dict[str, int]  # which have a row of their own, and which
     boosts: Floats | None  # (1 + merchants,) what an item gets for its merchant's exposure; None for none
+    pacing: Floats | None  # (1 + merchants,) by what a merchant's bids are divided; None where no spend is held
     expressions: dict[str, tuple[Expression, float]]  # of those of `names` that are an operator's, with their scales
 
     @cached_property
@@ -133,16 +134,19 @@ class PolicyTable:
 
     def _plan(self, policy: Policy) -> ScoringPlan:
         duals = self._duals(policy)
-        own, boosts = dict(policy.weights), dict[str, float]()
+        own, boosts, pacing = dict(policy.weights), dict[str, float](), dict[str, float]()
         for name, dual in duals.items():
             constraint = policy.constraints[name]
-            if constraint.merchant is not None:
+            if constraint.measure is Measure.SPEND and constraint.merchant is not None:
+                pacing[constraint.merchant] = max(pacing.get(constraint.merchant, 1.0), 1.0 - dual)
+            elif constraint.merchant is not None:
                 boosts[constraint.merchant] = boosts.get(constraint.merchant, 0.0) + dual
             else:
                 objective = TURNED[constraint.measure]
                 before = own.get(objective, 0.0)
                 own[objective] = max(before + dual, KEPT_AT_LEAST * before)
-        merchants = {name: row for row, name in enumerate(sorted(self._merchants.keys() | boosts.keys()), start=1)}
+        of_their_own = sorted(self._merchants.keys() | boosts.keys() | pacing.keys())
+        merchants = {name: row for row, name in enumerate(of_their_own, start=1)}
         rows = [own, *[self._merchants[name].weights if name in self._merchants else own for name in merchants]]
         names = tuple(sorted({name for row in rows for name, weight in row.items() if weight > 0}))
         return ScoringPlan(
@@ -152,6 +156,7 @@ class PolicyTable:
             weights=np.array([[row.get(name, 0.0) for name in names] for row in rows]),
             merchants=merchants,
             boosts=np.array([0.0, *[boosts.get(name, 0.0) for name in merchants]]) if any(boosts.values()) else None,
+            pacing=np.array([1.0, *[pacing.get(name, 1.0) for name in merchants]]) if pacing else None,
             expressions={
                 name: (Expression(of.expression), of.scale) for name, of in policy.objectives.items() if name in names
             },

@@ -15,7 +15,7 @@ from streaming.control.catalogue import Catalogue
 from streaming.policy.objectives import PRIOR_CLICK_RATE, UNLIKELY, logit, sigmoid
 from streaming.schemas import Fallback
 from streaming.scoring.model import ModelOutput, SessionModel
-from streaming.scoring.selection import Selection
+from streaming.scoring.selection import Bids, Selection
 
 COLD_COUNT = 10  # candidates that the model does not know
 POPULAR_COUNT = 100  # candidates where the model has none
@@ -33,6 +33,7 @@ class Candidates(NamedTuple):
     session_vector: bytes  # (D,) float32, little-endian; empty without the model
     device: str | None = None  # where the model ran
     match: NDArray[np.float64] | None = None  # (K,) how well they match what was asked for; None: nobody said
+    bid: NDArray[np.float64] | None = None  # (K,) money for a click, 0 for none; None: nobody bids
 
 
 class ModelAsk(NamedTuple):
@@ -198,6 +199,23 @@ def retrieve_within(
         vector,
         device,
         match,
+    )
+
+
+def with_sponsored(candidates: Candidates, sponsored: Candidates, bids: Bids, catalogue: Catalogue) -> Candidates:
+    """Return the candidates and the `sponsored` ones, with their bids; what the model does not know comes last."""
+    more = ~np.isin(sponsored.item_index, candidates.item_index)
+    item_index = np.concatenate([candidates.item_index, sponsored.item_index[more]])
+    order = np.argsort(item_index >= catalogue.first_cold, kind="stable")
+    item_index, bought = item_index[order], None
+    if candidates.bought is not None and sponsored.bought is not None:
+        bought = np.concatenate([candidates.bought, sponsored.bought[more]])[order]
+    return candidates._replace(
+        item_index=item_index,
+        logits=np.concatenate([candidates.logits, sponsored.logits[more]])[order],
+        bought=bought,
+        match=None if candidates.match is None else candidates.match[order],
+        bid=np.array([bids.money_of.get(index, 0.0) for index in item_index.tolist()]),
     )
 
 

@@ -36,6 +36,7 @@ def pack(candidates: Candidates, estimates: ItemEstimates, catalogue: Catalogue)
         lift_std=_packed(estimates.lift_std),
         buy_lift=_packed(estimates.buy_lift),
         match=b"" if candidates.match is None else _packed(candidates.match),
+        bid=b"" if candidates.bid is None else _packed(candidates.bid),
         new_items=tuple([catalogue.ids[index] for index in cold]),
         fallback=candidates.fallback,
         estimates_version=estimates.version,
@@ -67,8 +68,9 @@ def unpack(considered: LoggedCandidates, catalogue: Catalogue) -> tuple[Candidat
         buy_lift=_unpacked(columns.buy_lift, count),
     )
     match = _unpacked(columns.match, count) if columns.match else None
+    bid = _unpacked(columns.bid, count) if columns.bid else None
     logits = _unpacked(columns.logits, count)
-    return Candidates(item_index, logits, bought, considered.fallback, b"", match=match), estimates
+    return Candidates(item_index, logits, bought, considered.fallback, b"", match=match, bid=bid), estimates
 
 
 def _packed(column: NDArray[np.float64]) -> bytes:

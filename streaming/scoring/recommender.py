@@ -8,7 +8,7 @@ The records of a bundle share the model's call, and nothing else.
 
 import hashlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
 from typing import NamedTuple
@@ -56,7 +56,7 @@ from streaming.scoring.advance import Advanced, advance, at_request
 from streaming.scoring.candidates import ModelAsk, clicked_items, model_answers
 from streaming.scoring.considered import pack
 from streaming.scoring.model import ModelOutput, SessionModel
-from streaming.scoring.selection import Selection, excluded, selection
+from streaming.scoring.selection import Bids, Selection, bids, excluded, selection
 from streaming.scoring.slate import Slate, SlateRequest, make_slate
 
 WARM_UP_COUNT = 500
@@ -109,6 +109,7 @@ class _Asked(NamedTuple):
     clicked: list[str]  # items that the model is asked with, oldest first
     since_ms: int  # the newest interaction
     selection: Selection | None  # of which alone the slate is made
+    bids: Bids | None  # for its places
     sequence: int  # of that interaction; 0 without any
     items_offset: int  # up to which the catalogue was known
 
@@ -159,18 +160,10 @@ class Recommender:
                 stored = state_of.get(record.key) or _StoredState(states.get(record.key))
                 step, state_of[record.key] = self._advance(record, stored)
                 steps.append(step)
-            asks = [
-                ModelAsk(step.clicked, step.selection)
-                if isinstance(step, _Asked)
-                else ModelAsk(clicked_items(step.shopper_view.session))
-                for step in steps
-                if not isinstance(step, Response)
-            ]
+            asks = [ask for step in steps if not isinstance(step, Response) for ask in _asks(step)]
             answers, model_ns = model_answers(asks, self._model, self._control.catalogue)
             answer = iter(answers)
-            return [
-                step if isinstance(step, Response) else self._respond(step, next(answer), model_ns) for step in steps
-            ]
+            return [step if isinstance(step, Response) else self._respond(step, answer, model_ns) for step in steps]
 
     def _advance(
         self, record: Record, stored: "_StoredState"
@@ -231,24 +224,41 @@ class Recommender:
         page = [] if message.context_item is None else [message.context_item]
         if not message.consent:
             features = row("", _NOBODY, catalogue)
-            return _Asked(message, origin, _NOBODY, features, page, 0, selected, 0, catalogue.offset)
+            bid_for = bids(message, selected, (), catalogue)
+            return _Asked(message, origin, _NOBODY, features, page, 0, selected, bid_for, 0, catalogue.offset)
         state = stored.state()
         shopper_view, features, since_ms = at_request(state, message, catalogue)
         clicked = clicked_items(shopper_view.session)
         clicked += page if clicked[-1:] != page else []
+        bid_for = bids(message, selected, shopper_view.bought, catalogue)
         return _Asked(
-            message, origin, shopper_view, features, clicked, since_ms, selected, state.sequence, catalogue.offset
+            message,
+            origin,
+            shopper_view,
+            features,
+            clicked,
+            since_ms,
+            selected,
+            bid_for,
+            state.sequence,
+            catalogue.offset,
         )
 
-    def _respond(self, step: "_Interaction | _Asked", answer: ModelOutput | Fallback, model_ns: int) -> Response:
+    def _respond(
+        self, step: _Interaction | _Asked, answers: Iterator[ModelOutput | Fallback], model_ns: int
+    ) -> Response:
+        """Return the slate of a step, whose `_asks` are answered by the next of the answers."""
+        answer = next(answers)
         if isinstance(answer, Fallback):
             model_ns = 0
         if isinstance(step, _Asked):
-            return self._answer(step, answer, model_ns)
+            return self._answer(step, answer, next(answers) if step.bids else None, model_ns)
         return self._react(step, answer, model_ns)
 
-    def _answer(self, asked: _Asked, answer: ModelOutput | Fallback, model_ns: int) -> Response:
-        """Return the slate of a request."""
+    def _answer(
+        self, asked: _Asked, answer: ModelOutput | Fallback, of_bids: ModelOutput | Fallback | None, model_ns: int
+    ) -> Response:
+        """Return the slate of a request; `of_bids` is what the model says of the items that are bid for, if any are."""
         message, origin = asked.message, asked.origin
         to_slates, to_log = _ASKED_TOPICS
         key, drawn_by = message.shopper_id, rec_id(message, message.surface)
@@ -260,8 +270,9 @@ class Recommender:
             message.size,
             excluded(message),
             asked.selection,
+            asked.bids,
         )
-        slate = make_slate(asked.shopper_view, request, drawn_by, answer, self._model, self._control)
+        slate = make_slate(asked.shopper_view, request, drawn_by, answer, self._model, self._control, of_bids)
         records = [(to_slates, key, self._recommendation(message, origin, slate, drawn_by))]
         if message.consent:
             records.append((to_log, key, self._request_record(asked, slate, drawn_by)))
@@ -378,6 +389,14 @@ class Recommender:
             )
             bundle = [Record("warm-up", encode(click), Origin(Topic.CLICKS, 0, n))]
             states |= new_states(bundle, self._answer_many(bundle, states))
+
+
+def _asks(step: _Interaction | _Asked) -> list[ModelAsk]:
+    """Return what the model is asked for a slate: once more for all items that are bid for."""
+    if isinstance(step, _Interaction):
+        return [ModelAsk(clicked_items(step.shopper_view.session))]
+    asks = [ModelAsk(step.clicked, step.selection)]
+    return asks if step.bids is None else [*asks, ModelAsk(step.clicked, step.bids.selection)]
 
 
 def new_states(records: Sequence[Record], responses: Sequence[Response]) -> dict[str, bytes]:

@@ -1,5 +1,6 @@
-"""What a request says its slate is to be made of: candidates of its own, a category, a filter. Pure."""
+"""What a request says its slate is to be made of: candidates of its own, a category, a filter, bids. Pure."""
 
+from collections.abc import Collection
 from functools import lru_cache
 from math import log2
 from typing import NamedTuple
@@ -19,6 +20,13 @@ class Selection(NamedTuple):
     within: NDArray[np.bool_]  # (N,) by item index
     given: NDArray[np.int64] | None  # (A,) of candidates that the asker gave, best first; None: it gave none
     match: NDArray[np.float64] | None  # (A,) how well they match, 1 on average
+
+
+class Bids(NamedTuple):
+    """Items of the selection, if there is one, that sponsors bid for."""
+
+    selection: Selection  # of these items alone
+    money_of: dict[int, float]  # for a click, by item index
 
 
 def selection(request: Request, catalogue: Catalogue) -> Selection | None:
@@ -47,6 +55,29 @@ def selection(request: Request, catalogue: Catalogue) -> Selection | None:
     within = np.zeros(len(catalogue.available), dtype=bool)
     within[given] = True
     return Selection(within, given, _match([score_of[index] for index in given.tolist()]))
+
+
+def bids(request: Request, selected: Selection | None, bought: Collection[str], catalogue: Catalogue) -> Bids | None:
+    """Return the bids that may have a place; None where there are none.
+
+    Bids for what is not on sale, excluded, or not of the selection are left out without a word, as candidates are. So
+    are those for what the shopper has bought, unless that was asked for.
+    """
+    if not request.bids:
+        return None
+    index_of = catalogue.index_of
+    money_of = {index_of[item]: money for item, money in request.bids.items() if money > 0 and item in index_of}
+    if selected is None:
+        within = catalogue.available.copy()
+        within[[index_of[item] for item in (*excluded(request), *bought) if item in index_of]] = False
+    else:
+        within = selected.within
+    given = np.array([index for index in money_of if within[index]], dtype=np.int64)
+    if not len(given):
+        return None
+    bid_for = np.zeros(len(within), dtype=bool)
+    bid_for[given] = True
+    return Bids(Selection(bid_for, given, None), {index: money_of[index] for index in given.tolist()})
 
 
 def excluded(request: Request) -> tuple[str, ...]:

@@ -55,12 +55,14 @@ SATIATION = SatiationPenalty(
         (0.4, Exploration(0.7, 0.3, 0.1, 2), SATIATION),
     ],
 )
+@pytest.mark.parametrize("fixed", [[], [-1, 3, -1], [2, -1]])
 def test_frequencies_of_many_draws_are_the_propensities(
-    diversity: float, exploration: Exploration, satiation: SatiationPenalty | None
+    diversity: float, exploration: Exploration, satiation: SatiationPenalty | None, fixed: list[int]
 ) -> None:
     scores, content, bonus = candidates(3, 5)
     random = np.random.default_rng(1).random((DRAWS, 6))
-    model = ChoiceModel(scores, 3, content, diversity, exploration, bonus, satiation)
+    positions = np.array(fixed, dtype=np.int64)
+    model = ChoiceModel(scores, 3, content, diversity, exploration, bonus, satiation, positions)
     count_of = Counter(tuple(draw(model, coins).picks) for coins in random)
     total = 0.0
     for slate in permutations(range(5), 3):
@@ -72,18 +74,30 @@ def test_frequencies_of_many_draws_are_the_propensities(
     assert total == pytest.approx(1.0)
 
 
-@given(st.integers(0, 1000), st.integers(1, 30), st.integers(1, SLATE_SIZE), st.sampled_from([0.0, 0.5]), explorations)
+@given(
+    st.integers(0, 1000),
+    st.integers(1, 30),
+    st.integers(1, SLATE_SIZE),
+    st.sampled_from([0.0, 0.5]),
+    explorations,
+    st.lists(st.integers(-1, 29), max_size=SLATE_SIZE),
+)
 def test_emitted_propensities_are_those_of_the_picks_and_the_allowance_holds(
-    seed: int, count: int, size: int, diversity: float, exploration: Exploration
+    seed: int, count: int, size: int, diversity: float, exploration: Exploration, fixed: list[int]
 ) -> None:
     scores, content, bonus = candidates(seed, count)
-    model = ChoiceModel(scores, size, content, diversity, exploration, bonus)
+    once = [pick if 0 <= pick < count and pick not in fixed[:at] else -1 for at, pick in enumerate(fixed)]
+    model = ChoiceModel(
+        scores, size, content, diversity, exploration, bonus, fixed=np.array(once[:size], dtype=np.int64)
+    )
     slate = draw(model, uniforms(f"{seed}", 2 * size))
     assert len(set(slate.picks)) == len(slate.picks) == min(size, count)
     by_position = conditional(model, slate.picks)
     assert slate.propensities == pytest.approx(by_position[np.arange(len(slate.picks)), slate.picks])
     assert all(0 < propensity <= 1 + 1e-12 for propensity in slate.propensities)
     assert sum(slate.explored) <= exploration.allowance
+    for at, pick in enumerate(once[: len(slate.picks)]):
+        assert pick in (-1, slate.picks[at])
 
 
 def test_without_exploration_a_slate_is_the_best_by_the_score_then_by_what_it_adds() -> None:

@@ -2,12 +2,11 @@
 
 from dataclasses import replace
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 import pytest
+from support.shop_front import CLICKS, ITEMS, MODEL, ON_SALE, logits_of_all, pipeline, request
 
 from features.sources.simulator import shop
 from streaming.io.feed import to_message
@@ -21,55 +20,16 @@ from streaming.schemas import (
     Policy,
     Reason,
     ReasonCode,
-    Request,
     RequestRecord,
     Topic,
 )
 from streaming.scoring.considered import unpack
-from streaming.scoring.model import shared_model
 from streaming.scoring.selection import selection
-from streaming.testing import Pipeline, recommendation
-
-ARTIFACT = Path(__file__).parents[2] / "onnx_models" / "artifacts" / "generator"
-MODEL = shared_model(ARTIFACT)
-CLICKS = [
-    message
-    for did in islice(shop.interactions(5, 1_700_000_000_000, 100), 60)
-    if isinstance(message := to_message(did), Click)
-]
-ITEMS = {item.item_id: item for item in shop.items()}
-ON_SALE = [item.item_id for item in shop.items() if item.stock > 0]
-
-
-def pipeline(*extra: Any) -> Pipeline:
-    shop_front = Pipeline(MODEL, [*shop.items(), *extra])
-    for click in CLICKS[:3]:
-        shop_front.interact(msgspec.structs.replace(click, shopper_id="s", session_id="x"))
-    return shop_front
-
-
-def request(**fields: Any) -> Request:
-    asked = Request(
-        request_id="r1", shopper_id="s", session_id="x", surface="home", event_time_ms=CLICKS[2].event_time_ms + 5_000
-    )
-    return msgspec.structs.replace(asked, **fields)
+from streaming.testing import recommendation
 
 
 def candidates(*items: str | tuple[str, float]) -> tuple[AskedItem, ...]:
     return tuple([AskedItem(item) if isinstance(item, str) else AskedItem(*item) for item in items])
-
-
-def logits_of_all(shop_front: Pipeline) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Return (V+1,) what the model says of every item, asked about a few at a time."""
-    session = [MODEL.index_of[click.item_id] for click in CLICKS[:3] if click.item_id in MODEL.index_of]
-    count, logits = len(MODEL.items.ids), np.full(len(MODEL.items.ids), np.nan)
-    for first in range(1, count, 100):
-        some = np.zeros(count, dtype=bool)
-        some[first : first + 100] = True
-        output = MODEL.next_items(session, some)
-        asked_for = some[output.items]
-        logits[output.items[asked_for]] = output.logits[asked_for]
-    return logits
 
 
 def test_listing_holds_the_models_best_of_its_category_exactly() -> None:
