@@ -141,7 +141,7 @@ def _fill(
         kernels.NONE if satiation is None else satiation.by_pick,
         _EXAMINATION,
         coins,
-        np.ascontiguousarray(fixed[:size]),
+        fixed,
         follow,
         picks,
         propensities,

@@ -151,7 +151,7 @@ def fill(  # type: ignore[no-untyped-def]
     explores, tires, hopes = rate > 0 and allowance > 0, len(group) > 0, len(bonus) > 0
     alone, loss, weight, alike = np.empty(count), np.zeros(count), np.empty(count), np.empty(count)
     left, open_count = np.ones(count, dtype=np.bool_), count
-    for position in range(len(fixed)):
+    for position in range(min(len(fixed), size)):
         if fixed[position] >= 0:
             left[fixed[position]] = False
             open_count -= 1
