@@ -11,6 +11,7 @@
     │   ├── HomeError
     │   ├── PositionError
     │   ├── LoggedSlatesError
+    │   ├── RequestRefusedError
     │   └── TrainingSetError
     ├── UnavailableError          what has to be there is not, or not as it must be
     │   ├── TopicError
@@ -19,6 +20,9 @@
     │   ├── StartError
     │   ├── JobError
     │   ├── NotReadyError
+    │   ├── DeliveryError
+    │   ├── RequestExpiredError
+    │   ├── RequestFailedError
     │   └── NoEnvironmentError
     ├── ModelError                a model cannot be made, or is not to be believed
     │   ├── TrainingError
@@ -74,6 +78,10 @@ class LoggedSlatesError(InputError):
     """The log cannot be used; the message says what was found and what to do."""
 
 
+class RequestRefusedError(InputError):
+    """A request for a slate cannot be used; the message says why."""
+
+
 class TrainingSetError(InputError):
     """There is nothing to make one from; the message says where it was looked for."""
 
@@ -84,6 +92,18 @@ class UnavailableError(RheostatError):
 
 class TopicError(UnavailableError):
     """A topic is not as it must be; the message says what was found and what to do."""
+
+
+class DeliveryError(UnavailableError):
+    """The broker does not take what is sent; the message says which and why."""
+
+
+class RequestExpiredError(UnavailableError):
+    """A request for a slate was not answered before its deadline."""
+
+
+class RequestFailedError(UnavailableError):
+    """The job raised at a request for a slate; the message says what."""
 
 
 class OnlineStoreError(UnavailableError):

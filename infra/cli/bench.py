@@ -46,6 +46,27 @@ def bench_latency(
     print_json(figures, as_json)
 
 
+@bench.command("serve")
+def bench_serve(
+    rate: Annotated[int, typer.Option(min=1, help="Requests for slates a second.")] = 500,
+    seconds: Annotated[int, typer.Option(min=1)] = 30,
+    warm_up: Annotated[int, typer.Option(min=1, help="Seconds of the same before, not counted.")] = 20,
+    shoppers: Annotated[int, typer.Option(min=2, help="Who have clicked before.")] = 2_000,
+    model: Model = MODEL,
+    home: Annotated[Path, typer.Option(help="Of all data; that of the last goes.")] = Path(".local/bench"),
+    as_json: AsJson = False,
+) -> None:
+    """Measure the time from a request for a slate over HTTP to its answer, with everything on this machine.
+
+    Example: rheostat bench serve --rate 500 --json
+    """
+    from infra.bench.serve import measure
+
+    console = Console(stderr=as_json)
+    home = claim(home, "bench", fresh=True)
+    print_json(measure(home, model.resolve(), rate, seconds, warm_up, shoppers, console), as_json)
+
+
 @bench.command("cost")
 def bench_cost(
     rate: Annotated[int, typer.Option(min=1, help="Events per second, of the paced load.")] = 1_000,

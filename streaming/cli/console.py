@@ -2,15 +2,12 @@
 
 import getpass
 import secrets
-import socket
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from streaming.cli.options import MODEL, Model, OnCluster, errors, fail, say
-
-LOOPBACK = ("127.0.0.1", "localhost")
+from streaming.cli.options import LOOPBACK, MODEL, Model, OnCluster, errors, listening, say
 
 
 def console(
@@ -36,12 +33,7 @@ def console(
     from streaming.web.follow import Follower
 
     words = Console()
-    with socket.socket() as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((host, port))
-        except OSError as error:
-            fail(f"{host}:{port}: {error.strerror}; name another with --port, 0 for any that is free")
+    with listening(host, port) as listener:
         with errors(KafkaException), words.status("reading the shop …"):
             follower = Follower(cluster, read_items(model, read_manifest(model)))
         token = token or secrets.token_urlsafe(16)

@@ -6,6 +6,7 @@ could not be carried out, and one message says why; 130 interrupted.
 
 import contextlib
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ from features.errors import RheostatError
 from streaming.cli.running import HOME, running
 from streaming.config import MODEL_VARIABLE, PREFIX_VARIABLE, Cluster
 
+LOOPBACK = ("127.0.0.1", "localhost")
 MODEL = Path("onnx_models/artifacts/generator")
 DATA = HOME / "feast" / "data"
 
@@ -113,6 +115,18 @@ def stopping() -> Iterator[threading.Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def listening(host: str, port: int) -> Iterator[socket.socket]:
+    """Yield a socket that is bound to the port and not listening yet."""
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, port))
+        except OSError as error:
+            fail(f"{host}:{port}: {error.strerror}; name another with --port, 0 for any that is free")
+        yield listener
 
 
 @contextlib.contextmanager

@@ -36,6 +36,7 @@ COMMANDS = (
         "evaluate",
         "experiment",
         "console",
+        "serve",
         "parity",
         "train-set",
         "log sink",
@@ -44,6 +45,7 @@ COMMANDS = (
     *("features get", "dead-letters list", "dead-letters replay"),
     *(
         "bench latency",
+        "bench serve",
         "bench cost",
         "bench peers",
         "bench catalogue",

@@ -1,0 +1,55 @@
+"""`rheostat serve` in a process of its own."""
+
+import contextlib
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from infra.local.kafka import ROOT
+from infra.local.process import stop, wait_until
+from streaming.config import PREFIX_VARIABLE, Cluster
+
+OPEN = "the door is open: "
+
+
+@dataclass(frozen=True)
+class Door:
+    """The HTTP door, listening at `url`."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+
+@contextlib.contextmanager
+def local_door(home: Path, cluster: Cluster, model: Path, *options: str) -> Iterator[Door]:
+    """Yield the door once it is open.
+
+    Args:
+        home: folder of its log.
+        cluster: of the topics.
+        model: folder of the artifact.
+        options: of `rheostat serve`.
+    """
+    log = home / "serve.log"
+    command = [sys.executable, "-m", "streaming.cli.main", "serve", "--model", str(model), "--port", "0", *options]
+    named = {"RHEOSTAT_BOOTSTRAP_SERVERS": cluster.bootstrap_servers, PREFIX_VARIABLE: cluster.topic_prefix}
+    with log.open("wb") as sink:
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            stdout=sink,
+            stderr=subprocess.STDOUT,
+            env=os.environ | named | {"COLUMNS": "200"},
+            start_new_session=True,
+        )
+    try:
+        wait_until(lambda: OPEN in log.read_text(encoding="utf-8"), "the HTTP door", process, log)
+        (url,) = re.findall(rf"{OPEN}(http://[\d.]+:\d+)", log.read_text(encoding="utf-8"))
+        yield Door(url, process, log)
+    finally:
+        stop(process)

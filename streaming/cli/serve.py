@@ -1,0 +1,56 @@
+"""The HTTP door to the stream."""
+
+import secrets
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from streaming.cli.options import LOOPBACK, MODEL, Model, OnCluster, errors, listening, say
+
+
+def serve(
+    cluster: OnCluster,
+    model: Model = MODEL,
+    host: Annotated[str, typer.Option(help="Where it listens; beside loopback, a token is needed.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="0: any that is free.")] = 8780,
+    token: Annotated[
+        str | None,
+        typer.Option(
+            envvar="RHEOSTAT_SERVE_TOKEN", help="That all but health and metrics need.", show_default="none on loopback"
+        ),
+    ] = None,
+    timeout_ms: Annotated[
+        int, typer.Option(min=1, max=60_000, help="After which a request for a slate gets what is popular.")
+    ] = 500,
+    at_once: Annotated[
+        int, typer.Option(min=1, help="Requests for slates that are waited for; more are refused (429).")
+    ] = 1_000,
+) -> None:
+    """Answer HTTP: slates for requests, events onto the stream.
+
+    Example: rheostat serve --port 8780
+    """
+    import uvicorn
+    from confluent_kafka import KafkaException
+
+    from streaming.client.asking import Asker
+    from streaming.scoring.model import SessionModel
+    from streaming.serve.app import build
+    from streaming.serve.shop import Shop
+
+    words = Console()
+    is_loopback = host in LOOPBACK
+    with listening(host, port) as listener:
+        with errors(KafkaException), words.status("reading the shop …"):
+            shop = Shop(cluster, SessionModel(model))
+            asker = Asker(cluster)
+        if token is None and not is_loopback:
+            token = secrets.token_urlsafe(16)
+            say(f"the token is {token}; name one of your own with --token", words)
+        app = build(asker, shop, timeout_ms, at_once, token, list(LOOPBACK) if is_loopback else ["*"])
+        listener.listen()
+        say(f"the door is open: http://{host}:{listener.getsockname()[1]}; Ctrl-C ends it", words)
+        uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=2)).run(
+            [listener]
+        )

@@ -1,0 +1,221 @@
+"""Asks for slates: a request goes to `requests`, its answer comes back on `recommendations`, or its dead letter."""
+
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+import msgspec
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from features.errors import DeliveryError, RequestExpiredError, RequestFailedError, RequestRefusedError
+from streaming.config import Cluster
+from streaming.io.tail import at_the_end
+from streaming.records import encode
+from streaming.schemas import DeadLetter, Reason, Recommendation, Request, SlateCause, Topic
+
+POLL_S = 0.2  # after which a thread looks whether it is to end
+RECORDS_AT_ONCE = 500
+EARLY_LETTERS = 1_000  # that came before the broker had said where their request lies
+DELIVERY_MS = 5_000  # after which a record that the broker does not take is given up
+_LOG = logging.getLogger(__name__)
+_CAUSE = msgspec.json.Decoder(SlateCause)
+_LETTER = msgspec.json.Decoder(DeadLetter)
+_SLATE = msgspec.json.Decoder(Recommendation)
+_ERRORS = {Reason.EXPIRED: RequestExpiredError, Reason.FAILED: RequestFailedError}
+Place = tuple[int, int]  # partition and offset
+
+
+@dataclass(eq=False)
+class _Asked:
+    """A request that is waited for."""
+
+    futures: list[Future[bytes]] = field(default_factory=list)
+    place: Place | None = None  # where it lies, once the broker has said so
+
+
+class Asker:
+    """Asks for slates, from any thread. It follows the slates' topic on an assignment of its own, in a thread.
+
+    Args:
+        cluster: of the topics.
+
+    Raises:
+        KafkaException: the broker is not there.
+    """
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._lock = threading.Lock()
+        self._waiting: dict[str, _Asked] = {}  # by request id
+        self._asked_at: dict[Place, str] = {}  # where the requests that are waited for lie
+        self._early: OrderedDict[Place, DeadLetter] = OrderedDict()
+        self.error = ""  # why nothing is answered any more
+        self._consumer = at_the_end(cluster, Topic.RECOMMENDATIONS, Topic.DEAD_LETTERS)
+        self._producer = Producer(
+            {
+                "bootstrap.servers": cluster.bootstrap_servers,
+                "linger.ms": 0,
+                "partitioner": "murmur2_random",
+                "message.timeout.ms": DELIVERY_MS,
+                "log_level": 0,
+            }
+        )
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=of, daemon=True) for of in (self._follow, self._deliver)]
+        for thread in self._threads:
+            thread.start()
+
+    def __len__(self) -> int:
+        """Return how many requests are waited for."""
+        return len(self._waiting)
+
+    def close(self) -> None:
+        """End; what is still waited for is given up."""
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+        self._producer.flush(POLL_S)
+        self._consumer.close()
+        with self._lock:
+            left = [future for asked in self._waiting.values() for future in asked.futures]
+        for future in left:
+            future.cancel()
+
+    def ask(self, request: Request) -> Future[bytes]:
+        """Return what will be the slate, as it lies on its topic (`decode` it).
+
+        The future raises RequestRefusedError where the request cannot be used, RequestExpiredError where its deadline
+        has passed, RequestFailedError where the job fails at it, DeliveryError where the broker does not take it.
+        Who does not wait any longer cancels it.
+
+        Raises:
+            DeliveryError: more is waiting for the broker than it takes.
+        """
+        future: Future[bytes] = Future()
+        request_id = request.request_id
+        with self._lock:
+            self._waiting.setdefault(request_id, _Asked()).futures.append(future)
+        future.add_done_callback(lambda done: self._forget(request_id, done))
+        try:
+            self.send(
+                Topic.REQUESTS, request.shopper_id, encode(request), lambda *said: self._delivered(request_id, *said)
+            )
+        except DeliveryError:
+            future.cancel()
+            raise
+        return future
+
+    def send(
+        self, topic: Topic, key: str, value: bytes, delivered: Callable[[KafkaError | None, Message], None]
+    ) -> None:
+        """Write a record; `delivered` is called in a thread of ours once the broker has it, or has not taken it.
+
+        Raises:
+            DeliveryError: more is waiting for the broker than it takes.
+        """
+        try:
+            self._producer.produce(self._cluster.topic(topic), key=key.encode(), value=value, on_delivery=delivered)
+        except BufferError as error:
+            msg = f"{len(self._producer)} records wait for the broker at {self._cluster} already"
+            raise DeliveryError(msg) from error
+
+    def _delivered(self, request_id: str, error: KafkaError | None, record: Message) -> None:
+        if error is not None:
+            msg = f"the broker at {self._cluster} did not take the request: {error.str()}"
+            self._fail(request_id, DeliveryError(msg))
+            return
+        place = record.partition() or 0, record.offset() or 0
+        with self._lock:
+            letter = self._early.pop(place, None)
+            asked = self._waiting.get(request_id)
+            if letter is None and asked is not None:
+                if asked.place is not None:  # it was sent twice, and the newer one counts
+                    self._asked_at.pop(asked.place, None)
+                self._asked_at[place], asked.place = request_id, place
+        if letter is not None:
+            self._refuse(request_id, letter)
+
+    def _deliver(self) -> None:
+        while not self._stop.is_set():
+            self._producer.poll(POLL_S)
+
+    def _follow(self) -> None:
+        try:
+            while not self._stop.is_set():
+                first = self._consumer.poll(POLL_S)
+                if first is not None:
+                    for record in [first, *self._consumer.consume(RECORDS_AT_ONCE, 0)]:
+                        if (error := record.error()) is not None:
+                            raise KafkaException(error)
+                        self._take(record)
+        except Exception as error:
+            self.error = str(error) or repr(error)
+            raise
+
+    def _take(self, record: Message) -> None:
+        raw = record.value() or b""
+        try:
+            if self._cluster.name(record.topic() or "") == Topic.DEAD_LETTERS:
+                self._take_letter(_LETTER.decode(raw))
+                return
+            request_id = _CAUSE.decode(raw).request_id
+        except msgspec.MsgspecError as error:  # of a newer version, or of nobody we know
+            _LOG.warning("%s[%s]@%s is left out: %s", record.topic(), record.partition(), record.offset(), error)
+            return
+        if request_id is not None:
+            for future in self._take_waiting(request_id):
+                future.set_result(raw)
+
+    def _take_letter(self, letter: DeadLetter) -> None:
+        if letter.origin.topic != Topic.REQUESTS:
+            return
+        place = letter.origin.partition, letter.origin.offset
+        with self._lock:
+            request_id = self._asked_at.pop(place, None)
+            if request_id is None:
+                self._early[place] = letter
+                while len(self._early) > EARLY_LETTERS:
+                    self._early.popitem(last=False)
+        if request_id is not None:
+            self._refuse(request_id, letter)
+
+    def _refuse(self, request_id: str, letter: DeadLetter) -> None:
+        self._fail(request_id, _ERRORS.get(letter.reason, RequestRefusedError)(letter.error))
+
+    def _fail(self, request_id: str, error: Exception) -> None:
+        for future in self._take_waiting(request_id):
+            future.set_exception(error)
+
+    def _take_waiting(self, request_id: str) -> list[Future[bytes]]:
+        """Return who waits for the request; nobody does any longer."""
+        with self._lock:
+            asked = self._waiting.pop(request_id, None)
+            if asked is None:
+                return []
+            if asked.place is not None:
+                self._asked_at.pop(asked.place, None)
+            return [future for future in asked.futures if future.set_running_or_notify_cancel()]
+
+    def _forget(self, request_id: str, done: Future[bytes]) -> None:
+        """Forget one who does not wait any longer."""
+        with self._lock:
+            asked = self._waiting.get(request_id)
+            if asked is None or done not in asked.futures:
+                return
+            asked.futures.remove(done)
+            if not asked.futures:
+                del self._waiting[request_id]
+                if asked.place is not None:
+                    self._asked_at.pop(asked.place, None)
+
+
+def decode(raw: bytes) -> Recommendation:
+    """Return a slate as an object.
+
+    Raises:
+        msgspec.MsgspecError: it is none.
+    """
+    return _SLATE.decode(raw)

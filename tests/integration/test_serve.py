@@ -1,0 +1,273 @@
+"""The HTTP door on a real broker, behind which the job's own code answers."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.shop_front import CLICKS, ITEMS, MODEL, ON_SALE
+
+from features.sources.simulator import shop
+from infra.local.process import stop, wait_until
+from streaming.config import PREFIX_VARIABLE, Cluster
+from streaming.io.feed import Feed
+from streaming.io.tail import at_the_end
+from streaming.io.topics import read_topic
+from streaming.records import Record, now_ms
+from streaming.schemas import Origin, Topic
+from streaming.testing import Pipeline
+
+ARTIFACT = Path(__file__).parents[2] / "onnx_models" / "artifacts" / "generator"
+TIMEOUT_MS = 3_000
+
+
+class Stream:
+    """Answers requests as the job `recommend` does, in a thread, unless it is told to be `silent`."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster, self.silent = cluster, threading.Event()
+        self._pipeline, self._stop = Pipeline(MODEL, shop.items()), threading.Event()
+        self._requests = at_the_end(cluster, Topic.REQUESTS)
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._requests.close()
+
+    def _run(self) -> None:
+        with Feed(self.cluster) as feed:
+            while not self._stop.is_set():
+                record = self._requests.poll(0.1)
+                if record is None or self.silent.is_set():
+                    continue
+                assert record.error() is None
+                asked = Record(
+                    (record.key() or b"").decode(),
+                    record.value(),
+                    Origin(Topic.REQUESTS.value, record.partition() or 0, record.offset() or 0),
+                )
+                for topic, key, value in self._pipeline._recommender.answer_many([asked], {})[0].records:
+                    feed.raw(Topic(topic), key, value)
+
+
+@dataclass
+class Door:
+    url: str
+    cluster: Cluster
+    stream: Stream
+
+    def ask(
+        self, path: str, body: Any = None, token: str = "", raw: bytes | None = None
+    ) -> tuple[int, Any, dict[str, str]]:
+        data = raw if raw is not None else None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{self.url}{path}", data)
+        if token:
+            request.add_header("Authorization", f"Bearer {token}")
+        try:
+            with urllib.request.urlopen(request, timeout=20) as answer:
+                said = answer.read()
+                return answer.status, json.loads(said) if said.startswith(b"{") else said.decode(), dict(answer.headers)
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, json.loads(error.read()), dict(error.headers)
+
+    def recommend(self, **fields: Any) -> tuple[int, Any]:
+        asked = {"shopper_id": "s", "session_id": "x", "surface": "home"} | fields
+        return self.ask("/v1/recommend", asked)[:2]
+
+
+@contextmanager
+def serving(cluster: Cluster, log: Path, *options: str, **environment: str) -> Iterator[str]:
+    named = {"RHEOSTAT_BOOTSTRAP_SERVERS": cluster.bootstrap_servers, PREFIX_VARIABLE: cluster.topic_prefix}
+    command = [sys.executable, "-m", "streaming.cli.main", "serve", "--port", "0", "--model", str(ARTIFACT), *options]
+    with log.open("wb") as sink:
+        process = subprocess.Popen(
+            command, stdout=sink, stderr=subprocess.STDOUT, env=os.environ | named | {"COLUMNS": "200"} | environment
+        )
+    try:
+        wait_until(lambda: "the door is open" in log.read_text(), "the door", process, log)
+        (url,) = re.findall(r"the door is open: (http://[\d.]+:\d+)", log.read_text())
+        yield url
+    finally:
+        stop(process)
+    assert "Traceback" not in log.read_text()
+
+
+@pytest.fixture(scope="module")
+def door(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
+    with Feed(cluster) as topics:
+        topics.items(shop.items())
+    log = tmp_path_factory.mktemp("serve") / "serve.log"
+    with closing(Stream(cluster)) as stream, serving(cluster, log, "--timeout-ms", f"{TIMEOUT_MS}") as url:
+        yield Door(url, cluster, stream)
+
+
+@pytest.fixture
+def silence(door: Door) -> Iterator[None]:
+    """Let the stream answer nothing."""
+    door.stream.silent.set()
+    yield
+    door.stream.silent.clear()
+
+
+def sent(cluster: Cluster, topic: Topic) -> list[Any]:
+    return [json.loads(raw or b"") for _, _, raw in read_topic(cluster, topic)]
+
+
+def test_a_page_load_gets_the_slate_that_the_stream_makes(door: Door) -> None:
+    status, slate = door.recommend(request_id="page", context_item=CLICKS[0].item_id, size=12)
+    assert (status, len(slate["slate"]), slate["request_id"], slate["fallback"]) == (200, 12, "page", "none")
+    assert slate == next(of for of in sent(door.cluster, Topic.RECOMMENDATIONS) if of["request_id"] == "page")
+    (asked,) = [of for of in sent(door.cluster, Topic.REQUESTS) if of["request_id"] == "page"]
+    assert asked["deadline_time_ms"] == asked["event_time_ms"] + TIMEOUT_MS
+    status, again = door.recommend(request_id="page", context_item=CLICKS[0].item_id, size=12)
+    assert (status, again["rec_id"]) == (200, slate["rec_id"])
+
+
+def test_many_at_once_get_each_their_own(door: Door) -> None:
+    with ThreadPoolExecutor(16) as at_once:
+        answers = [*at_once.map(lambda n: door.recommend(request_id=f"many-{n}", shopper_id=f"m{n}"), range(100))]
+    assert [status for status, _ in answers] == [200] * 100
+    assert [(slate["request_id"], slate["shopper_id"]) for _, slate in answers] == [
+        (f"many-{n}", f"m{n}") for n in range(100)
+    ]
+    assert 'rheostat_serve_answers_total{endpoint="/v1/recommend",status="200"}' in door.ask("/metrics")[1]
+    assert "rheostat_serve_waiting 0.0" in door.ask("/metrics")[1]
+
+
+def test_search_listing_and_ads_are_asked_for_as_on_the_topic(door: Door) -> None:
+    found = [{"item_id": item, "score": 30.0 - n} for n, item in enumerate(ON_SALE[:30])]
+    status, slate = door.recommend(surface="search", candidates=found, size=30)
+    assert (status, {item["item_id"] for item in slate["slate"]}) == (200, {*ON_SALE[:30]})
+    status, slate = door.recommend(surface="listing", category="tea")
+    assert (status, {ITEMS[item["item_id"]].category for item in slate["slate"]}) == (200, {"tea"})
+    status, slate = door.recommend(surface="ads", bids={ON_SALE[3]: 0.5}, size=2)
+    assert (status, [(item["item_id"], item["bid"]) for item in slate["slate"]]) == (200, [(ON_SALE[3], 0.5)])
+
+
+@pytest.mark.parametrize(
+    ("fields", "error"),
+    [
+        ({"size": 0}, "Expected `int` >= 1 - at `$.size`"),
+        ({"candidates": [{"item_id": "x"}] * 10_000}, "Expected `array` of length <= 1000 - at `$.candidates`"),
+        ({"bids": {"x": -1.0}}, "Expected `float` >= 0.0"),
+        ({"shopper_id": None}, "Expected `str`, got `null` - at `$.shopper_id`"),
+        ({"candidate": []}, "there is no field candidate; there are bids,"),
+        # What only the job knows comes back as its dead letter.
+        ({"surface": "submarine"}, "surface 'submarine' is none of ads, cart, home, listing, product, search"),
+        ({"filter": "item.price <"}, "filter: `item.price <` cannot be used"),
+    ],
+)
+def test_what_cannot_be_asked_is_refused_at_once_and_says_why(door: Door, fields: Any, error: str) -> None:
+    began = time.monotonic()
+    status, said = door.recommend(**fields)
+    assert status == 400
+    assert error in said["error"]
+    assert time.monotonic() - began < TIMEOUT_MS / 1000  # nobody has waited for it
+
+
+def test_bodies_that_are_none_are_refused(door: Door) -> None:
+    for raw in (b"{", b"[]", b"\xff", b"[" * 100_000):
+        status, said, _ = door.ask("/v1/recommend", raw=raw)
+        assert (status, "no JSON object" in said["error"]) == (400, True)
+    assert door.ask("/v1/recommend", raw=b"x" * 9_000_000)[0] == 413
+
+
+@pytest.mark.usefixtures("silence")
+def test_who_the_stream_does_not_answer_gets_what_is_popular_and_is_told(door: Door) -> None:
+    status, said = door.recommend(request_id="late", deadline_time_ms=now_ms() + 200, exclude=[ON_SALE[0]])
+    assert (status, said["degraded"], said["request_id"]) == (504, True, "late")
+    assert "the stream did not answer within" in said["error"]
+    assert len(said["slate"]) == 20
+    assert "rec_id" not in said
+    assert ON_SALE[0] not in [item["item_id"] for item in said["slate"]]
+    shown = [item["item_id"] for item in said["slate"]]
+    popular = sorted(ON_SALE[1:], key=lambda item: -MODEL.items.popularity[MODEL.index_of[item]])
+    assert shown == popular[:20]
+    _, said = door.recommend(category="tea", deadline_time_ms=now_ms() + 100)
+    assert {ITEMS[item["item_id"]].category for item in said["slate"]} == {"tea"}
+    status, said = door.recommend(filter="item.price <", deadline_time_ms=now_ms() + 100)
+    assert (status, said["error"][:8]) == (400, "filter: ")
+
+
+def test_a_request_whose_deadline_has_passed_is_degraded(door: Door) -> None:
+    status, said = door.recommend(deadline_time_ms=now_ms() - 1_000)
+    assert (status, said["degraded"]) == (504, True)
+
+
+def test_events_are_on_their_topics_when_they_are_acknowledged(door: Door) -> None:
+    _, slate = door.recommend(request_id="clicked", shopper_id="e")
+    shown = [item["item_id"] for item in slate["slate"]]
+    of_all = {"shopper_id": "e", "event_time_ms": now_ms()}
+    click = of_all | {"session_id": "x", "item_id": shown[0], "rec_id": slate["rec_id"]}
+    status, said, _ = door.ask(
+        "/v1/events",
+        {
+            "events": [
+                {"type": "impression", "rec_id": slate["rec_id"], "items": shown} | of_all,
+                {"type": "click", "event_id": "http-1", "kind": "view"} | click,
+                {"type": "click", "event_id": "http-2", "kind": "lick"} | click,
+                {"type": "purchase", "event_id": "http-3", "order_id": "o", "price": 9.5} | click,
+                {"type": "return", "event_id": "http-4", "order_id": "o", "item_id": shown[0]} | of_all,
+                {"type": "nothing"},
+                "click",
+                {"type": "click", "event_id": "http-5", "kind": "view", "colour": "red"} | click,
+            ]
+        },
+    )
+    assert (status, said["accepted"], [one["event"] for one in said["refused"]]) == (202, 4, [2, 5, 6, 7])
+    assert "Invalid enum value 'lick'" in said["refused"][0]["error"]
+    assert "there is no field colour" in said["refused"][3]["error"]
+    for topic, event in ((Topic.CLICKS, "http-1"), (Topic.PURCHASES, "http-3"), (Topic.RETURNS, "http-4")):
+        assert event in [of["event_id"] for of in sent(door.cluster, topic)]
+    assert [of["items"] for of in sent(door.cluster, Topic.IMPRESSIONS)] == [shown]
+
+
+def test_batches_without_an_event_that_can_be_used_are_refused(door: Door) -> None:
+    for body in ({}, {"events": []}, {"events": [{}] * 1_001}, {"event": []}, {"events": [{"type": "click"}]}):
+        status, said, _ = door.ask("/v1/events", body)
+        assert (status, bool(said["error"])) == (400, True)
+
+
+def test_who_comes_when_too_many_wait_is_sent_away(door: Door, tmp_path: Path) -> None:
+    with serving(door.cluster, tmp_path / "serve.log", "--at-once", "2", "--timeout-ms", "2000") as url:
+        crowded = Door(url, door.cluster, door.stream)
+        door.stream.silent.set()
+        try:
+            with ThreadPoolExecutor(8) as at_once:
+                answers = [*at_once.map(lambda n: crowded.ask("/v1/recommend", _asked(f"crowd-{n}")), range(8))]
+        finally:
+            door.stream.silent.clear()
+        statuses = sorted(status for status, _, _ in answers)
+        assert statuses == [429] * 6 + [504] * 2
+        assert {headers["retry-after"] for status, _, headers in answers if status == 429} == {"1"}
+        assert crowded.recommend(request_id="after the crowd")[0] == 200
+
+
+def test_beside_health_and_metrics_everything_needs_the_token_where_there_is_one(door: Door, tmp_path: Path) -> None:
+    with serving(door.cluster, tmp_path / "serve.log", RHEOSTAT_SERVE_TOKEN="only-here") as url:
+        guarded = Door(url, door.cluster, door.stream)
+        for path in ("/healthz", "/readyz", "/metrics"):
+            assert guarded.ask(path)[0] == 200
+        for path in ("/v1/recommend", "/v1/events"):
+            assert guarded.ask(path, {})[0] == 401
+            assert guarded.ask(path, {}, token="another")[0] == 401
+            assert guarded.ask(path, {}, token="only-here")[0] == 400
+
+
+def _asked(request_id: str) -> dict[str, str]:
+    return {"request_id": request_id, "shopper_id": "s", "session_id": "x", "surface": "home"}
