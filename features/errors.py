@@ -12,6 +12,7 @@
     │   ├── PositionError
     │   ├── LoggedSlatesError
     │   ├── RequestRefusedError
+    │   ├── TensorError
     │   └── TrainingSetError
     ├── UnavailableError          what has to be there is not, or not as it must be
     │   ├── TopicError
@@ -80,6 +81,10 @@ class LoggedSlatesError(InputError):
 
 class RequestRefusedError(InputError):
     """A request for a slate cannot be used; the message says why."""
+
+
+class TensorError(InputError):
+    """A graph cannot be asked with these tensors; the message says why and what it takes."""
 
 
 class TrainingSetError(InputError):

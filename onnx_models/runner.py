@@ -73,15 +73,15 @@ class HostRunner:
     """On the CPU, each call by itself: their threads are the parallelism."""
 
     def __init__(self, graph: Path, new_items: NDArray[np.float32]) -> None:
-        self._session = open_session(graph)
+        self.session = open_session(graph)
         self._new_items = new_items
-        self.input_names = [tensor.name for tensor in self._session.get_inputs()]
-        names = [output.name for output in self._session.get_outputs()]
+        self.input_names = [tensor.name for tensor in self.session.get_inputs()]
+        names = [output.name for output in self.session.get_outputs()]
         self.output_names = [name for name in OUTPUTS if name in names]
 
     def run(self, sessions: Sessions) -> Answer:
         inputs = {**_by_name(sessions), NEW_ITEMS: self._new_items}
-        return Answer(self._session.run(self.output_names, {name: inputs[name] for name in self.input_names}), CPU)
+        return Answer(self.session.run(self.output_names, {name: inputs[name] for name in self.input_names}), CPU)
 
 
 class _Bucket:

@@ -5,7 +5,6 @@ a connection that is free or new. Of ten seven are page loads, one each a produc
 """
 
 import asyncio
-import itertools
 import multiprocessing
 import time
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from features.interaction import ShopItem
 from features.sources.simulator import shop
 from infra.bench.load import WARM_UP_SEED, goods, let_in, shop_load
 from infra.local.door import Door, local_door
@@ -51,18 +51,18 @@ def measure(
     with local_stack(home, model, goods(model)) as stack, local_door(home, stack.cluster, model) as door:
         clicks = shop_load(WARM_UP_SEED, CLICKS_PER_SECOND, CLICKS_PER_SECOND * CLICKS_S, shoppers)
         let_in(stack.cluster, clicks, stack.assert_running)
+        items = shop.items()
         known = sorted({shopper for _, shopper, _ in clicks.records})
         for n, length in enumerate((warm_up_s, seconds)):
-            bodies = [request(n, number, known) for number in range(rate * length)]
+            bodies = [request(n, number, known, items) for number in range(rate * length)]
             before = _used_s(stack, door)
             answered = let_requests_in(door.url, bodies, rate)
             used = {name: at_end - before[name] for name, at_end in _used_s(stack, door).items()}
     return _report(rate, answered, used, console)
 
 
-def request(run: int, number: int, shoppers: list[str]) -> bytes:
+def request(run: int, number: int, shoppers: list[str], items: list[ShopItem]) -> bytes:
     """Return a request for a slate."""
-    items = shop.items()
     item = items[number % len(items)]
     fields: dict[str, Any] = {
         "request_id": f"bench-{run}-{number}",
@@ -74,8 +74,8 @@ def request(run: int, number: int, shoppers: list[str]) -> bytes:
         case "product":
             fields |= {"surface": "product", "context_item": item.item_id}
         case "search":
-            some = itertools.islice(itertools.cycle(items), number % len(items), number % len(items) + CANDIDATES)
-            candidates = [{"item_id": one.item_id, "score": float(CANDIDATES - at)} for at, one in enumerate(some)]
+            some = [items[(number + at) % len(items)].item_id for at in range(CANDIDATES)]
+            candidates = [{"item_id": one, "score": float(CANDIDATES - at)} for at, one in enumerate(some)]
             fields |= {"surface": "search", "candidates": candidates}
         case "listing":
             fields |= {"surface": "listing", "category": item.category}

@@ -1,12 +1,15 @@
 """The HTTP door to the stream."""
 
 import secrets
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from streaming.cli.options import LOOPBACK, MODEL, Model, OnCluster, errors, listening, say
+from streaming.cli.options import LOOPBACK, MODEL, Model, OnCluster, errors, fail, listening, say
+
+KEEP_ALIVE_S = 75  # longer than the minute of a usual load balancer, which would ask on a connection that is gone
 
 
 def serve(
@@ -26,31 +29,55 @@ def serve(
     at_once: Annotated[
         int, typer.Option(min=1, help="Requests for slates that are waited for; more are refused (429).")
     ] = 1_000,
+    onnx: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="An ONNX graph of your own to be asked by tensors, beside the model; the first is behind /predict.",
+            metavar="NAME=FILE",
+        ),
+    ] = None,
 ) -> None:
-    """Answer HTTP: slates for requests, events onto the stream.
+    """Answer HTTP: slates for requests, events onto the stream, models by tensors (Open Inference Protocol).
 
     Example: rheostat serve --port 8780
     """
     import uvicorn
     from confluent_kafka import KafkaException
 
+    from onnx_models.tensors import open_tensors
     from streaming.client.asking import Asker
     from streaming.scoring.model import SessionModel
     from streaming.serve.app import build
+    from streaming.serve.inference import Inference
     from streaming.serve.shop import Shop
 
     words = Console()
     is_loopback = host in LOOPBACK
     with listening(host, port) as listener:
         with errors(KafkaException), words.status("reading the shop …"):
-            shop = Shop(cluster, SessionModel(model))
+            session_model = SessionModel(model)
+            own = [open_tensors(name, file) for name, file in _named(onnx or []).items()]
+            inference = Inference([session_model.tensors, *own], own[0] if own else None)
+            shop = Shop(cluster, session_model)
             asker = Asker(cluster)
         if token is None and not is_loopback:
             token = secrets.token_urlsafe(16)
             say(f"the token is {token}; name one of your own with --token", words)
-        app = build(asker, shop, timeout_ms, at_once, token, list(LOOPBACK) if is_loopback else ["*"])
+        app = build(asker, shop, inference, timeout_ms, at_once, token, list(LOOPBACK) if is_loopback else ["*"])
         listener.listen()
         say(f"the door is open: http://{host}:{listener.getsockname()[1]}; Ctrl-C ends it", words)
-        uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=2)).run(
-            [listener]
+        config = uvicorn.Config(
+            app, log_level="warning", access_log=False, timeout_keep_alive=KEEP_ALIVE_S, timeout_graceful_shutdown=2
         )
+        uvicorn.Server(config).run([listener])
+
+
+def _named(options: list[str]) -> dict[str, Path]:
+    """Return the files by the names that they are given."""
+    files: dict[str, Path] = {}
+    for option in options:
+        name, _, file = option.partition("=")
+        if not name or not file or name in files:
+            fail(f"--onnx {option}: expected NAME=FILE, each name once")
+        files[name] = Path(file)
+    return files

@@ -15,6 +15,7 @@ from starlette.routing import Route
 from streaming.client.asking import Asker
 from streaming.serve.events import Events
 from streaming.serve.http import Refusal, json, refuse_without
+from streaming.serve.inference import Inference
 from streaming.serve.shop import Shop
 from streaming.serve.slates import Slates
 
@@ -22,12 +23,21 @@ Handler = Callable[[Request], Awaitable[Response]]
 _BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28)
 
 
-def build(asker: Asker, shop: Shop, timeout_ms: int, at_once: int, token: str | None, hosts: list[str]) -> Starlette:
+def build(
+    asker: Asker,
+    shop: Shop,
+    inference: Inference,
+    timeout_ms: int,
+    at_once: int,
+    token: str | None,
+    hosts: list[str],
+) -> Starlette:
     """Return the application.
 
     Args:
         asker: by which the stream is asked.
         shop: what is on sale.
+        inference: by which models are asked for themselves.
         timeout_ms: after which a request for a slate gets what is popular.
         at_once: requests for slates that are waited for, at most; more are refused.
         token: that all but health and metrics need; None: nothing does.
@@ -74,6 +84,19 @@ def build(asker: Asker, shop: Shop, timeout_ms: int, at_once: int, token: str | 
         routes=[
             endpoint("/v1/recommend", slates.recommend, "POST"),
             endpoint("/v1/events", events.report, "POST"),
+            endpoint("/predict", inference.predict, "POST"),
+            endpoint("/v2", inference.server, "GET"),
+            endpoint("/v2/health/live", healthy, "GET", is_open=True),
+            endpoint("/v2/health/ready", ready, "GET", is_open=True),
+            *(
+                endpoint(f"/v2/models/{{name}}{version}{path}", handler, method)
+                for version in ("", "/versions/{version}")
+                for path, handler, method in (
+                    ("", inference.model, "GET"),
+                    ("/ready", inference.model_ready, "GET"),
+                    ("/infer", inference.infer, "POST"),
+                )
+            ),
             endpoint("/healthz", healthy, "GET", is_open=True),
             endpoint("/readyz", ready, "GET", is_open=True),
             endpoint("/metrics", exposed, "GET", is_open=True),

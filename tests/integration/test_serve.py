@@ -16,11 +16,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnxruntime.datasets
 import pytest
 from support.shop_front import CLICKS, ITEMS, MODEL, ON_SALE
+from typer.testing import CliRunner
 
 from features.sources.simulator import shop
 from infra.local.process import stop, wait_until
+from streaming.cli.main import app
 from streaming.config import PREFIX_VARIABLE, Cluster
 from streaming.io.feed import Feed
 from streaming.io.tail import at_the_end
@@ -112,7 +116,8 @@ def door(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     with Feed(cluster) as topics:
         topics.items(shop.items())
     log = tmp_path_factory.mktemp("serve") / "serve.log"
-    with closing(Stream(cluster)) as stream, serving(cluster, log, "--timeout-ms", f"{TIMEOUT_MS}") as url:
+    own = "--onnx", f"by-place={onnxruntime.datasets.get_example('mul_1.onnx')}"
+    with closing(Stream(cluster)) as stream, serving(cluster, log, "--timeout-ms", f"{TIMEOUT_MS}", *own) as url:
         yield Door(url, cluster, stream)
 
 
@@ -267,6 +272,113 @@ def test_beside_health_and_metrics_everything_needs_the_token_where_there_is_one
             assert guarded.ask(path, {})[0] == 401
             assert guarded.ask(path, {}, token="another")[0] == 401
             assert guarded.ask(path, {}, token="only-here")[0] == 400
+
+
+def test_a_plain_model_predicts_for_rows(door: Door) -> None:
+    assert door.ask("/predict", {"input_data": [[1, 2], [3, 4], [5, 6.5]]})[:2] == (
+        200,
+        {"prediction": [[1.0, 4.0], [9.0, 16.0], [25.0, 39.0]]},
+    )
+    for rows, error in (
+        ([[1, 2]], "by-place: the input X has the shape [1, 2], expected [3, 2]"),
+        ([[1, 2], [3]], "`input_data` is no table of float32"),
+        ([["a", "b"]], "`input_data` is no table of float32"),
+        ([], "is to be a list of rows, of the shape [3, 2]"),
+        (None, "is to be a list of rows, of the shape [3, 2]"),
+    ):
+        status, said, _ = door.ask("/predict", {"input_data": rows})
+        assert (status, error in said["error"]) == (400, True), said
+
+
+def test_the_model_of_the_slates_answers_by_tensors_what_it_answers_in_the_stream(door: Door) -> None:
+    session = [MODEL.index_of[click.item_id] for click in CLICKS[:3]]
+    status, said, _ = door.ask(
+        f"/v2/models/{MODEL.manifest.name}/infer",
+        {
+            "id": "one",
+            "inputs": [
+                {"name": "item_seq", "shape": [1, 3], "datatype": "INT64", "data": session},
+                {"name": "seq_len", "shape": [1], "datatype": "INT64", "data": [3]},
+            ],
+            "outputs": [{"name": "top_items"}, {"name": "top_logits"}],
+        },
+    )
+    assert (status, said["id"], said["model_version"]) == (200, "one", MODEL.manifest.model_version)
+    items, logits = said["outputs"]
+    expected = MODEL.next_items(session)
+    assert items["data"] == expected.items.tolist()
+    assert logits["data"] == pytest.approx(expected.logits.tolist(), abs=1e-4)
+    assert (items["shape"], items["datatype"]) == ([1, len(expected.items)], "INT64")
+
+
+def test_models_say_what_they_take_and_whether_they_are_ready(door: Door) -> None:
+    assert door.ask("/v2")[1]["extensions"] == ["binary_tensor_data"]
+    assert door.ask("/v2/health/live")[0] == door.ask("/v2/health/ready")[0] == 200
+    metadata = door.ask("/v2/models/by-place")[1]
+    assert metadata["inputs"] == [{"name": "X", "datatype": "FP32", "shape": [3, 2]}]
+    assert metadata["platform"] == "onnxruntime_onnx"
+    assert door.ask("/v2/models/by-place/versions/1/ready")[1] == {"name": "by-place", "ready": True}
+    assert door.ask("/v2/models/by-place/versions/2/ready")[0] == 404
+    status, said, _ = door.ask("/v2/models/nothing/infer", {"inputs": []})
+    assert (status, "there are" in said["error"]) == (404, True)
+
+
+@pytest.mark.parametrize(
+    ("tensor", "error"),
+    [
+        ({"name": "Y"}, "by-place has no input 'Y'; it has X"),
+        ({"datatype": "FP64"}, "the input X is float64, expected float32"),
+        ({"datatype": "FLOAT"}, "no datatype FLOAT"),
+        ({"shape": [3, 3]}, "its data are no FP32 of the shape [3, 3]"),
+        ({"shape": [6]}, "has the shape [6], expected [3, 2]"),
+        ({"data": ["x"] * 6}, "its data are no FP32"),
+        ({"shape": [-1]}, "Expected `int` >= 0"),
+        ({"parameters": {"binary_data_size": 8}}, "binary_data_size is 8, 0 bytes are left"),
+    ],
+)
+def test_tensors_that_do_not_fit_are_refused(door: Door, tensor: Any, error: str) -> None:
+    given = {"name": "X", "shape": [3, 2], "datatype": "FP32", "data": [1.0] * 6} | tensor
+    status, said, _ = door.ask("/v2/models/by-place/infer", {"inputs": [given]})
+    assert (status, error in said["error"]) == (400, True), said
+    assert door.ask("/v2/models/by-place/infer", {"inputs": []})[1]["error"] == (
+        "by-place: the input X is missing; it takes X"
+    )
+
+
+@pytest.mark.parametrize("binary", [True, False])
+def test_tritonclient_is_served(door: Door, binary: bool) -> None:
+    import tritonclient.http as triton
+
+    with closing(triton.InferenceServerClient(door.url.removeprefix("http://"))) as client:
+        assert client.is_server_live()
+        assert client.is_server_ready()
+        assert client.is_model_ready("by-place")
+        (declared,) = client.get_model_metadata("by-place")["inputs"]
+        rows = np.arange(6, dtype=np.float32).reshape(3, 2)
+        tensor = triton.InferInput(declared["name"], declared["shape"], declared["datatype"])
+        tensor.set_data_from_numpy(rows, binary_data=binary)
+        answer = client.infer("by-place", [tensor], outputs=[triton.InferRequestedOutput("Y", binary_data=binary)])
+        np.testing.assert_allclose(answer.as_numpy("Y"), rows * [[1, 2], [3, 4], [5, 6]])
+        everything = client.infer("by-place", [tensor])  # which asks for all outputs, as bytes
+        np.testing.assert_allclose(everything.as_numpy("Y"), rows * [[1, 2], [3, 4], [5, 6]])
+        wrong = triton.InferInput("Z", [1], "FP32")
+        wrong.set_data_from_numpy(np.ones(1, dtype=np.float32))
+        with pytest.raises(triton.InferenceServerException, match="has no input 'Z'"):
+            client.infer("by-place", [wrong])
+
+
+def test_graphs_that_cannot_be_served_are_refused_at_the_start(cluster: Cluster, tmp_path: Path) -> None:
+    (tmp_path / "broken.onnx").write_bytes(b"no graph")
+    iris = onnxruntime.datasets.get_example("logreg_iris.onnx")
+    for option, error in (
+        (f"a={tmp_path / 'broken.onnx'}", "is no ONNX graph that onnxruntime"),
+        (f"a={iris}", "expected a tensor; export it without sequences and maps"),
+        ("a", "expected NAME=FILE, each name once"),
+    ):
+        command = ["--topic-prefix", cluster.topic_prefix, "serve", "--port", "0", "--onnx", option]
+        command += ["--model", str(ARTIFACT), "--bootstrap-servers", cluster.bootstrap_servers]
+        result = CliRunner().invoke(app, command)
+        assert (result.exit_code, error in " ".join(result.stderr.split())) == (2, True), result.output
 
 
 def _asked(request_id: str) -> dict[str, str]:
