@@ -4,6 +4,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
+import msgspec
 import prometheus_client
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -16,6 +17,7 @@ from streaming.client.asking import Asker
 from streaming.serve.events import Events
 from streaming.serve.http import Refusal, json, refuse_without
 from streaming.serve.inference import Inference
+from streaming.serve.openapi import document
 from streaming.serve.shop import Shop
 from streaming.serve.slates import Slates
 
@@ -71,6 +73,11 @@ def build(
             raise Refusal(503, "; ".join(errors))
         return json({"status": "ok"})
 
+    described = msgspec.json.encode(document())
+
+    async def description(request: Request) -> Response:
+        return Response(described, media_type="application/json")
+
     async def exposed(request: Request) -> Response:
         return Response(metrics.text(), media_type=prometheus_client.CONTENT_TYPE_LATEST)
 
@@ -97,6 +104,7 @@ def build(
                     ("/infer", inference.infer, "POST"),
                 )
             ),
+            endpoint("/openapi.json", description, "GET", is_open=True),
             endpoint("/healthz", healthy, "GET", is_open=True),
             endpoint("/readyz", ready, "GET", is_open=True),
             endpoint("/metrics", exposed, "GET", is_open=True),

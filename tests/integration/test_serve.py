@@ -3,6 +3,8 @@
 import json
 import os
 import re
+import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -11,18 +13,22 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+import jsonschema
 import numpy as np
 import onnxruntime.datasets
+import openapi_spec_validator
 import pytest
 from support.shop_front import CLICKS, ITEMS, MODEL, ON_SALE
 from typer.testing import CliRunner
 
 from features.sources.simulator import shop
+from infra.local.kafka import Broker
 from infra.local.process import stop, wait_until
 from streaming.cli.main import app
 from streaming.config import PREFIX_VARIABLE, Cluster
@@ -272,6 +278,60 @@ def test_beside_health_and_metrics_everything_needs_the_token_where_there_is_one
             assert guarded.ask(path, {})[0] == 401
             assert guarded.ask(path, {}, token="another")[0] == 401
             assert guarded.ask(path, {}, token="only-here")[0] == 400
+
+
+def test_slow_and_dying_clients_hold_nobody_up_and_a_broker_that_is_away_is_said(door: Door, broker: Broker) -> None:
+    host, port = urlsplit(door.url).hostname or "", urlsplit(door.url).port or 0
+    head = b"POST /v1/recommend HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{"
+    with ExitStack() as slow:
+        connections = [slow.enter_context(socket.create_connection((host, port))) for _ in range(50)]
+        for connection in connections:
+            connection.sendall(head)
+        assert door.recommend(request_id="beside the slow")[0] == 200
+        for connection in connections[1:]:
+            connection.close()
+        events = {"events": [_click("while-away")]}
+        os.kill(broker.process.pid, signal.SIGSTOP)
+        try:
+            status, said = door.recommend(request_id="away", deadline_time_ms=now_ms() + 300)
+            assert (status, said["degraded"], len(said["slate"])) == (504, True, 20)
+            status, said, _ = door.ask("/v1/events", events)
+            assert (status, said["accepted"], said["not_delivered"][0]["event"]) == (503, 0, 0)
+        finally:
+            os.kill(broker.process.pid, signal.SIGCONT)
+        assert door.ask("/v1/events", events)[:2] == (202, {"accepted": 1, "refused": []})
+        assert "while-away" in [click["event_id"] for click in sent(door.cluster, Topic.CLICKS)]
+        assert door.recommend(request_id="back")[0] == 200
+        connections[0].settimeout(20)
+        assert b"408" in connections[0].recv(1_000).splitlines()[0]
+    assert "rheostat_serve_waiting 0.0" in door.ask("/metrics")[1]
+
+
+def _click(event_id: str) -> dict[str, Any]:
+    of_all = {"shopper_id": "e", "session_id": "x", "item_id": ON_SALE[0], "event_time_ms": now_ms()}
+    return {"type": "click", "event_id": event_id, "kind": "view"} | of_all
+
+
+def test_what_is_said_of_the_endpoints_is_valid_and_is_so(door: Door) -> None:
+    said = door.ask("/openapi.json")[1]
+    openapi_spec_validator.validate(said)
+    schemas = {"components": said["components"]}
+
+    def fits(value: Any, name: str) -> None:
+        jsonschema.validate(value, schemas | {"$ref": f"#/components/schemas/{name}"})
+
+    asked = _asked("described") | {"bids": {ON_SALE[0]: 1.0}}
+    fits(asked, "SlateRequest")
+    for wrong in ({"size": 0}, {"colour": "red"}, {"surface": None}):
+        with pytest.raises(jsonschema.ValidationError):
+            fits(asked | wrong, "SlateRequest")
+    fits(door.recommend(**asked)[1], "Recommendation")
+    fits(_click("described"), "Event")
+    with pytest.raises(jsonschema.ValidationError):
+        fits(_click("described") | {"type": "purchase"}, "Event")
+    fits(door.ask("/v1/events", {"events": [_click("described"), {}]})[1], "Accepted")
+    fits(door.recommend(deadline_time_ms=now_ms() - 1)[1], "DegradedSlate")
+    fits(door.recommend(size=0)[1], "Error")
 
 
 def test_a_plain_model_predicts_for_rows(door: Door) -> None:
