@@ -11,6 +11,7 @@
     │   ├── HomeError
     │   ├── PositionError
     │   ├── LoggedSlatesError
+    │   ├── ExplanationError
     │   ├── RequestRefusedError
     │   ├── TensorError
     │   └── TrainingSetError
@@ -77,6 +78,10 @@ class PositionError(InputError):
 
 class LoggedSlatesError(InputError):
     """The log cannot be used; the message says what was found and what to do."""
+
+
+class ExplanationError(InputError):
+    """A slate cannot be explained; the message says why."""
 
 
 class RequestRefusedError(InputError):

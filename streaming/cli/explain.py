@@ -1,6 +1,5 @@
 """`rheostat explain`: why a slate is as it is, in words and bars."""
 
-from collections.abc import Callable
 from typing import Annotated, Any
 
 import msgspec
@@ -8,9 +7,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from streaming.cli.options import MODEL, AsJson, Model, OnCluster, errors, fail, print_json, say, when
-from streaming.cli.policy import history
-from streaming.config import Cluster
+from streaming.cli.options import MODEL, AsJson, Model, OnCluster, errors, print_json, say, when
 
 BAR = 24  # characters of the longest bar
 CLICKS_SHOWN = 5
@@ -39,81 +36,17 @@ def explain(
 
     Example: rheostat explain 4f1d... --place 3
     """
-    from streaming.records import decode_features, decode_request_record
-    from streaming.schemas import Fallback, Recommendation, Topic
-    from streaming.scoring.explain import Traced, session_of, trace
+    from confluent_kafka import KafkaException
+
+    from streaming.offline.explanation import explanation
     from streaming.scoring.model import SessionModel
 
     console = Console(stderr=as_json)
-    with console.status("looking for the slate …"):
-        slate = _find(cluster, Topic.RECOMMENDATIONS, rec_id, msgspec.json.Decoder(Recommendation).decode)
-        clicked: list[str] | None = None  # that the model was asked with
-        if slate is not None and slate.request_id is not None:
-            asked = _find(cluster, Topic.REQUEST_LOG, rec_id, decode_request_record)
-            clicked = [*asked.clicked] if asked else None
-        else:
-            features = _find(cluster, Topic.FEATURE_LOG, rec_id, decode_features)
-            clicked = session_of(features.row) if features else None
-    if slate is None:
-        fail(f"no slate on the topic `{Topic.RECOMMENDATIONS}` has the rec_id {rec_id}")
-    if place > len(slate.slate):
-        fail(f"--place {place}: the slate has {len(slate.slate)} items")
-    item = slate.slate[place - 1]
-    traced, known_to_model = Traced(item.predicted, []), None
-    if clicked is not None and slate.fallback is Fallback.NONE:
-        loaded = SessionModel(model)
-        if loaded.manifest.model_version != slate.model_version:
-            fail(
-                f"the slate is of model {slate.model_version}, {model} is {loaded.manifest.model_version}; "
-                "name the folder of the slate's with --model"
-            )
-        known_to_model = item.item_id in loaded.index_of
-        if known_to_model:
-            traced = trace(item.item_id, clicked, loaded)
-    in_force = [
-        policy
-        for policy in history(cluster).written
-        if policy.scope == slate.policy_scope and policy.version <= slate.policy_version
-    ]
-    policy = in_force[-1] if in_force else None
-    explanation = {
-        "rec_id": rec_id,
-        "shopper_id": slate.shopper_id,
-        "place": place,
-        "item_id": item.item_id,
-        "reason": item.reason,
-        "score": item.score,
-        "parts": item.parts,
-        "propensity": item.propensity,
-        "explored": item.reason == "explored",
-        "exploration_rate": slate.exploration_rate,
-        "uncertainty": slate.uncertainty,
-        "policy_version": slate.policy_version,
-        "policy_scope": slate.policy_scope,
-        "policy": policy,
-        "fallback": slate.fallback,
-        "predicted": traced.predicted,
-        "known_to_model": known_to_model,  # None: it was not asked
-        "clicks": [click._asdict() for click in traced.clicks],
-    }
-    _print(explanation, slate.event_time_ms, console)
-    print_json(explanation, as_json)
-
-
-def _find(cluster: Cluster, topic: str, rec_id: str, decode: Callable[[bytes], Any]) -> Any:
-    """Return the first record of a slate; one that was made again after a recovery comes later."""
-    from confluent_kafka import KafkaException
-
-    from streaming.io.topics import read_topic
-
-    name = rec_id.encode()
-    with errors(KafkaException):
-        for _, _, raw in read_topic(cluster, topic):
-            if raw is not None and name in raw:
-                record = decode(raw)
-                if record.rec_id == rec_id:
-                    return record
-    return None
+    with errors(KafkaException), console.status("looking for the slate …"):
+        explained = explanation(rec_id, place, cluster, lambda: SessionModel(model))
+    fields = msgspec.to_builtins(explained)
+    _print(fields, explained.event_time_ms, console)
+    print_json(fields, as_json)
 
 
 def _print(explanation: dict[str, Any], event_time_ms: int, console: Console) -> None:
@@ -123,7 +56,7 @@ def _print(explanation: dict[str, Any], event_time_ms: int, console: Console) ->
         console,
     )
     policy = explanation["policy"]
-    by = "the default policy" if policy is None else f"{policy.author}'s policy of version {policy.version}"
+    by = "the default policy" if policy is None else f"{policy['author']}'s policy of version {policy['version']}"
     explored = (
         f"Places explore with chance {explanation['exploration_rate']:.1%}; " if explanation["exploration_rate"] else ""
     )

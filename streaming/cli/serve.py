@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 
 from streaming.cli.options import LOOPBACK, MODEL, Model, OnCluster, errors, fail, listening, say
+from streaming.cli.running import HOME, running
 
 KEEP_ALIVE_S = 75  # longer than the minute of a usual load balancer, which would ask on a connection that is gone
 
@@ -29,6 +30,9 @@ def serve(
     at_once: Annotated[
         int, typer.Option(min=1, help="Requests for slates that are waited for; more are refused (429).")
     ] = 1_000,
+    feast_repo: Annotated[
+        Path | None, typer.Option(exists=True, file_okay=False, help="Feast repo.", show_default="of `rheostat up`")
+    ] = None,
     onnx: Annotated[
         list[str] | None,
         typer.Option(
@@ -50,6 +54,7 @@ def serve(
     from streaming.serve.app import build
     from streaming.serve.inference import Inference
     from streaming.serve.shop import Shop
+    from streaming.serve.shoppers import Explanations, Features
 
     words = Console()
     is_loopback = host in LOOPBACK
@@ -58,12 +63,16 @@ def serve(
             session_model = SessionModel(model)
             own = [open_tensors(name, file) for name, file in _named(onnx or []).items()]
             inference = Inference([session_model.tensors, *own], own[0] if own else None)
+            stack = running(HOME)
+            repo = feast_repo or (None if stack is None or stack.cluster != cluster else Path(stack.feast_repo))
+            features, explanations = Features(repo), Explanations(cluster, session_model)
             shop = Shop(cluster, session_model)
             asker = Asker(cluster)
         if token is None and not is_loopback:
             token = secrets.token_urlsafe(16)
             say(f"the token is {token}; name one of your own with --token", words)
-        app = build(asker, shop, inference, timeout_ms, at_once, token, list(LOOPBACK) if is_loopback else ["*"])
+        hosts = list(LOOPBACK) if is_loopback else ["*"]
+        app = build(asker, shop, inference, features, explanations, timeout_ms, at_once, token, hosts)
         listener.listen()
         say(f"the door is open: http://{host}:{listener.getsockname()[1]}; Ctrl-C ends it", words)
         config = uvicorn.Config(

@@ -19,6 +19,7 @@ from streaming.serve.http import Refusal, json, refuse_without
 from streaming.serve.inference import Inference
 from streaming.serve.openapi import document
 from streaming.serve.shop import Shop
+from streaming.serve.shoppers import Explanations, Features
 from streaming.serve.slates import Slates
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -29,6 +30,8 @@ def build(
     asker: Asker,
     shop: Shop,
     inference: Inference,
+    features: Features,
+    explanations: Explanations,
     timeout_ms: int,
     at_once: int,
     token: str | None,
@@ -40,6 +43,8 @@ def build(
         asker: by which the stream is asked.
         shop: what is on sale.
         inference: by which models are asked for themselves.
+        features: of shoppers.
+        explanations: of slates.
         timeout_ms: after which a request for a slate gets what is popular.
         at_once: requests for slates that are waited for, at most; more are refused.
         token: that all but health and metrics need; None: nothing does.
@@ -84,13 +89,15 @@ def build(
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         yield
-        asker.close()
-        shop.close()
+        for served in (asker, shop, features, explanations):
+            served.close()
 
     return Starlette(
         routes=[
             endpoint("/v1/recommend", slates.recommend, "POST"),
             endpoint("/v1/events", events.report, "POST"),
+            endpoint("/v1/shoppers/{shopper_id:path}/features", features.of_shopper, "GET"),
+            endpoint("/v1/slates/{rec_id}/explanation", explanations.of_slate, "GET"),
             endpoint("/predict", inference.predict, "POST"),
             endpoint("/v2", inference.server, "GET"),
             endpoint("/v2/health/live", healthy, "GET", is_open=True),

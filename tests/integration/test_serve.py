@@ -312,6 +312,17 @@ def _click(event_id: str) -> dict[str, Any]:
     return {"type": "click", "event_id": event_id, "kind": "view"} | of_all
 
 
+def test_a_slate_is_explained_and_one_that_is_none_is_not(door: Door) -> None:
+    _, slate = door.recommend(request_id="explained", context_item=CLICKS[0].item_id)
+    path = f"/v1/slates/{slate['rec_id']}/explanation"
+    status, said, _ = door.ask(f"{path}?place=2")
+    assert (status, said["item_id"], said["parts"]) == (200, slate["slate"][1]["item_id"], slate["slate"][1]["parts"])
+    assert [click["item_id"] for click in said["clicks"]] == [CLICKS[0].item_id]
+    for wrong, expected in ((f"{path}?place=21", 404), (f"{path}?place=x", 400), ("/v1/slates/no/explanation", 404)):
+        assert door.ask(wrong)[0] == expected
+    assert door.ask("/v1/shoppers/s/features")[1]["error"].startswith("no Feast repo is named")
+
+
 def test_what_is_said_of_the_endpoints_is_valid_and_is_so(door: Door) -> None:
     said = door.ask("/openapi.json")[1]
     openapi_spec_validator.validate(said)
