@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -34,9 +35,10 @@ def up(
     model: Model = MODEL,
     home: Home = HOME,
     fresh: Annotated[bool, typer.Option("--fresh", help="Empty the folder that `up` made, and begin anew.")] = False,
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="Of the HTTP door; 0: any that is free.")] = 8780,
     detach: Annotated[bool, typer.Option(help="Come back when everything is ready; `rheostat down` stops it.")] = False,
 ) -> None:
-    """Start broker, online store and all jobs on this machine, with the simulated shop's items, until Ctrl-C.
+    """Start broker, online store, all jobs and the HTTP door here, with the simulated shop's items, until Ctrl-C.
 
     It goes on from what the last `up` has left in --home, the jobs from their savepoints, and touches no folder that it
     has not made. Where something runs already it says what, and starts nothing. Example: rheostat up --detach
@@ -53,15 +55,18 @@ def up(
     read_items(model.resolve(), read_manifest(model.resolve()))
     claim(home, "up", fresh, online_store=online_store.value)
     if detach:
-        _start_detached(online_store, model, home, console)
+        _start_detached(online_store, model, home, port, console)
         return
     from features.sources.simulator import shop
+    from infra.local.door import local_door
     from infra.local.stack import local_stack
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with contextlib.suppress(KeyboardInterrupt), errors(FileNotFoundError), contextlib.ExitStack() as stack_of:
         with console.status("starting Kafka, Feast and three Flink jobs, and warming them up (about a minute) …"):
             stack = stack_of.enter_context(local_stack(home, model.resolve(), shop.items(), store=online_store.value))
+            repo = "--feast-repo", str(stack.feast_repo)
+            door = stack_of.enter_context(local_door(home, stack.cluster, model.resolve(), *repo, port=port))
         runs.write(
             home,
             cluster=stack.cluster,
@@ -69,6 +74,7 @@ def up(
             feast_repo=str(stack.feast_repo),
             model=str(model.resolve()),
             metrics={job.name: job.metrics_url for job in stack.jobs},
+            door=door.url,
         )
         stack_of.callback(runs.clear, home)
         ready = running(home)
@@ -77,6 +83,7 @@ def up(
         console.print("ready; Ctrl-C stops everything")
         while True:
             stack.assert_running()
+            door.assert_running()
             time.sleep(1.0)
     console.print("stopped")
 
@@ -221,12 +228,12 @@ def _check_machine(online_store: OnlineStoreKind) -> None:
         raise StartError(msg)
 
 
-def _start_detached(online_store: OnlineStoreKind, model: Path, home: Path, console: Console) -> None:
+def _start_detached(online_store: OnlineStoreKind, model: Path, home: Path, port: int, console: Console) -> None:
     from infra.local.process import Progress
 
     log = home / "up.log"
     command = [sys.executable, "-m", "streaming.cli.main", "up", "--online-store", online_store.value]
-    command += ["--model", str(model), "--home", str(home)]
+    command += ["--model", str(model), "--home", str(home), "--port", f"{port}"]
     with log.open("wb") as sink:
         child = subprocess.Popen(command, stdout=sink, stderr=subprocess.STDOUT, start_new_session=True)
     progress = Progress(child, log)
@@ -245,6 +252,7 @@ def _start_detached(online_store: OnlineStoreKind, model: Path, home: Path, cons
 def _show(stack: Running, home: Path, console: Console) -> None:
     lines = {
         "bootstrap servers": stack.cluster.bootstrap_servers,
+        **({"HTTP door": stack.door} if stack.door else {}),
         "online store": stack.online_store,
         "Feast repo": f"{stack.feast_repo}  (feast -c {stack.feast_repo} ui)",
         "model": stack.model,
@@ -285,7 +293,16 @@ def _answers(stack: Running) -> dict[str, tuple[bool, str]]:
         now = scrape(stack.metrics["learn"])
         return f"{now.total(f'{OURS}fate_feedback_total'):,.0f} pieces of feedback joined to their slates"
 
-    parts = {"broker": broker, "job recommend": recommend, "job features": features, "job learn": learn}
+    def door() -> str:
+        with urllib.request.urlopen(f"{stack.door}/readyz", timeout=5) as answer:
+            return f"{stack.door} {answer.reason}"
+
+    parts = {
+        "broker": broker,
+        "job recommend": recommend,
+        "job features": features,
+        "job learn": learn,
+    } | ({"HTTP door": door} if stack.door else {})
     of_broker = {"broker": answer_of(broker)}
     return of_broker | {
         name: answer_of(ask) if of_broker["broker"][0] else (False, "the broker does not answer")

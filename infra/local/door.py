@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from features.errors import StartError
 from infra.local.kafka import ROOT
-from infra.local.process import stop, wait_until
+from infra.local.process import failure, stop, wait_until
 from streaming.config import PREFIX_VARIABLE, Cluster
 
 OPEN = "the door is open: "
@@ -24,9 +25,14 @@ class Door:
     process: subprocess.Popen[bytes]
     log: Path
 
+    def assert_running(self) -> None:
+        if self.process.poll() is not None:
+            msg = failure(f"the HTTP door exited with {self.process.returncode}", self.log)
+            raise StartError(msg)
+
 
 @contextlib.contextmanager
-def local_door(home: Path, cluster: Cluster, model: Path, *options: str) -> Iterator[Door]:
+def local_door(home: Path, cluster: Cluster, model: Path, *options: str, port: int = 0) -> Iterator[Door]:
     """Yield the door once it is open.
 
     Args:
@@ -34,9 +40,23 @@ def local_door(home: Path, cluster: Cluster, model: Path, *options: str) -> Iter
         cluster: of the topics.
         model: folder of the artifact.
         options: of `rheostat serve`.
+        port: where it listens; 0: any that is free.
+
+    Raises:
+        StartError: it did not open; the message ends with its log.
     """
     log = home / "serve.log"
-    command = [sys.executable, "-m", "streaming.cli.main", "serve", "--model", str(model), "--port", "0", *options]
+    command = [
+        sys.executable,
+        "-m",
+        "streaming.cli.main",
+        "serve",
+        "--model",
+        str(model),
+        "--port",
+        f"{port}",
+        *options,
+    ]
     named = {"RHEOSTAT_BOOTSTRAP_SERVERS": cluster.bootstrap_servers, PREFIX_VARIABLE: cluster.topic_prefix}
     with log.open("wb") as sink:
         process = subprocess.Popen(

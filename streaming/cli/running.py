@@ -20,6 +20,7 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
     feast_repo: str
     model: str
     metrics: dict[str, str]  # job -> URL
+    door: str = ""  # URL of the HTTP door
 
 
 def write(home: Path, **what: object) -> None:

@@ -3,8 +3,11 @@
 import json
 import re
 import time
+import urllib.error
+import urllib.request
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,8 @@ import yaml
 from typer.testing import CliRunner
 
 from features.sources.simulator import shop
+from features.spec import View
+from infra.local.door import local_door
 from infra.local.stack import Stack
 from streaming.cli import running
 from streaming.cli.explain import REASONS
@@ -388,6 +393,47 @@ def test_slate_of_a_request_is_explained_by_the_clicks_and_the_page_that_it_was_
     explanation = said("explain", named, *options)
     assert [click["item_id"] for click in explanation["clicks"]] == ["i030"]
     assert (explanation["fallback"], explanation["rec_id"]) == ("none", named)
+
+
+def test_the_http_door_asks_the_real_stream_and_feast(stack: Stack, tmp_path: Path) -> None:
+    options = ("--timeout-ms", "20000", "--feast-repo", str(stack.feast_repo))
+
+    with local_door(tmp_path, stack.cluster, ARTIFACT, *options) as door:
+
+        def ask(path: str, body: Any = None) -> Any:
+            data = None if body is None else json.dumps(body).encode()
+            with urllib.request.urlopen(urllib.request.Request(f"{door.url}{path}", data), timeout=30) as answer:
+                return json.loads(answer.read())
+
+        shopper = {"shopper_id": "by-http", "session_id": "x"}
+        asked = shopper | {"surface": "product", "context_item": "i030", "size": 5}
+        page = ask("/v1/recommend", asked)
+        assert (page["fallback"], len(page["slate"]), page["surface"]) == ("none", 5, "product")
+        item = page["slate"][1]["item_id"]
+        click = shopper | {"event_id": "by-http-1", "item_id": item, "event_time_ms": now_ms(), "kind": "view"}
+        seen = {"rec_id": page["rec_id"], "shopper_id": "by-http", "event_time_ms": now_ms()}
+        shown = seen | {"type": "impression", "items": [of["item_id"] for of in page["slate"]]}
+        events = [shown, click | {"type": "click", "rec_id": page["rec_id"]}]
+        assert ask("/v1/events", {"events": events}) == {"accepted": 2, "refused": []}
+
+        def is_learnt_from() -> bool:
+            outcomes = [as_json(raw) for _, _, raw in read_topic(stack.cluster, Topic.OUTCOMES)]
+            of_page: list[Any] = [outcome for outcome in outcomes if outcome["rec_id"] == page["rec_id"]]
+            return any(place["clicked_after_ms"] is not None for of in of_page for place in of["items"])
+
+        eventually(is_learnt_from, "the click is not attributed to the slate of the request")
+
+        def has_features() -> bool:
+            with suppress(urllib.error.HTTPError):  # 404, until the job has written
+                return bool(ask("/v1/shoppers/by-http/features")[View.SESSION.value]["recent_items"] == [item])
+            return False
+
+        eventually(has_features, "Feast has nothing of the shopper")
+        bids = {"i030": 2.0, "i031": 1.0}
+        ads = ask("/v1/recommend", shopper | {"surface": "ads", "bids": bids, "size": 1})
+        assert [(of["reason"], of["item_id"] in bids) for of in ads["slate"]] == [("sponsored", True)]
+        explained = ask(f"/v1/slates/{page['rec_id']}/explanation?place=2")
+        assert [of["item_id"] for of in explained["clicks"]] == ["i030"]
 
 
 def test_replay_command_accounts_for_a_log(stack: Stack, tmp_path: Path) -> None:

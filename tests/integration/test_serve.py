@@ -39,7 +39,8 @@ from streaming.records import Record, now_ms
 from streaming.schemas import Origin, Topic
 from streaming.testing import Pipeline
 
-ARTIFACT = Path(__file__).parents[2] / "onnx_models" / "artifacts" / "generator"
+ROOT = Path(__file__).parents[2]
+ARTIFACT = ROOT / "onnx_models" / "artifacts" / "generator"
 TIMEOUT_MS = 3_000
 
 
@@ -321,6 +322,15 @@ def test_a_slate_is_explained_and_one_that_is_none_is_not(door: Door) -> None:
     for wrong, expected in ((f"{path}?place=21", 404), (f"{path}?place=x", 400), ("/v1/slates/no/explanation", 404)):
         assert door.ask(wrong)[0] == expected
     assert door.ask("/v1/shoppers/s/features")[1]["error"].startswith("no Feast repo is named")
+
+
+def test_what_the_pages_ask_is_answered(door: Door) -> None:
+    pages = "".join((ROOT / page).read_text(encoding="utf-8") for page in ("README.md", "docs/consume.md"))
+    examples = re.findall(r"curl http://127\.0\.0\.1:8780(/\S+) -d '(.+?)'", pages)
+    assert {json.loads(body)["surface"] for _, body in examples} == {"home", "product", "listing", "search", "ads"}
+    for path, body in examples:
+        status, slate, _ = door.ask(path, raw=body.encode())
+        assert (status, slate["surface"], bool(slate["slate"])) == (200, json.loads(body)["surface"], True)
 
 
 def test_what_is_said_of_the_endpoints_is_valid_and_is_so(door: Door) -> None:
