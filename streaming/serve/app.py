@@ -63,6 +63,7 @@ def build(
                 status = response.status_code
             except Refusal as refusal:
                 status = refusal.status
+                metrics.degraded.inc("degraded" in refusal.body)
                 response = json(refusal.body, status, refusal.headers)
             finally:
                 metrics.count(path, status, time.perf_counter() - began)
@@ -134,6 +135,9 @@ class _Metrics:
         )
         self._seconds = prometheus_client.Histogram(
             "rheostat_serve_seconds", "From request to answer.", ["endpoint"], registry=self._registry, buckets=_BUCKETS
+        )
+        self.degraded = prometheus_client.Counter(
+            "rheostat_serve_degraded", "Slates that the stream did not answer in time.", registry=self._registry
         )
         waiting = prometheus_client.Gauge(
             "rheostat_serve_waiting", "Requests for slates that are waited for.", registry=self._registry

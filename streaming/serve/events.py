@@ -30,7 +30,6 @@ class Events:
 
     def __init__(self, asker: Asker) -> None:
         self._asker = asker
-        self.accepted = 0
 
     async def report(self, http_request: HttpRequest) -> Response:
         """Return how many of `events` the broker has, and of every other one why not."""
@@ -54,7 +53,6 @@ class Events:
             if (why := await delivery) is not None:
                 lost[n] = why
         accepted = len(deliveries) - len(lost)
-        self.accepted += accepted
         body: dict[str, Any] = {"accepted": accepted, "refused": _listed(refused)}
         if lost:
             missing = "the broker did not take all events; send those again that were not delivered"

@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 BODY_AT_MOST = 8 * 1024 * 1024  # bytes
 CLIENT_CLOSED = 499  # as nginx has it, in metrics alone: nobody reads the answer
-BODY_S = 10.0  # within which a body has to be there
+BODY_S = 5.0  # within which a body has to be there
 
 
 class Refusal(Exception):  # it is an answer, and none of ours is to blame

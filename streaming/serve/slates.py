@@ -40,14 +40,11 @@ class Slates:
     def __init__(self, asker: Asker, shop: Shop, timeout_ms: int, at_once: int) -> None:
         self._asker, self._shop = asker, shop
         self._timeout_ms, self._at_once = timeout_ms, at_once
-        self.degraded = 0  # answers without the stream
-        self.refused = 0  # for there were too many
 
     async def recommend(self, http_request: HttpRequest) -> Response:
         """Return the slate, as it lies on `recommendations`."""
         request = self._request(decoded(await body_of(http_request)))
         if len(self._asker) >= self._at_once:
-            self.refused += 1
             error = f"{self._at_once} requests are waited for already; come again"
             raise Refusal(429, error, {"Retry-After": f"{RETRY_AFTER_S}"}, request_id=request.request_id)
         assert request.deadline_time_ms is not None, "it has been given one"
@@ -85,7 +82,6 @@ class Slates:
 
     def _degraded(self, request: Request, status: int, error: str) -> Refusal:
         """Return the answer that has a slate of what is popular, without a `rec_id`: nothing is learnt from it."""
-        self.degraded += 1
         try:
             slate = self._shop.popular(request)
         except ExpressionError as wrong:

@@ -210,6 +210,7 @@ def test_who_the_stream_does_not_answer_gets_what_is_popular_and_is_told(door: D
     shown = [item["item_id"] for item in said["slate"]]
     popular = sorted(ON_SALE[1:], key=lambda item: -MODEL.items.popularity[MODEL.index_of[item]])
     assert shown == popular[:20]
+    assert "rheostat_serve_degraded_total 1.0" in door.ask("/metrics")[1]
     _, said = door.recommend(category="tea", deadline_time_ms=now_ms() + 100)
     assert {ITEMS[item["item_id"]].category for item in said["slate"]} == {"tea"}
     status, said = door.recommend(filter="item.price <", deadline_time_ms=now_ms() + 100)
@@ -255,30 +256,25 @@ def test_batches_without_an_event_that_can_be_used_are_refused(door: Door) -> No
         assert (status, bool(said["error"])) == (400, True)
 
 
-def test_who_comes_when_too_many_wait_is_sent_away(door: Door, tmp_path: Path) -> None:
-    with serving(door.cluster, tmp_path / "serve.log", "--at-once", "2", "--timeout-ms", "2000") as url:
-        crowded = Door(url, door.cluster, door.stream)
+def test_who_has_no_token_or_comes_when_too_many_wait_is_sent_away(door: Door, tmp_path: Path) -> None:
+    token = "only-here"
+    options = ("--at-once", "2", "--timeout-ms", "2000")
+    with serving(door.cluster, tmp_path / "serve.log", *options, RHEOSTAT_SERVE_TOKEN=token) as url:
+        other = Door(url, door.cluster, door.stream)
+        for path in ("/healthz", "/readyz", "/metrics", "/openapi.json"):
+            assert other.ask(path)[0] == 200
+        for path in ("/v1/recommend", "/v1/events", "/predict", "/v2/models/x/infer"):
+            assert other.ask(path, {})[0] == other.ask(path, {}, token="another")[0] == 401
+            assert other.ask(path, {}, token=token)[0] in (400, 404)
         door.stream.silent.set()
         try:
             with ThreadPoolExecutor(8) as at_once:
-                answers = [*at_once.map(lambda n: crowded.ask("/v1/recommend", _asked(f"crowd-{n}")), range(8))]
+                answers = [*at_once.map(lambda n: other.ask("/v1/recommend", _asked(f"crowd-{n}"), token), range(8))]
         finally:
             door.stream.silent.clear()
-        statuses = sorted(status for status, _, _ in answers)
-        assert statuses == [429] * 6 + [504] * 2
+        assert sorted(status for status, _, _ in answers) == [429] * 6 + [504] * 2
         assert {headers["retry-after"] for status, _, headers in answers if status == 429} == {"1"}
-        assert crowded.recommend(request_id="after the crowd")[0] == 200
-
-
-def test_beside_health_and_metrics_everything_needs_the_token_where_there_is_one(door: Door, tmp_path: Path) -> None:
-    with serving(door.cluster, tmp_path / "serve.log", RHEOSTAT_SERVE_TOKEN="only-here") as url:
-        guarded = Door(url, door.cluster, door.stream)
-        for path in ("/healthz", "/readyz", "/metrics"):
-            assert guarded.ask(path)[0] == 200
-        for path in ("/v1/recommend", "/v1/events"):
-            assert guarded.ask(path, {})[0] == 401
-            assert guarded.ask(path, {}, token="another")[0] == 401
-            assert guarded.ask(path, {}, token="only-here")[0] == 400
+        assert other.ask("/v1/recommend", _asked("after the crowd"), token)[0] == 200
 
 
 def test_slow_and_dying_clients_hold_nobody_up_and_a_broker_that_is_away_is_said(door: Door, broker: Broker) -> None:

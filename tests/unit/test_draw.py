@@ -45,17 +45,18 @@ SATIATION = SatiationPenalty(
 
 
 @pytest.mark.parametrize(
-    ("diversity", "exploration", "satiation"),
+    ("diversity", "exploration", "satiation", "fixed"),
     [
-        (0.0, Exploration(1.0, 0.3, 0.0, 3), None),
-        (0.4, Exploration(0.7, 0.3, 0.1, 3), None),
-        (0.4, Exploration(0.7, 0.3, 0.1, 1), None),
-        (0.4, Exploration(0.5, 0.0, 0.3, 2), None),
-        (0.0, Exploration(0.7, 0.3, 0.1, 3), SATIATION),
-        (0.4, Exploration(0.7, 0.3, 0.1, 2), SATIATION),
+        (0.0, Exploration(1.0, 0.3, 0.0, 3), None, []),
+        (0.4, Exploration(0.7, 0.3, 0.1, 3), None, []),
+        (0.4, Exploration(0.7, 0.3, 0.1, 1), None, []),
+        (0.4, Exploration(0.5, 0.0, 0.3, 2), None, []),
+        (0.0, Exploration(0.7, 0.3, 0.1, 3), SATIATION, []),
+        (0.4, Exploration(0.7, 0.3, 0.1, 2), SATIATION, []),
+        (0.4, Exploration(0.7, 0.3, 0.1, 2), SATIATION, [-1, 3, -1]),
+        (0.4, Exploration(0.7, 0.3, 0.1, 1), None, [2, -1]),
     ],
 )
-@pytest.mark.parametrize("fixed", [[], [-1, 3, -1], [2, -1]])
 def test_frequencies_of_many_draws_are_the_propensities(
     diversity: float, exploration: Exploration, satiation: SatiationPenalty | None, fixed: list[int]
 ) -> None:
