@@ -26,6 +26,7 @@ _LETTER = msgspec.json.Decoder(DeadLetter)
 _SLATE = msgspec.json.Decoder(Recommendation)
 _ERRORS = {Reason.EXPIRED: RequestExpiredError, Reason.FAILED: RequestFailedError}
 Place = tuple[int, int]  # partition and offset
+Cause = tuple[str, str, str | None]  # shopper, surface, request id: another shopper's may be called the same
 
 
 @dataclass(eq=False)
@@ -49,8 +50,8 @@ class Asker:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self._lock = threading.Lock()
-        self._waiting: dict[str, _Asked] = {}  # by request id
-        self._asked_at: dict[Place, str] = {}  # where the requests that are waited for lie
+        self._waiting: dict[Cause, _Asked] = {}
+        self._asked_at: dict[Place, Cause] = {}  # where the requests that are waited for lie
         self._early: OrderedDict[Place, DeadLetter] = OrderedDict()
         self.error = ""  # why nothing is answered any more
         self._consumer = at_the_end(cluster, Topic.RECOMMENDATIONS, Topic.DEAD_LETTERS)
@@ -95,14 +96,12 @@ class Asker:
             DeliveryError: more is waiting for the broker than it takes.
         """
         future: Future[bytes] = Future()
-        request_id = request.request_id
+        cause = request.shopper_id, request.surface, request.request_id
         with self._lock:
-            self._waiting.setdefault(request_id, _Asked()).futures.append(future)
-        future.add_done_callback(lambda done: self._forget(request_id, done))
+            self._waiting.setdefault(cause, _Asked()).futures.append(future)
+        future.add_done_callback(lambda done: self._forget(cause, done))
         try:
-            self.send(
-                Topic.REQUESTS, request.shopper_id, encode(request), lambda *said: self._delivered(request_id, *said)
-            )
+            self.send(Topic.REQUESTS, request.shopper_id, encode(request), lambda *said: self._delivered(cause, *said))
         except DeliveryError:
             future.cancel()
             raise
@@ -122,21 +121,21 @@ class Asker:
             msg = f"{len(self._producer)} records wait for the broker at {self._cluster} already"
             raise DeliveryError(msg) from error
 
-    def _delivered(self, request_id: str, error: KafkaError | None, record: Message) -> None:
+    def _delivered(self, cause: Cause, error: KafkaError | None, record: Message) -> None:
         if error is not None:
             msg = f"the broker at {self._cluster} did not take the request: {error.str()}"
-            self._fail(request_id, DeliveryError(msg))
+            self._fail(cause, DeliveryError(msg))
             return
         place = record.partition() or 0, record.offset() or 0
         with self._lock:
             letter = self._early.pop(place, None)
-            asked = self._waiting.get(request_id)
+            asked = self._waiting.get(cause)
             if letter is None and asked is not None:
                 if asked.place is not None:  # it was sent twice, and the newer one counts
                     self._asked_at.pop(asked.place, None)
-                self._asked_at[place], asked.place = request_id, place
+                self._asked_at[place], asked.place = cause, place
         if letter is not None:
-            self._refuse(request_id, letter)
+            self._refuse(cause, letter)
 
     def _deliver(self) -> None:
         while not self._stop.is_set():
@@ -161,12 +160,12 @@ class Asker:
             if self._cluster.name(record.topic() or "") == Topic.DEAD_LETTERS:
                 self._take_letter(_LETTER.decode(raw))
                 return
-            request_id = _CAUSE.decode(raw).request_id
+            answered = _CAUSE.decode(raw)
         except msgspec.MsgspecError as error:  # of a newer version, or of nobody we know
             _LOG.warning("%s[%s]@%s is left out: %s", record.topic(), record.partition(), record.offset(), error)
             return
-        if request_id is not None:
-            for future in self._take_waiting(request_id):
+        if answered.request_id is not None:
+            for future in self._take_waiting((answered.shopper_id, answered.surface, answered.request_id)):
                 future.set_result(raw)
 
     def _take_letter(self, letter: DeadLetter) -> None:
@@ -174,40 +173,40 @@ class Asker:
             return
         place = letter.origin.partition, letter.origin.offset
         with self._lock:
-            request_id = self._asked_at.pop(place, None)
-            if request_id is None:
+            cause = self._asked_at.pop(place, None)
+            if cause is None:
                 self._early[place] = letter
                 while len(self._early) > EARLY_LETTERS:
                     self._early.popitem(last=False)
-        if request_id is not None:
-            self._refuse(request_id, letter)
+        if cause is not None:
+            self._refuse(cause, letter)
 
-    def _refuse(self, request_id: str, letter: DeadLetter) -> None:
-        self._fail(request_id, _ERRORS.get(letter.reason, RequestRefusedError)(letter.error))
+    def _refuse(self, cause: Cause, letter: DeadLetter) -> None:
+        self._fail(cause, _ERRORS.get(letter.reason, RequestRefusedError)(letter.error))
 
-    def _fail(self, request_id: str, error: Exception) -> None:
-        for future in self._take_waiting(request_id):
+    def _fail(self, cause: Cause, error: Exception) -> None:
+        for future in self._take_waiting(cause):
             future.set_exception(error)
 
-    def _take_waiting(self, request_id: str) -> list[Future[bytes]]:
+    def _take_waiting(self, cause: Cause) -> list[Future[bytes]]:
         """Return who waits for the request; nobody does any longer."""
         with self._lock:
-            asked = self._waiting.pop(request_id, None)
+            asked = self._waiting.pop(cause, None)
             if asked is None:
                 return []
             if asked.place is not None:
                 self._asked_at.pop(asked.place, None)
             return [future for future in asked.futures if future.set_running_or_notify_cancel()]
 
-    def _forget(self, request_id: str, done: Future[bytes]) -> None:
+    def _forget(self, cause: Cause, done: Future[bytes]) -> None:
         """Forget one who does not wait any longer."""
         with self._lock:
-            asked = self._waiting.get(request_id)
+            asked = self._waiting.get(cause)
             if asked is None or done not in asked.futures:
                 return
             asked.futures.remove(done)
             if not asked.futures:
-                del self._waiting[request_id]
+                del self._waiting[cause]
                 if asked.place is not None:
                     self._asked_at.pop(asked.place, None)
 

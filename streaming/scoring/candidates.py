@@ -202,8 +202,14 @@ def retrieve_within(
     )
 
 
-def with_sponsored(candidates: Candidates, sponsored: Candidates, bids: Bids, catalogue: Catalogue) -> Candidates:
-    """Return the candidates and the `sponsored` ones, with their bids; what the model does not know comes last."""
+def with_bids(candidates: Candidates, bids: Bids) -> Candidates:
+    """Return the candidates with what is bid for each."""
+    money = [bids.money_of.get(index, 0.0) for index in candidates.item_index.tolist()]
+    return candidates._replace(bid=np.array(money))
+
+
+def with_sponsored(candidates: Candidates, sponsored: Candidates, catalogue: Catalogue) -> Candidates:
+    """Return the candidates and the `sponsored` ones that are not among them; what the model knows comes first."""
     more = ~np.isin(sponsored.item_index, candidates.item_index)
     item_index = np.concatenate([candidates.item_index, sponsored.item_index[more]])
     order = np.argsort(item_index >= catalogue.first_cold, kind="stable")
@@ -214,8 +220,6 @@ def with_sponsored(candidates: Candidates, sponsored: Candidates, bids: Bids, ca
         item_index=item_index,
         logits=np.concatenate([candidates.logits, sponsored.logits[more]])[order],
         bought=bought,
-        match=None if candidates.match is None else candidates.match[order],
-        bid=np.array([bids.money_of.get(index, 0.0) for index in item_index.tolist()]),
     )
 
 

@@ -252,7 +252,8 @@ class Recommender:
         if isinstance(answer, Fallback):
             model_ns = 0
         if isinstance(step, _Asked):
-            return self._answer(step, answer, next(answers) if step.bids else None, model_ns)
+            asked_twice = step.bids is not None and step.bids.selection is not None
+            return self._answer(step, answer, next(answers) if asked_twice else None, model_ns)
         return self._react(step, answer, model_ns)
 
     def _answer(
@@ -392,11 +393,13 @@ class Recommender:
 
 
 def _asks(step: _Interaction | _Asked) -> list[ModelAsk]:
-    """Return what the model is asked for a slate: once more for all items that are bid for."""
+    """Return what the model is asked for a slate: once more for items that are bid for and may be no candidates."""
     if isinstance(step, _Interaction):
         return [ModelAsk(clicked_items(step.shopper_view.session))]
     asks = [ModelAsk(step.clicked, step.selection)]
-    return asks if step.bids is None else [*asks, ModelAsk(step.clicked, step.bids.selection)]
+    if step.bids is not None and step.bids.selection is not None:
+        asks.append(ModelAsk(step.clicked, step.bids.selection))
+    return asks
 
 
 def new_states(records: Sequence[Record], responses: Sequence[Response]) -> dict[str, bytes]:

@@ -25,7 +25,7 @@ class Selection(NamedTuple):
 class Bids(NamedTuple):
     """Items of the selection, if there is one, that sponsors bid for."""
 
-    selection: Selection  # of these items alone
+    selection: Selection | None  # of these items alone; None: they are candidates of the request
     money_of: dict[int, float]  # for a click, by item index
 
 
@@ -75,9 +75,12 @@ def bids(request: Request, selected: Selection | None, bought: Collection[str], 
     given = np.array([index for index in money_of if within[index]], dtype=np.int64)
     if not len(given):
         return None
+    money_of = {index: money_of[index] for index in given.tolist()}
+    if selected is not None and selected.given is not None:
+        return Bids(None, money_of)
     bid_for = np.zeros(len(within), dtype=bool)
     bid_for[given] = True
-    return Bids(Selection(bid_for, given, None), {index: money_of[index] for index in given.tolist()})
+    return Bids(Selection(bid_for, given, None), money_of)
 
 
 def excluded(request: Request) -> tuple[str, ...]:

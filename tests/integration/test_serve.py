@@ -161,6 +161,18 @@ def test_many_at_once_get_each_their_own(door: Door) -> None:
     assert "rheostat_serve_waiting 0.0" in door.ask("/metrics")[1]
 
 
+def test_what_others_call_the_same_is_not_theirs(door: Door) -> None:
+    def ask(n: int) -> tuple[int, Any]:
+        return door.recommend(request_id="1", shopper_id=f"other-{n % 3}", surface=("home", "product")[n % 2])
+
+    with ThreadPoolExecutor(12) as at_once:
+        answers = [slate for _, slate in at_once.map(ask, range(12))]
+    assert [(slate["shopper_id"], slate["surface"]) for slate in answers] == [
+        (f"other-{n % 3}", ("home", "product")[n % 2]) for n in range(12)
+    ]
+    assert len({slate["rec_id"] for slate in answers}) == 6
+
+
 def test_search_listing_and_ads_are_asked_for_as_on_the_topic(door: Door) -> None:
     found = [{"item_id": item, "score": 30.0 - n} for n, item in enumerate(ON_SALE[:30])]
     status, slate = door.recommend(surface="search", candidates=found, size=30)

@@ -20,6 +20,7 @@ from streaming.policy.controllers import Controller
 from streaming.policy.estimates import ItemFacts, OutcomeEstimator
 from streaming.records import decode
 from streaming.schemas import (
+    AskedItem,
     Constraint,
     DeadLetter,
     Exploration,
@@ -131,6 +132,9 @@ def test_bids_hold_within_what_is_asked_for_and_never_for_what_is_excluded() -> 
     slate = shop_front.ask(request(category="tea", bids={tea: 1.0, mug: 1.0}))
     assert paid(slate) == {1: tea}
     assert tea not in ids(shop_front.ask(request(request_id="r2", exclude=(tea,), bids={tea: 1.0})))
+    some = tuple([AskedItem(item, 1.0) for item in (tea, *ON_SALE[40:50])])
+    found = shop_front.ask(request(request_id="r3", candidates=some, bids={tea: 1.0, mug: 1.0}))
+    assert (paid(found), {*ids(found)}) == ({1: tea}, {tea, *ON_SALE[40:50]})
 
 
 def test_a_bid_weighs_as_much_as_the_same_money_earned() -> None:

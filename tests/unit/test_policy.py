@@ -24,7 +24,7 @@ def policy(**fields: object) -> Policy:
         ({"version": 1}, "version 1 is not newer than 1"),
         (
             {"weights": {"fame": 1.0, "relevance": 1.0}},
-            "no objective is called fame; there are conversion, match",
+            "no objective is called fame; there are bid, conversion, match",
         ),
         ({"weights": {"relevance": 0.0}}, "all weights are 0"),
         ({"weights": {}}, "all weights are 0"),
@@ -40,7 +40,10 @@ def policy(**fields: object) -> Policy:
             {"constraints": {"c": {"measure": "clicks", "at_least": 2, "at_most": 1}}},
             "constraints.c: at_least 2 is more than at_most 1",
         ),
-        ({"constraints": {"c": {"measure": "exposure", "at_least": 0.1}}}, "a merchant is what an exposure is about"),
+        (
+            {"constraints": {"c": {"measure": "exposure", "at_least": 0.1}}},
+            "a merchant is what an exposure or a spend is about",
+        ),
         ({"constraints": {"c": {"measure": "clicks", "merchant": "m", "at_least": 1}}}, "expected there and nowhere"),
         (
             {"constraints": {"c": {"measure": "exposure", "merchant": "nobody", "at_least": 0.1}}},
@@ -146,8 +149,11 @@ def clicked(calibration: Calibration, logits: NDArray[np.float64]) -> NDArray[np
     weigh_nothing = kernels.NO_INDEX, kernels.NO_TABLE, np.zeros((1, 0)), kernels.NO_INDEX, index, kernels.NONE
     of_items = ones, ones, ones, kernels.NO_INDEX
     of_clicks = calibration.intercept, calibration.slope, calibration.click_rate
+    averages, no_bids = (1.0, 1.0, 1.0), (kernels.NONE, 0.0, 1.0)
     out = np.empty((count, 0)), chances, np.empty(count)
-    kernels.score(index, logits, kernels.NONE, ones, ones, *weigh_nothing, *of_items, *of_clicks, 1.0, 1.0, 1.0, *out)
+    kernels.score(
+        index, logits, kernels.NONE, ones, ones, *weigh_nothing, *of_items, *of_clicks, *averages, *no_bids, *out
+    )
     return chances
 
 
