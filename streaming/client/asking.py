@@ -8,22 +8,19 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 import msgspec
-from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from confluent_kafka import KafkaError, Message, Producer
 
 from features.errors import DeliveryError, RequestExpiredError, RequestFailedError, RequestRefusedError
 from streaming.config import Cluster
-from streaming.io.tail import at_the_end
+from streaming.io.tail import POLL_S, Following, at_the_end
 from streaming.records import encode
-from streaming.schemas import DeadLetter, Reason, Recommendation, Request, SlateCause, Topic
+from streaming.schemas import DeadLetter, Origin, Reason, Request, SlateCause, Topic
 
-POLL_S = 0.2  # after which a thread looks whether it is to end
-RECORDS_AT_ONCE = 500
 EARLY_LETTERS = 1_000  # that came before the broker had said where their request lies
 DELIVERY_MS = 5_000  # after which a record that the broker does not take is given up
 _LOG = logging.getLogger(__name__)
 _CAUSE = msgspec.json.Decoder(SlateCause)
 _LETTER = msgspec.json.Decoder(DeadLetter)
-_SLATE = msgspec.json.Decoder(Recommendation)
 _ERRORS = {Reason.EXPIRED: RequestExpiredError, Reason.FAILED: RequestFailedError}
 Place = tuple[int, int]  # partition and offset
 Cause = tuple[str, str, str | None]  # shopper, surface, request id: another shopper's may be called the same
@@ -53,8 +50,8 @@ class Asker:
         self._waiting: dict[Cause, _Asked] = {}
         self._asked_at: dict[Place, Cause] = {}  # where the requests that are waited for lie
         self._early: OrderedDict[Place, DeadLetter] = OrderedDict()
-        self.error = ""  # why nothing is answered any more
-        self._consumer = at_the_end(cluster, Topic.RECOMMENDATIONS, Topic.DEAD_LETTERS)
+        self._not_delivering = ""  # why
+        consumer = at_the_end(cluster, Topic.RECOMMENDATIONS, Topic.DEAD_LETTERS)
         self._producer = Producer(
             {
                 "bootstrap.servers": cluster.bootstrap_servers,
@@ -65,9 +62,14 @@ class Asker:
             }
         )
         self._stop = threading.Event()
-        self._threads = [threading.Thread(target=of, daemon=True) for of in (self._follow, self._deliver)]
-        for thread in self._threads:
-            thread.start()
+        self._delivering = threading.Thread(target=self._deliver, daemon=True)
+        self._delivering.start()
+        self._following = Following(cluster, consumer, self._take)
+
+    @property
+    def error(self) -> str:
+        """Why nothing is answered any more; empty while it is."""
+        return self._following.error or self._not_delivering
 
     def __len__(self) -> int:
         """Return how many requests are waited for."""
@@ -76,17 +78,16 @@ class Asker:
     def close(self) -> None:
         """End; what is still waited for is given up."""
         self._stop.set()
-        for thread in self._threads:
-            thread.join()
+        self._delivering.join()
         self._producer.flush(POLL_S)
-        self._consumer.close()
+        self._following.close()
         with self._lock:
             left = [future for asked in self._waiting.values() for future in asked.futures]
         for future in left:
             future.cancel()
 
     def ask(self, request: Request) -> Future[bytes]:
-        """Return what will be the slate, as it lies on its topic (`decode` it).
+        """Return what will be the slate, as it lies on its topic.
 
         The future raises RequestRefusedError where the request cannot be used, RequestExpiredError where its deadline
         has passed, RequestFailedError where the job fails at it, DeliveryError where the broker does not take it.
@@ -113,8 +114,10 @@ class Asker:
         """Write a record; `delivered` is called in a thread of ours once the broker has it, or has not taken it.
 
         Raises:
-            DeliveryError: more is waiting for the broker than it takes.
+            DeliveryError: more is waiting for the broker than it takes, or nobody would say what has become of it.
         """
+        if self.error:
+            raise DeliveryError(self.error)
         try:
             self._producer.produce(self._cluster.topic(topic), key=key.encode(), value=value, on_delivery=delivered)
         except BufferError as error:
@@ -138,35 +141,25 @@ class Asker:
             self._refuse(cause, letter)
 
     def _deliver(self) -> None:
-        while not self._stop.is_set():
-            self._producer.poll(POLL_S)
-
-    def _follow(self) -> None:
         try:
             while not self._stop.is_set():
-                first = self._consumer.poll(POLL_S)
-                if first is not None:
-                    for record in [first, *self._consumer.consume(RECORDS_AT_ONCE, 0)]:
-                        if (error := record.error()) is not None:
-                            raise KafkaException(error)
-                        self._take(record)
-        except Exception as error:
-            self.error = str(error) or repr(error)
+                self._producer.poll(POLL_S)
+        except Exception as error:  # of what somebody does when something is delivered
+            self._not_delivering = str(error) or repr(error)
             raise
 
-    def _take(self, record: Message) -> None:
-        raw = record.value() or b""
+    def _take(self, origin: Origin, key: str, raw: bytes | None) -> None:
         try:
-            if self._cluster.name(record.topic() or "") == Topic.DEAD_LETTERS:
-                self._take_letter(_LETTER.decode(raw))
+            if origin.topic == Topic.DEAD_LETTERS:
+                self._take_letter(_LETTER.decode(raw or b""))
                 return
-            answered = _CAUSE.decode(raw)
+            answered = _CAUSE.decode(raw or b"")
         except msgspec.MsgspecError as error:  # of a newer version, or of nobody we know
-            _LOG.warning("%s[%s]@%s is left out: %s", record.topic(), record.partition(), record.offset(), error)
+            _LOG.warning("%s is left out: %s", origin, error)
             return
         if answered.request_id is not None:
             for future in self._take_waiting((answered.shopper_id, answered.surface, answered.request_id)):
-                future.set_result(raw)
+                future.set_result(raw or b"")
 
     def _take_letter(self, letter: DeadLetter) -> None:
         if letter.origin.topic != Topic.REQUESTS:
@@ -209,12 +202,3 @@ class Asker:
                 del self._waiting[cause]
                 if asked.place is not None:
                     self._asked_at.pop(asked.place, None)
-
-
-def decode(raw: bytes) -> Recommendation:
-    """Return a slate as an object.
-
-    Raises:
-        msgspec.MsgspecError: it is none.
-    """
-    return _SLATE.decode(raw)

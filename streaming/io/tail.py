@@ -1,10 +1,17 @@
-"""A consumer of what comes from now on."""
+"""A consumer of what comes from now on, and who follows it in a thread."""
 
-from confluent_kafka import Consumer, TopicPartition
+import threading
+from collections.abc import Callable
+
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from streaming.config import Cluster
+from streaming.schemas import Origin
 
 TIMEOUT_S = 10.0
+POLL_S = 0.2  # after which a thread looks whether it is to end
+RECORDS_AT_ONCE = 500
+Take = Callable[[Origin, str, bytes | None], None]  # where a record lies, its key and value
 
 
 def at_the_end(cluster: Cluster, *topics: str) -> Consumer:
@@ -30,3 +37,41 @@ def at_the_end(cluster: Cluster, *topics: str) -> Consumer:
         partition.offset = consumer.get_watermark_offsets(partition, timeout=TIMEOUT_S)[1]
     consumer.assign(partitions)
     return consumer
+
+
+class Following:
+    """Gives every record of a consumer to `take`, in a thread, until it is closed or something raises.
+
+    Args:
+        cluster: of the consumer.
+        consumer: of `at_the_end`; closed with this.
+        take: of a record.
+    """
+
+    def __init__(self, cluster: Cluster, consumer: Consumer, take: Take) -> None:
+        self.error = ""  # why nothing is followed any more
+        self._cluster, self._consumer, self._take = cluster, consumer, take
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._follow, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._consumer.close()
+
+    def _follow(self) -> None:
+        try:
+            while not self._stop.is_set():
+                first = self._consumer.poll(POLL_S)
+                if first is None:
+                    continue
+                for record in [first, *self._consumer.consume(RECORDS_AT_ONCE, 0)]:
+                    if (error := record.error()) is not None:
+                        raise KafkaException(error)
+                    topic = self._cluster.name(record.topic() or "")
+                    origin = Origin(topic, record.partition() or 0, record.offset() or 0)
+                    self._take(origin, (record.key() or b"").decode(errors="replace"), record.value())
+        except Exception as error:  # whoever shows it says why; whatever it is, nothing is followed any more
+            self.error = str(error) or repr(error)
+            raise

@@ -71,4 +71,3 @@ def unknown_fields(given: dict[str, Any], known: frozenset[str]) -> None:
     """Raise Refusal for a field that is none, so that a slip of the pen is not taken for nothing."""
     if wrong := sorted(given.keys() - known):
         raise Refusal(400, f"there is no field {', '.join(wrong)}; there are {', '.join(sorted(known))}")
-    return None

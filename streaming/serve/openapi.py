@@ -97,18 +97,33 @@ def document() -> dict[str, Any]:
                     "503": _answer("what it has not: send that again", "Undelivered"),
                 },
             ),
+            "/v1/shoppers/{shopper_id}/features": _get(
+                "What Feast has of a shopper",
+                {"200": _some("by view and feature"), "404": refused, "503": refused},
+                "shopper_id",
+            ),
+            "/v1/slates/{rec_id}/explanation": _get(
+                "Why an item stands at a place of a slate",
+                {
+                    "200": _some("the parts of its score, and the clicks that speak for it"),
+                    "404": refused,
+                    "503": refused,
+                },
+                "rec_id",
+                _parameter("place", "query", {"type": "integer", "minimum": 1, "default": 1}),
+            ),
             "/predict": _post(
                 "The first output of a plain model, for rows",
                 rows,
-                {"200": {"description": "`prediction`", **_content({"type": "object"})}, "400": refused},
+                {"200": _some("`prediction`"), "400": refused, "404": refused},
             ),
             "/v2/models/{name}/infer": {
-                "parameters": [{"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}],
+                "parameters": [_parameter("name", "path", {"type": "string"})],
             }
             | _post(
                 "A model's answer to tensors (Open Inference Protocol, with binary tensors)",
                 _object({"id": {"type": "string"}, "inputs": tensors, "outputs": {"type": "array"}}, "inputs"),
-                {"200": {"description": "`outputs`", **_content({"type": "object"})}, "400": refused, "404": refused},
+                {"200": _some("`outputs`"), "400": refused, "404": refused},
             ),
             **{
                 path: {"get": {"summary": summary, "responses": {"200": {"description": "yes"}}, "security": [{}]}}
@@ -128,6 +143,19 @@ def document() -> dict[str, Any]:
 
 def _post(summary: str, body: dict[str, Any], answers: dict[str, Any]) -> dict[str, Any]:
     return {"post": {"summary": summary, "requestBody": {"required": True, **_content(body)}, "responses": answers}}
+
+
+def _get(summary: str, answers: dict[str, Any], named: str, *more: dict[str, Any]) -> dict[str, Any]:
+    parameters = [_parameter(named, "path", {"type": "string"}), *more]
+    return {"get": {"summary": summary, "parameters": parameters, "responses": answers}}
+
+
+def _parameter(name: str, place: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"name": name, "in": place, "required": place == "path", "schema": schema}
+
+
+def _some(description: str) -> dict[str, Any]:
+    return {"description": description, **_content({"type": "object"})}
 
 
 def _content(schema: dict[str, Any]) -> dict[str, Any]:

@@ -7,15 +7,13 @@ from collections import OrderedDict, defaultdict
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from confluent_kafka import KafkaException
-
 from onnx_models.artifact import Items
 from streaming.config import Cluster
 from streaming.control import policies
 from streaming.control.catalogue import Catalogue
 from streaming.control.item_records import newest_items
 from streaming.control.policies import Turned
-from streaming.io.tail import at_the_end
+from streaming.io.tail import Following, at_the_end
 from streaming.io.topics import read_compacted
 from streaming.policy.table import PolicyTable
 from streaming.records import SYSTEM_FAULTS, decode
@@ -37,7 +35,6 @@ FOLLOWED = (Topic.RECOMMENDATIONS, Topic.FEATURE_LOG, Topic.OUTCOMES, Topic.ITEM
 SHOPPERS_AT_MOST = 500
 WAITING_AT_MOST = 2_000  # slates whose row has not come, and rows whose slate has not
 WINDOW_S, CURVE_S = 60, 300  # of the running figures, and of their curves
-POLL_RECORDS, POLL_S = 500, 0.1
 
 
 class Shown(NamedTuple):
@@ -96,18 +93,18 @@ class Follower:
         self._shown: OrderedDict[str, Shown] = OrderedDict()  # by shopper, newest last
         self._seconds: dict[int, Second] = defaultdict(Second)
         self._began = int(time.time())
-        self.error = ""  # why it no longer follows
-        self._consumer = at_the_end(cluster, *FOLLOWED)  # before what is there is read: nothing falls between
+        consumer = at_the_end(cluster, *FOLLOWED)  # before what is there is read: nothing falls between
         self.catalogue.put_all(*newest_items(read_compacted(cluster, [Topic.ITEMS])))
         self.turned: Turned = policies.read(cluster)
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._follow, daemon=True)
-        self._thread.start()
+        self._following = Following(cluster, consumer, self._take_any)
 
     def close(self) -> None:
-        self._stop.set()
-        self._thread.join()
-        self._consumer.close()
+        self._following.close()
+
+    @property
+    def error(self) -> str:
+        """Why it no longer follows; empty while it does."""
+        return self._following.error
 
     def shoppers(self) -> list[str]:
         """Return who has a slate, newest first."""
@@ -156,24 +153,13 @@ class Follower:
             },
         )
 
-    def _follow(self) -> None:
+    def _take_any(self, origin: Origin, key: str, raw: bytes | None) -> None:
         try:
-            while not self._stop.is_set():
-                for record in self._consumer.consume(POLL_RECORDS, POLL_S):
-                    if record.error() is not None:
-                        raise KafkaException(record.error())
-                    origin = Origin(
-                        self.cluster.name(record.topic() or ""), record.partition() or 0, record.offset() or 0
-                    )
-                    try:
-                        self._take(origin, (record.key() or b"").decode(errors="replace"), record.value())
-                    except SYSTEM_FAULTS:
-                        raise
-                    except Exception as error:  # about one record, of which the jobs have told
-                        _LOG.warning("%s is left out: %r", origin, error)
-        except Exception as error:
-            self.error = str(error) or repr(error)  # the page says it; whatever it is, nothing is followed any more
+            self._take(origin, key, raw)
+        except SYSTEM_FAULTS:
             raise
+        except Exception as error:  # about one record, of which the jobs have told
+            _LOG.warning("%s is left out: %r", origin, error)
 
     def _take(self, origin: Origin, key: str, raw: bytes | None) -> None:
         message = decode(key, raw, origin)

@@ -5,8 +5,6 @@ import os
 import re
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 import urllib.error
@@ -28,10 +26,10 @@ from support.shop_front import CLICKS, ITEMS, MODEL, ON_SALE
 from typer.testing import CliRunner
 
 from features.sources.simulator import shop
+from infra.local.door import local_door
 from infra.local.kafka import Broker
-from infra.local.process import stop, wait_until
 from streaming.cli.main import app
-from streaming.config import PREFIX_VARIABLE, Cluster
+from streaming.config import Cluster
 from streaming.io.feed import Feed
 from streaming.io.tail import at_the_end
 from streaming.io.topics import read_topic
@@ -102,29 +100,19 @@ class Door:
 
 
 @contextmanager
-def serving(cluster: Cluster, log: Path, *options: str, **environment: str) -> Iterator[str]:
-    named = {"RHEOSTAT_BOOTSTRAP_SERVERS": cluster.bootstrap_servers, PREFIX_VARIABLE: cluster.topic_prefix}
-    command = [sys.executable, "-m", "streaming.cli.main", "serve", "--port", "0", "--model", str(ARTIFACT), *options]
-    with log.open("wb") as sink:
-        process = subprocess.Popen(
-            command, stdout=sink, stderr=subprocess.STDOUT, env=os.environ | named | {"COLUMNS": "200"} | environment
-        )
-    try:
-        wait_until(lambda: "the door is open" in log.read_text(), "the door", process, log)
-        (url,) = re.findall(r"the door is open: (http://[\d.]+:\d+)", log.read_text())
-        yield url
-    finally:
-        stop(process)
-    assert "Traceback" not in log.read_text()
+def serving(home: Path, cluster: Cluster, *options: str) -> Iterator[str]:
+    with local_door(home, cluster, ARTIFACT, *options) as door:
+        yield door.url
+    assert "Traceback" not in door.log.read_text()
 
 
 @pytest.fixture(scope="module")
 def door(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
     with Feed(cluster) as topics:
         topics.items(shop.items())
-    log = tmp_path_factory.mktemp("serve") / "serve.log"
+    home = tmp_path_factory.mktemp("serve")
     own = "--onnx", f"by-place={onnxruntime.datasets.get_example('mul_1.onnx')}"
-    with closing(Stream(cluster)) as stream, serving(cluster, log, "--timeout-ms", f"{TIMEOUT_MS}", *own) as url:
+    with closing(Stream(cluster)) as stream, serving(home, cluster, "--timeout-ms", f"{TIMEOUT_MS}", *own) as url:
         yield Door(url, cluster, stream)
 
 
@@ -270,8 +258,8 @@ def test_batches_without_an_event_that_can_be_used_are_refused(door: Door) -> No
 
 def test_who_has_no_token_or_comes_when_too_many_wait_is_sent_away(door: Door, tmp_path: Path) -> None:
     token = "only-here"
-    options = ("--at-once", "2", "--timeout-ms", "2000")
-    with serving(door.cluster, tmp_path / "serve.log", *options, RHEOSTAT_SERVE_TOKEN=token) as url:
+    options = ("--at-once", "2", "--timeout-ms", "2000", "--token", token)
+    with serving(tmp_path, door.cluster, *options) as url:
         other = Door(url, door.cluster, door.stream)
         for path in ("/healthz", "/readyz", "/metrics", "/openapi.json"):
             assert other.ask(path)[0] == 200
@@ -344,6 +332,10 @@ def test_what_the_pages_ask_is_answered(door: Door) -> None:
 def test_what_is_said_of_the_endpoints_is_valid_and_is_so(door: Door) -> None:
     said = door.ask("/openapi.json")[1]
     openapi_spec_validator.validate(said)
+    of_protocol = {"/v2", "/v2/health/live", "/v2/health/ready"}  # which has a description of its own
+    asked_for = set(re.findall(r'endpoint\("([^"]+)"', (ROOT / "streaming/serve/app.py").read_text(encoding="utf-8")))
+    undescribed = {path.replace(":path", "") for path in asked_for} - of_protocol - {"/openapi.json"}
+    assert undescribed == said["paths"].keys() - {"/v2/models/{name}/infer"}
     schemas = {"components": said["components"]}
 
     def fits(value: Any, name: str) -> None:
