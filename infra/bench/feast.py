@@ -24,8 +24,8 @@ from rich.progress import Progress
 from rich.table import Table
 
 from features import shopper
+from features.extraction import extract_row
 from features.interaction import Kind
-from features.row import row
 from features.sources.simulator import shop
 from features.spec import FEATURES, SPEC_VERSION, View
 from infra.local.cassandra import local_cassandra
@@ -98,7 +98,7 @@ def _records(count: int) -> list[FeatureRecord]:
                 items_offset=0,
                 profile="profiles[0]@0",
                 spec_version=SPEC_VERSION,
-                row=row(f"bench-{n}", shopper_view, catalogue),
+                row=extract_row(f"bench-{n}", shopper_view, catalogue),
                 profile_state=msgspec.msgpack.encode(shopper_view.profile),
                 session_vector=np.zeros(48, dtype="<f4").tobytes(),
                 considered=considered,

@@ -11,8 +11,8 @@ import numpy as np
 from rich.console import Console
 
 from features import shopper
+from features.extraction import extract_row
 from features.interaction import Interaction, ShopItem
-from features.row import row
 from features.shopper import ShopperState
 from features.sources.datasets import jdata
 from features.sources.simulator import shop
@@ -64,7 +64,7 @@ def _measure(known: Items, items: list[ShopItem], log: Iterable[Interaction], co
         state = shopper.new() if before is None else decoder.decode(before)
         b = time.perf_counter()
         state = shopper.update(state, did)
-        row(event.shopper_id, shopper.view(state), catalogue)
+        extract_row(event.shopper_id, shopper.view(state), catalogue)
         c = time.perf_counter()
         state_of[event.shopper_id] = encoder.encode(state)
         d = time.perf_counter()

@@ -20,8 +20,8 @@ from rich.table import Table
 
 from features import shopper
 from features.errors import NoEnvironmentError
+from features.extraction import extract_row
 from features.interaction import Interaction, Kind
-from features.row import row
 from features.spec import CONTENT_DIM
 from infra.bench.content_interest import ContentInterest
 from streaming.control.catalogue import Catalogue, unknown_to_any_model
@@ -172,7 +172,7 @@ class _Shop:
 
     def slate(self) -> NDArray[np.int64]:
         shopper_view = shopper.view(self._state)
-        features = row(self._shopper, shopper_view, self._catalogue)
+        features = extract_row(self._shopper, shopper_view, self._catalogue)
         since_ms = self._now_ms - features.event_time_ms if self._state.sequence else 0
         request = SlateRequest(features, self._slates, "home", since_ms)
         logits = np.clip(self._content_interest.logits(self._content), -LOGIT_AT_MOST, LOGIT_AT_MOST)

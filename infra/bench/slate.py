@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from features import shopper
-from features.row import row
+from features.extraction import extract_row
 from features.sources.simulator import shop
 from infra.bench.features import START_MS
 from streaming.control.catalogue import Catalogue
@@ -64,7 +64,7 @@ def measure(model_folder: Path, candidates: int, slates: int, console: Console) 
         of_one = replace(did, shopper_id="bench", session_id=f"{number // 10}")
         state = shopper.update(state, interaction(to_message(of_one), catalogue))
     shopper_view = shopper.view(state)
-    request = SlateRequest(row("bench", shopper_view, catalogue), INTERACTIONS, "home")
+    request = SlateRequest(extract_row("bench", shopper_view, catalogue), INTERACTIONS, "home")
     rng = np.random.default_rng(SEED)
     candidate_sets = []
     for _ in range(64):  # in turns, so that no cache is warmer than in the job

@@ -7,8 +7,9 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from features import shopper
+from features.extraction import extract_row
 from features.interaction import KINDS, Interaction, Kind
-from features.row import FeatureRow, row
+from features.row import FeatureRow
 from features.shopper import ShopperState, ShopperView
 from features.spec import INACTIVITY_GAP_MS
 from streaming.control.catalogue import Catalogue
@@ -30,7 +31,7 @@ def advance(state: ShopperState, message: Click | Purchase, catalogue: Catalogue
     did = interaction(message, catalogue)
     after = shopper.update(state, did)
     shopper_view = shopper.view(after)
-    features = row(message.shopper_id, shopper_view, catalogue)
+    features = extract_row(message.shopper_id, shopper_view, catalogue)
     late = after.settled.profile.late > state.settled.profile.late
     return Advanced(did, after, shopper_view, features, catalogue.offset, late, after is state)
 
@@ -42,7 +43,7 @@ def at_request(state: ShopperState, message: Request, catalogue: Catalogue) -> t
     visit before, and the model is asked with it.
     """
     shopper_view = shopper.view(state)
-    features, session = row(message.shopper_id, shopper_view, catalogue), shopper_view.session
+    features, session = extract_row(message.shopper_id, shopper_view, catalogue), shopper_view.session
     since_ms = max(message.event_time_ms - session.last_ms, 0) if session.last_ms else 0
     if message.session_id == session.session_id and since_ms <= INACTIVITY_GAP_MS:
         return shopper_view, features, since_ms

@@ -17,8 +17,9 @@ import msgspec
 
 from features import profile, shopper
 from features.errors import ExpressionError
+from features.extraction import extract_row
 from features.profile import Profile
-from features.row import FeatureRow, row
+from features.row import FeatureRow
 from features.shopper import ShopperState, ShopperView
 from features.spec import OLDEST_MS, SPEC_VERSION
 from streaming.control.state import ControlState
@@ -189,7 +190,7 @@ class Recommender:
             except ExpressionError as error:
                 return _refuse(invalid(origin, f"filter: {error}", raw or b"")), stored
         if not message.consent:
-            features = row("", _NOBODY, self._control.catalogue)
+            features = extract_row("", _NOBODY, self._control.catalogue)
             return _Interaction(message, origin, _NOBODY, features, 0, None, None, is_first=False), stored
         advanced = advance(stored.state(), message, self._control.catalogue)
         slates_before = max(advanced.state.sequence - 1, 0)
@@ -223,7 +224,7 @@ class Recommender:
         selected = selection(message, catalogue)
         page = [] if message.context_item is None else [message.context_item]
         if not message.consent:
-            features = row("", _NOBODY, catalogue)
+            features = extract_row("", _NOBODY, catalogue)
             bid_for = bids(message, selected, (), catalogue)
             return _Asked(message, origin, _NOBODY, features, page, 0, selected, bid_for, 0, catalogue.offset)
         state = stored.state()

@@ -2,7 +2,7 @@
 
 import logging
 
-from features.row import row
+from features.extraction import extract_row
 from features.shopper import new, view
 from streaming.config import Cluster
 from streaming.control.catalogue import Catalogue
@@ -55,7 +55,7 @@ class Shop:
         with catalogue.unchanged():
             selected = selection(request, catalogue)
             asked = SlateRequest(
-                row("", _NOBODY, catalogue),
+                extract_row("", _NOBODY, catalogue),
                 0,
                 request.surface,
                 size=request.size,

@@ -7,8 +7,8 @@ import numpy as np
 from support.oracle import Shop
 
 from features import shopper
+from features.extraction import extract_row
 from features.interaction import Interaction, Kind
-from features.row import row
 from features.spec import SPEC_VERSION
 from streaming.policy.estimates import LEVELS
 from streaming.schemas import (
@@ -51,7 +51,7 @@ def feature_record(
         items_offset=-1,
         profile=profile,
         spec_version=SPEC_VERSION,
-        row=row(last.shopper_id, shopper_view, Shop()),
+        row=extract_row(last.shopper_id, shopper_view, Shop()),
         profile_state=msgspec.msgpack.encode(shopper_view.profile),
         session_vector=np.arange(4, dtype="<f4").tobytes(),
         considered=LoggedCandidates(

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from support.oracle import PRICE_BOUND, Shop, in_order, naive_columns
 
 from features import profile, shopper
+from features.extraction import extract_row
 from features.interaction import KINDS, Interaction, Kind
 from features.profile import Profile
-from features.row import FeatureRow, columns, row
+from features.row import FeatureRow, columns
 from features.session import Session
 from features.shopper import ShopperState, ShopperView, event_hash, update
 from features.spec import (
@@ -72,7 +73,7 @@ def after(history: list[Interaction], state: ShopperState | None = None) -> Shop
 
 
 def row_of(state: ShopperState) -> FeatureRow:
-    return row("s", shopper.view(state), SHOP)
+    return extract_row("s", shopper.view(state), SHOP)
 
 
 def assert_right(features: FeatureRow, expected: dict[str, Any]) -> None:
@@ -187,7 +188,7 @@ def test_only_the_last_event_ids_are_remembered() -> None:
 
 
 def sums(known: Profile, at: Session) -> FeatureRow:
-    return row("s", ShopperView(known, at, ()), SHOP)
+    return extract_row("s", ShopperView(known, at, ()), SHOP)
 
 
 @settings(max_examples=80, deadline=None)
