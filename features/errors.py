@@ -13,6 +13,7 @@
     │   ├── LoggedSlatesError
     │   ├── ExplanationError
     │   ├── RequestRefusedError
+    │   ├── EventRefusedError
     │   ├── TensorError
     │   └── TrainingSetError
     ├── UnavailableError          what has to be there is not, or not as it must be
@@ -86,6 +87,10 @@ class ExplanationError(InputError):
 
 class RequestRefusedError(InputError):
     """A request for a slate cannot be used; the message says why."""
+
+
+class EventRefusedError(InputError):
+    """An event cannot be used; the message says which and why."""
 
 
 class TensorError(InputError):

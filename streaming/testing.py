@@ -191,15 +191,18 @@ class Pipeline:
     def answer(self, message: Click | Purchase | Request) -> Response:
         """Return what the job `recommend` answers, and keep the shopper's state."""
         topic = _TOPIC_OF[type(message)]
-        shopper_id, believed = message.shopper_id, self.control.estimates
+        return self.answer_record(Record(message.shopper_id, encode(message), self._next(topic)))
+
+    def answer_record(self, record: Record) -> Response:
+        """Return what the job answers to a record as it lies on its topic, and keep the shopper's state."""
+        believed = self.control.estimates
         if self._sample is not None:
             self.control.estimates = _Sampled(believed, self._sample)
         try:
-            bundle = [Record(shopper_id, encode(message), self._next(topic))]
-            responses = self._recommender.answer_many(bundle, self._states)
+            responses = self._recommender.answer_many([record], self._states)
         finally:
             self.control.estimates = believed
-        self._states |= new_states(bundle, responses)
+        self._states |= new_states([record], responses)
         return responses[0]
 
     def interact(self, message: Click | Purchase) -> Recommendation:

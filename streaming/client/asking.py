@@ -69,7 +69,7 @@ class Asker:
     @property
     def error(self) -> str:
         """Why nothing is answered any more; empty while it is."""
-        return self._following.error or self._not_delivering
+        return "it has been closed" if self._stop.is_set() else self._following.error or self._not_delivering
 
     def __len__(self) -> int:
         """Return how many requests are waited for."""

@@ -5,7 +5,6 @@ import os
 import re
 import signal
 import socket
-import threading
 import time
 import urllib.error
 import urllib.request
@@ -23,6 +22,7 @@ import onnxruntime.datasets
 import openapi_spec_validator
 import pytest
 from support.shop_front import CLICKS, ITEMS, MODEL, ON_SALE
+from support.stream import Stream
 from typer.testing import CliRunner
 
 from features.sources.simulator import shop
@@ -31,46 +31,13 @@ from infra.local.kafka import Broker
 from streaming.cli.main import app
 from streaming.config import Cluster
 from streaming.io.feed import Feed
-from streaming.io.tail import at_the_end
 from streaming.io.topics import read_topic
-from streaming.records import Record, now_ms
-from streaming.schemas import Origin, Topic
-from streaming.testing import Pipeline
+from streaming.records import now_ms
+from streaming.schemas import Topic
 
 ROOT = Path(__file__).parents[2]
 ARTIFACT = ROOT / "onnx_models" / "artifacts" / "generator"
 TIMEOUT_MS = 3_000
-
-
-class Stream:
-    """Answers requests as the job `recommend` does, in a thread, unless it is told to be `silent`."""
-
-    def __init__(self, cluster: Cluster) -> None:
-        self.cluster, self.silent = cluster, threading.Event()
-        self._pipeline, self._stop = Pipeline(MODEL, shop.items()), threading.Event()
-        self._requests = at_the_end(cluster, Topic.REQUESTS)
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
-
-    def close(self) -> None:
-        self._stop.set()
-        self._thread.join()
-        self._requests.close()
-
-    def _run(self) -> None:
-        with Feed(self.cluster) as feed:
-            while not self._stop.is_set():
-                record = self._requests.poll(0.1)
-                if record is None or self.silent.is_set():
-                    continue
-                assert record.error() is None
-                asked = Record(
-                    (record.key() or b"").decode(),
-                    record.value(),
-                    Origin(Topic.REQUESTS.value, record.partition() or 0, record.offset() or 0),
-                )
-                for topic, key, value in self._pipeline._recommender.answer_many([asked], {})[0].records:
-                    feed.raw(Topic(topic), key, value)
 
 
 @dataclass
