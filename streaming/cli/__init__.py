@@ -4,7 +4,5 @@ import importlib.util
 import sys
 
 if importlib.util.find_spec("typer") is None:
-    sys.stderr.write(
-        "rheostat: only the client is installed; the command needs the extra `stream`: pip install '.[stream]' in a checkout\n"
-    )
+    sys.stderr.write("rheostat: the command needs the extra `stream`: pip install '.[stream]' in a checkout\n")
     raise SystemExit(2)
