@@ -15,6 +15,7 @@ from features.sources.simulator import shop
 from features.spec import DAY_MS, SPEC_VERSION
 from infra.local.topics import CONFIG, PARTITIONS
 from streaming import schemas
+from streaming.contract.topics import CONTRACTS, JOBS
 from streaming.io.feed import to_item, to_message
 from streaming.records import decode, decode_features, invalid
 from streaming.schemas import (
@@ -36,26 +37,6 @@ from streaming.testing import Pipeline, impression, recommendation
 
 ARTIFACT = Path("onnx_models/artifacts/generator")
 START_MS = 1_700_000_000_000
-MESSAGES: dict[Topic, tuple[str, str, str]] = {  # struct, who writes it, who reads it
-    Topic.CLICKS: ("Click", "the shop", "`recommend`, `learn`"),
-    Topic.PURCHASES: ("Purchase", "the shop", "`recommend`, `learn`"),
-    Topic.REQUESTS: ("Request", "the shop", "`recommend`"),
-    Topic.RETURNS: ("Return", "the shop", "`learn`, `rheostat log sink`"),
-    Topic.IMPRESSIONS: ("Impression", "the app that shows slates", "`learn`"),
-    Topic.ITEMS: ("Item", "the shop", "`recommend`, `features`, `learn`"),
-    Topic.POLICIES: ("Policy", "`rheostat policy`, the console, `learn` (controllers)", "`recommend`, `learn`"),
-    Topic.RECOMMENDATIONS: ("Recommendation", "`recommend`", "apps, `learn`"),
-    Topic.OUTCOMES: ("Outcome", "`learn`", "`learn`, `rheostat log sink`, `experiment`"),
-    Topic.ESTIMATES: ("Estimates", "`learn`", "`recommend`"),
-    Topic.FEATURE_LOG: ("FeatureRecord", "`recommend`", "`features`, `rheostat log sink`"),
-    Topic.REQUEST_LOG: ("RequestRecord", "`recommend`", "`rheostat log sink`, `explain`"),
-    Topic.PROFILE_REQUESTS: ("ProfileRequest", "`recommend`", "`features`"),
-    Topic.PROFILES: ("StoredProfile", "`features`", "`recommend`"),
-    Topic.DEAD_LETTERS: ("DeadLetter", "all jobs", "`rheostat dead-letters`"),
-    Topic.PROBES: ("Click", "`streaming.io.probes`", "`recommend`"),
-    Topic.PROBE_SLATES: ("Recommendation", "`recommend`", "`streaming.io.probes`"),
-    Topic.PROBE_LOG: ("FeatureRecord", "`recommend`", "nobody: what is made up never meets what is real"),
-}
 WORDS = {
     "Scope": "text, `global` or KIND:NAME",
     "TimeMs": "integer, ms since 1970 UTC, of the years 2000 to 2100",
@@ -70,8 +51,9 @@ _ABOUT = """\
 For whoever writes to a topic or reads from one. Every record is JSON of one message, but of the logs, which
 only jobs and commands read: MessagePack of one (here as JSON). Types are strict: a field that is missing, of another
 type or out of its bounds makes a dead letter of the record. Each has `schema_version` beside the fields below. Topics
-may have a prefix (`--topic-prefix`), which messages leave out. Made from `streaming/schemas.py` by `make docs`, as is
-[their JSON Schema](topics.schema.json).
+may have a prefix (`--topic-prefix`), which messages leave out. Made from `streaming/schemas.py` by `make docs`, as are
+[their JSON Schema](topics.schema.json) and [AsyncAPI](asyncapi.json); `rheostat schemas --out FOLDER` writes both, a schema
+a topic, and the OpenAPI of the HTTP door.
 
 **Versions.** Readers ignore fields that they do not know, and take a word that they do not know for `other` where the
 list of words has that. So a field or such a word may be added under the same `schema_version`, and jobs of two versions
@@ -90,11 +72,12 @@ def page() -> str:
         "# Topics",
         _ABOUT,
         "| topic | key | message | written by | read by | partitions, kept |\n|---|---|---|---|---|---|\n"
-        + "\n".join(_overview(topic) for topic in MESSAGES),
+        + "\n".join(_overview(topic) for topic in CONTRACTS),
     ]
     of_topics = examples()
     described: set[str] = set()
-    for topic, (name, *_) in MESSAGES.items():
+    for topic, contract in CONTRACTS.items():
+        name = contract.name
         if name not in described:
             parts += [f"## {topic.value}", *_struct(structs[name], lines), _example(of_topics[topic])]
             described.add(name)
@@ -110,13 +93,18 @@ def page() -> str:
 
 
 def _overview(topic: Topic) -> str:
-    name, writer, reader = MESSAGES[topic]
+    contract = CONTRACTS[topic]
     partitions = 1 if topic in COMPACTED else PARTITIONS
     kept = "newest of a key" if topic in COMPACTED else "by the cluster's retention"
     if "min.compaction.lag.ms" in CONFIG.get(topic, {}):
         kept += ", all of 30 days"
-    key = {"items": "item", "policies": "scope", "estimates": "`outcomes`", "dead-letters": "topic"}
-    return f"| `{topic.value}` | {key.get(topic, 'shopper')} | {name} | {writer} | {reader} | {partitions}, {kept} |"
+    writers, readers = (", ".join(map(_marked, names)) or "nobody" for names in (contract.writers, contract.readers))
+    return f"| `{topic.value}` | {contract.key} | {contract.name} | {writers} | {readers} | {partitions}, {kept} |"
+
+
+def _marked(name: str) -> str:
+    """Return who writes or reads a topic as a page has it: jobs, commands and modules as code."""
+    return f"`{name}`" if name in JOBS or name.startswith(("rheostat ", "streaming.")) else name
 
 
 def _is_view(node: ast.ClassDef) -> bool:

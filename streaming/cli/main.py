@@ -14,6 +14,7 @@ from streaming.cli.log import log, parity, replay, train_set
 from streaming.cli.operate import dead_letters, features, watch
 from streaming.cli.options import group, on_topics
 from streaming.cli.policy import policy
+from streaming.cli.schemas import schemas
 from streaming.cli.serve import serve
 
 CHECKOUT = "infra.cli.commands"
@@ -23,7 +24,7 @@ app = group(__doc__)
 app.callback()(on_topics)
 if importlib.util.find_spec("infra") is not None:  # a wheel has no servers to start and nothing to measure
     importlib.import_module(CHECKOUT).register(app)
-for command in (replay, watch, explain, evaluate, experiment, console, serve, parity):
+for command in (replay, watch, explain, evaluate, experiment, console, serve, parity, schemas):
     app.command()(command)
 app.command("train-set")(train_set)
 app.add_typer(policy, name="policy")

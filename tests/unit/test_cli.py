@@ -38,6 +38,7 @@ COMMANDS = (
         "console",
         "serve",
         "parity",
+        "schemas",
         "train-set",
         "log sink",
     ),

@@ -7,15 +7,16 @@ from typing import Any
 import pytest
 from typer.main import get_command
 
-from infra.docs.topics import MESSAGES, page
+from infra.docs.topics import page
 from streaming.cli.main import app
+from streaming.contract.topics import CONTRACTS
 from streaming.schemas import Topic
 
 ROOT = Path(__file__).parents[2]
 
 
 def test_page_of_the_topics_is_current() -> None:
-    assert set(MESSAGES) == set(Topic)
+    assert set(CONTRACTS) == set(Topic)
     assert (ROOT / "docs/topics.md").read_text(encoding="utf-8") == page(), "make docs"
 
 
