@@ -52,8 +52,8 @@ For whoever writes to a topic or reads from one. Every record is JSON of one mes
 only jobs and commands read: MessagePack of one (here as JSON). Types are strict: a field that is missing, of another
 type or out of its bounds makes a dead letter of the record. Each has `schema_version` beside the fields below. Topics
 may have a prefix (`--topic-prefix`), which messages leave out. Made from `streaming/schemas.py` by `make docs`, as are
-[their JSON Schema](topics.schema.json) and [AsyncAPI](asyncapi.json); `rheostat schemas --out FOLDER` writes both, a schema
-a topic, and the OpenAPI of the HTTP door.
+[their JSON Schema](topics.schema.json) and [AsyncAPI](asyncapi.json); `rheostat schemas --out FOLDER` writes both,
+a schema a topic, and the OpenAPI of the HTTP door.
 
 **Versions.** Readers ignore fields that they do not know, and take a word that they do not know for `other` where the
 list of words has that. So a field or such a word may be added under the same `schema_version`, and jobs of two versions

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from support.app import prints
 from support.shop_front import CLICKS, ON_SALE
 from support.stream import Stream
 
@@ -225,21 +225,5 @@ def test_the_lines_of_the_pages_run_with_the_client_alone(page: str, bare: Path,
     lines = lines.replace('"127.0.0.1:9092"', f'"{cluster.bootstrap_servers}", topic_prefix="{cluster.topic_prefix}"')
     lines = lines.replace('"s-1"', f'"{shopper_id}", timeout_s={PATIENCE_S}')
     lines = lines.replace('"my-app"', f'"app-of-{page}"')  # a group waits for a member that was killed
-    app = subprocess.Popen([bare, "-u", "-c", lines], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    assert app.stdout is not None
-    with Feed(cluster) as feed, ThreadPoolExecutor(1) as reading:
-        printed = reading.submit(app.stdout.readline)
-        try:
-            for n in range(int(DEADLINE_S * 10)):  # until it has joined its group
-                if printed.done():
-                    break
-                other = msgspec.structs.replace(CLICKS[0], event_id=f"e{n}", shopper_id=shopper_id)
-                feed.raw(Topic.CLICKS, shopper_id, msgspec.json.encode(other))
-                feed.flush()
-                wait([printed], timeout=0.1)
-        finally:
-            app.kill()
-        assert printed.result().startswith(shopper_id), f"{printed.result()}{app.stdout.read()}"
-        app.wait()
-        app.stdout.close()
+    prints([bare, "-u", "-c", lines], shopper_id, cluster, shopper_id, bare.parent)
     assert sent(cluster, Topic.IMPRESSIONS, shopper_id)

@@ -2,12 +2,11 @@
 
 import threading
 
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaException, Producer
 from support.shop_front import MODEL
 
 from features.sources.simulator import shop
-from streaming.config import Cluster
-from streaming.io.feed import Feed
+from streaming.config import Cluster, JobConfig
 from streaming.io.tail import at_the_end
 from streaming.records import Record
 from streaming.schemas import Origin, Topic
@@ -30,14 +29,23 @@ class Stream:
         self._records.close()
 
     def _run(self) -> None:
-        with Feed(self.cluster) as feed:
-            while not self._stop.is_set():
-                record = self._records.poll(0.1)
-                if record is None or self.silent.is_set():
-                    continue
-                if (error := record.error()) is not None:
-                    raise KafkaException(error)
-                origin = Origin(self.cluster.name(record.topic() or ""), record.partition() or 0, record.offset() or 0)
-                asked = Record((record.key() or b"").decode(), record.value(), origin)
-                for topic, key, value in self._pipeline.answer_record(asked).records:
-                    feed.raw(Topic(topic), key, value)
+        producer = Producer(
+            {
+                "bootstrap.servers": self.cluster.bootstrap_servers,
+                "compression.type": JobConfig.compression,
+                "partitioner": "murmur2_random",
+                "linger.ms": 0,
+            }
+        )
+        while not self._stop.is_set():
+            record = self._records.poll(0.1)
+            producer.poll(0)
+            if record is None or self.silent.is_set():
+                continue
+            if (error := record.error()) is not None:
+                raise KafkaException(error)
+            origin = Origin(self.cluster.name(record.topic() or ""), record.partition() or 0, record.offset() or 0)
+            asked = Record((record.key() or b"").decode(), record.value(), origin)
+            for topic, key, value in self._pipeline.answer_record(asked).records:
+                producer.produce(self.cluster.topic(topic), value, key.encode())
+        producer.flush()
