@@ -41,6 +41,7 @@ class ItemRecords:
     def __init__(self) -> None:
         self.offset = -1  # of the newest record that is taken over
         self._items: dict[str, Item] = {}
+        self.on_sale = 0  # items in stock
         self._prices: dict[str, SortedList] = {}  # of a category
         self._histogram = PriceHistogram()  # of all prices
         self._merchants: Counter[str] = Counter()  # items of each
@@ -62,6 +63,7 @@ class ItemRecords:
             before = self._items.pop(item_id, None)
             if item is not None:
                 self._items[item_id] = item
+            self.on_sale += _is_in_stock(item) - _is_in_stock(before)
             self._put_price(before, item)
             self._put_merchant(before, item)
             self._changed(item_id, before, item)
@@ -71,6 +73,7 @@ class ItemRecords:
         assert self.offset == -1, "items are known already"
         with self._use.writing(), self._lock:
             self.offset, self._items = offset, items
+            self.on_sale = sum(map(_is_in_stock, items.values()))
             prices: defaultdict[str, list[float]] = defaultdict(list)
             for item in items.values():
                 if item.price is not None:
@@ -157,3 +160,7 @@ class ItemRecords:
                 del self._merchants[before.merchant]
         if item is not None and item.merchant:
             self._merchants[item.merchant] += 1
+
+
+def _is_in_stock(item: Item | None) -> bool:
+    return item is not None and item.stock > 0

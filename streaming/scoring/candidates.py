@@ -195,7 +195,7 @@ def retrieve_within(
         item_index,
         np.concatenate([logits, _stand_in(least, popular, catalogue), likely]),
         None if buys is None else np.concatenate([buys, np.zeros(len(popular) + len(cold))]),
-        fallback if len(item_index) else Fallback.NO_CANDIDATES,
+        fallback,
         vector,
         device,
         match,

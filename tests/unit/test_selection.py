@@ -25,7 +25,7 @@ from streaming.schemas import (
 )
 from streaming.scoring.considered import unpack
 from streaming.scoring.selection import selection
-from streaming.testing import recommendation
+from streaming.testing import Pipeline, recommendation
 
 
 def candidates(*items: str | tuple[str, float]) -> tuple[AskedItem, ...]:
@@ -129,6 +129,25 @@ def test_what_is_sold_out_or_unknown_is_left_out_and_of_nothing_comes_an_empty_s
     for n, nothing in enumerate(({"candidates": candidates("foreign")}, {"category": "submarines"})):
         empty = shop_front.ask(request(request_id=f"empty-{n}", **nothing))
         assert (empty.slate, empty.fallback) == ((), Fallback.NO_CANDIDATES)
+
+
+def test_an_empty_slate_says_whose_fault_it_is() -> None:
+    ours, foreign = shop.items(), [replace(item, item_id=f"foreign-{item.item_id}") for item in shop.items()]
+    sold_out = [replace(item, stock=0) for item in ours]
+    for items, why in (
+        ((), Fallback.NO_ITEMS_ON_SALE),
+        (sold_out, Fallback.NO_ITEMS_ON_SALE),
+        (foreign, Fallback.MODEL_KNOWS_NONE),
+        ([*sold_out, *(replace(item, content=None) for item in foreign)], Fallback.MODEL_KNOWS_NONE),
+    ):
+        shop_front = Pipeline(MODEL, items)
+        for asked in (request(), request(candidates=candidates(ON_SALE[0]))):
+            slate = shop_front.ask(asked)
+            assert (slate.slate, slate.fallback) == ((), why)
+        shop_front.put([ours[0]])
+        assert len(shop_front.ask(request(request_id="again")).slate) == (ours[0].stock > 0)
+        shop_front.remove(ours[0].item_id)
+        assert shop_front.ask(request(request_id="gone")).fallback is why
 
 
 def test_what_was_bought_is_found_again_where_it_is_asked_for() -> None:
