@@ -14,6 +14,7 @@
     │   ├── ExplanationError
     │   ├── RequestRefusedError
     │   ├── EventRefusedError
+    │   ├── ItemFileError
     │   ├── TensorError
     │   └── TrainingSetError
     ├── UnavailableError          what has to be there is not, or not as it must be
@@ -91,6 +92,10 @@ class RequestRefusedError(InputError):
 
 class EventRefusedError(InputError):
     """An event cannot be used; the message says which and why."""
+
+
+class ItemFileError(InputError):
+    """A file of items cannot be used; the message says what was found and what to say."""
 
 
 class TensorError(InputError):

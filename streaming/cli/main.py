@@ -10,6 +10,7 @@ from streaming.cli.console import console
 from streaming.cli.evaluate import evaluate
 from streaming.cli.experiment import experiment
 from streaming.cli.explain import explain
+from streaming.cli.items import items
 from streaming.cli.log import log, parity, replay, train_set
 from streaming.cli.operate import dead_letters, features, watch
 from streaming.cli.options import group, on_topics
@@ -31,6 +32,7 @@ app.add_typer(policy, name="policy")
 app.add_typer(features, name="features")
 app.add_typer(dead_letters, name="dead-letters")
 app.add_typer(log, name="log")
+app.add_typer(items, name="items")
 
 if __name__ == "__main__":
     app(prog_name="rheostat")

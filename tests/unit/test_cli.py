@@ -41,6 +41,7 @@ COMMANDS = (
         "schemas",
         "train-set",
         "log sink",
+        "items load",
     ),
     *("policy get", "policy set", "policy history", "policy roll-back", "policy remove"),
     *("features get", "dead-letters list", "dead-letters replay"),
