@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,13 +16,27 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from features.errors import StartError
-from infra.local.home import claim
+from features.errors import ItemFileError, NotReadyError, RheostatError, StartError
+from infra.local.home import claim, remembered
+from infra.local.vocabulary import overlap
 from streaming.cli import running as runs
+from streaming.cli.items import Columns, ColumnsFile, Delimiter, load_file, open_file
 from streaming.cli.options import MODEL, AsJson, Model, OnCluster, errors, fail, print_json, say
 from streaming.cli.running import HOME, Running, running
+from streaming.config import MODEL_VARIABLE, Cluster
 
 STOP_TIMEOUT_S = 120.0
+SIMULATED, OWN = "simulated", "own"  # whose items are on sale
+LastModel = Annotated[
+    Path | None,
+    typer.Option(
+        exists=True,
+        file_okay=False,
+        envvar=MODEL_VARIABLE,
+        help="Folder of a model artifact.",
+        show_default=f"the last one, or {MODEL}",
+    ),
+]
 Home = Annotated[Path, typer.Option(help="Of all data and logs.")]
 
 
@@ -31,17 +46,33 @@ class OnlineStoreKind(StrEnum):
 
 
 def up(
-    online_store: Annotated[OnlineStoreKind, typer.Option(help="Of Feast.")] = OnlineStoreKind.SQLITE,
-    model: Model = MODEL,
+    online_store: Annotated[
+        OnlineStoreKind | None, typer.Option(help="Of Feast.", show_default="the last one, or sqlite")
+    ] = None,
+    model: LastModel = None,
+    items: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            help="A catalogue, as for `rheostat items load`.",
+        ),
+    ] = None,
+    column: Columns = None,
+    columns: ColumnsFile = None,
+    delimiter: Delimiter = ",",
     home: Home = HOME,
     fresh: Annotated[bool, typer.Option("--fresh", help="Empty the folder that `up` made, and begin anew.")] = False,
     port: Annotated[int, typer.Option(min=0, max=65_535, help="Of the HTTP door; 0: any that is free.")] = 8780,
     detach: Annotated[bool, typer.Option(help="Come back when everything is ready; `rheostat down` stops it.")] = False,
 ) -> None:
-    """Start broker, online store, all jobs and the HTTP door here, with the simulated shop's items, until Ctrl-C.
+    """Start broker, online store, all jobs and the HTTP door here, with a shop's items, until Ctrl-C.
 
-    It goes on from what the last `up` has left in --home, the jobs from their savepoints, and touches no folder that it
-    has not made. Where something runs already it says what, and starts nothing. Example: rheostat up --detach
+    The items are the simulated shop's, or those of --items. It goes on from what the last `up` has left in --home: its
+    items, its model, the jobs from their savepoints; and touches no folder that it has not made. Where something runs
+    already it says what, and starts nothing.
+
+    Example: rheostat up --items products.csv --model onnx_models/mine --detach
     """
     console = Console()
     running_stack = running(home)
@@ -51,36 +82,59 @@ def up(
         return
     from onnx_models.artifact import read_items, read_manifest
 
-    _check_machine(online_store)
-    read_items(model.resolve(), read_manifest(model.resolve()))
-    claim(home, "up", fresh, online_store=online_store.value)
+    last = {} if fresh else remembered(home)
+    store = online_store or OnlineStoreKind(last.get("online_store", OnlineStoreKind.SQLITE))
+    artifact = (model or Path(last.get("model", MODEL))).resolve()
+    own = None if items is None else open_file(items, column, columns, delimiter)
+    shop = OWN if own is not None else last.get("shop", SIMULATED)
+    _check_machine(store)
+    read_items(artifact, read_manifest(artifact))
+    claim(home, "up", fresh, {"model": str(artifact)}, online_store=store.value, shop=shop)
     if detach:
-        _start_detached(online_store, model, home, port, console)
+        options = ["--home", str(home), "--port", f"{port}", "--delimiter", delimiter]
+        options += ["--items", str(items)] if items else []
+        options += ["--columns", str(columns)] if columns else []
+        options += [word for option in column or () for word in ("--column", option)]
+        _start_detached(options, home, console)
         return
-    from features.sources.simulator import shop
+    from features.sources.simulator import shop as simulated
     from infra.local.door import local_door
     from infra.local.stack import local_stack
+
+    loads = []
+
+    def load(cluster: Cluster) -> None:
+        if own is None:
+            return
+        loads.append(load_file(own, cluster, True, console))
+        if not loads[0].kept:
+            msg = f"no line of {own.path} has an item that can be used"
+            raise ItemFileError(msg)
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with contextlib.suppress(KeyboardInterrupt), errors(FileNotFoundError), contextlib.ExitStack() as stack_of:
         with console.status("starting Kafka, Feast and three Flink jobs, and warming them up (about a minute) …"):
-            stack = stack_of.enter_context(local_stack(home, model.resolve(), shop.items(), store=online_store.value))
+            on_sale = simulated.items() if shop == SIMULATED else []
+            stack = stack_of.enter_context(local_stack(home, artifact, on_sale, store=store.value, before_jobs=load))
             repo = "--feast-repo", str(stack.feast_repo)
-            door = stack_of.enter_context(local_door(home, stack.cluster, model.resolve(), *repo, port=port))
+            door = stack_of.enter_context(local_door(home, stack.cluster, artifact, *repo, port=port))
         runs.write(
             home,
             cluster=stack.cluster,
-            online_store=online_store.value,
+            online_store=store.value,
             feast_repo=str(stack.feast_repo),
-            model=str(model.resolve()),
+            model=str(artifact),
             metrics={job.name: job.metrics_url for job in stack.jobs},
             door=door.url,
+            has_own_items=shop == OWN,
+            loaded="\n".join(map(str, loads)),
         )
         stack_of.callback(runs.clear, home)
         ready = running(home)
         assert ready is not None
         _show(ready, home, console)
-        console.print("ready; Ctrl-C stops everything")
+        say(f"{'items':17}  {overlap(ready.cluster, artifact)}", console)
+        say("ready; Ctrl-C stops everything", console)
         while True:
             stack.assert_running()
             door.assert_running()
@@ -195,6 +249,8 @@ def traffic(
     """
     from confluent_kafka import KafkaException
 
+    if (stack := running(HOME)) is not None and stack.cluster == cluster and stack.has_own_items:
+        fail("the shop that runs here has items of its own, which the simulated shop's shoppers do not know")
     from features.sources.simulator.shop import Shop
     from infra.local.stream import click_through, let_in
     from infra.local.traffic import ShopTraffic
@@ -228,12 +284,11 @@ def _check_machine(online_store: OnlineStoreKind) -> None:
         raise StartError(msg)
 
 
-def _start_detached(online_store: OnlineStoreKind, model: Path, home: Path, port: int, console: Console) -> None:
+def _start_detached(options: Sequence[str], home: Path, console: Console) -> None:
     from infra.local.process import Progress
 
     log = home / "up.log"
-    command = [sys.executable, "-m", "streaming.cli.main", "up", "--online-store", online_store.value]
-    command += ["--model", str(model), "--home", str(home), "--port", f"{port}"]
+    command = [sys.executable, "-m", "streaming.cli.main", "up", *options]
     with log.open("wb") as sink:
         child = subprocess.Popen(command, stdout=sink, stderr=subprocess.STDOUT, start_new_session=True)
     progress = Progress(child, log)
@@ -245,7 +300,10 @@ def _start_detached(online_store: OnlineStoreKind, model: Path, home: Path, port
                 child.terminate()
                 fail(f"it was waited for until it is ready, and {why}; see {log} and {home}/*.log")
             time.sleep(0.2)
+    if stack.loaded:
+        say(stack.loaded, console)
     _show(stack, home, console)
+    say(f"{'items':17}  {overlap(stack.cluster, Path(stack.model))}", console)
     say("ready; `rheostat down` stops everything", console)
 
 
@@ -264,17 +322,24 @@ def _show(stack: Running, home: Path, console: Console) -> None:
 
 
 def _answers(stack: Running) -> dict[str, tuple[bool, str]]:
-    from features.errors import TopicError
+    from confluent_kafka import KafkaException
+
     from streaming.config import FEATURES_GROUP
     from streaming.io.lag import lag
     from streaming.io.scrape import OURS, scrape
     from streaming.io.topics import partitions
     from streaming.schemas import Topic
 
+    def items() -> str:
+        there = overlap(stack.cluster, Path(stack.model))
+        if there.is_empty:
+            raise NotReadyError(str(there))
+        return str(there)
+
     def answer_of(ask: Any) -> tuple[bool, str]:
         try:
             return True, ask()
-        except (OSError, TopicError) as error:
+        except (OSError, RheostatError, KafkaException) as error:
             return False, str(error)
 
     def broker() -> str:
@@ -299,6 +364,7 @@ def _answers(stack: Running) -> dict[str, tuple[bool, str]]:
 
     parts = {
         "broker": broker,
+        "items": items,
         "job recommend": recommend,
         "job features": features,
         "job learn": learn,

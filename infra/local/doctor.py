@@ -11,7 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from confluent_kafka import KafkaException
+
+from features.errors import RheostatError
 from infra.local import cassandra, kafka
+from infra.local.vocabulary import overlap
+from streaming.cli.running import HOME, running
 
 PYTHON, JAVA = (3, 11), 17
 TIMEOUT_S = 20.0
@@ -46,7 +51,21 @@ def examine() -> list[Finding]:
         _cassandra,
         _providers,
     )
-    return [check() for check in checks]
+    return [check() for check in checks] + _of_what_runs()
+
+
+def _of_what_runs() -> list[Finding]:
+    """Return whether what `rheostat up` has running can give slates."""
+    stack = running(HOME)
+    if stack is None:
+        return []
+    what = "items that the model knows"
+    try:
+        items = overlap(stack.cluster, Path(stack.model))
+    except (RheostatError, KafkaException) as error:
+        return [Finding(what, False, str(error), "see `rheostat status`")]
+    remedy = "`rheostat items load FILE`, or `rheostat up --model FOLDER`"
+    return [Finding(what, not items.is_empty, str(items), remedy)]
 
 
 def _python() -> Finding:

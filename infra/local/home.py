@@ -2,7 +2,9 @@
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from features.errors import HomeError
 
@@ -10,13 +12,28 @@ MARKER = ".rheostat-home.json"
 NAMED_AT_MOST = 3  # files of a folder that is refused
 
 
-def claim(home: Path, made_by: str, fresh: bool, **made_with: str) -> Path:
+def remembered(home: Path) -> dict[str, str]:
+    """Return what a folder of ours was made with, and is gone on with where nobody says otherwise."""
+    try:
+        return dict(json.loads((home / MARKER).read_text(encoding="utf-8")))
+    except (OSError, ValueError):  # which `claim` says
+        return {}
+
+
+def claim(
+    home: Path,
+    made_by: str,
+    fresh: bool,
+    changeable: Mapping[str, str] = MappingProxyType({}),
+    **made_with: str,
+) -> Path:
     """Return the folder, resolved, as one that may be written to; what it holds is gone on with.
 
     Args:
         home: made if it is not there.
         made_by: whose data it holds; that of another is refused.
         fresh: empty it first. Only a folder with a marker of `made_by` is ever emptied.
+        changeable: what is to be remembered, too, and may be another the next time.
         made_with: what it can only be gone on with.
 
     Raises:
@@ -46,7 +63,7 @@ def claim(home: Path, made_by: str, fresh: bool, **made_with: str) -> Path:
         if fresh:
             _empty(home)
     home.mkdir(parents=True, exist_ok=True)
-    marker.write_text(json.dumps({"made_by": made_by, **made_with}), encoding="utf-8")
+    marker.write_text(json.dumps({"made_by": made_by, **made_with, **changeable}), encoding="utf-8")
     return home
 
 

@@ -91,11 +91,7 @@ def load_file(opened: "ItemFile", cluster: Cluster, replace: bool, console: Cons
 
         done = load_items(opened.items(), cluster, replace, show)
         progress.update(task, completed=done.lines, total=done.lines)
-    counts = "written", "unchanged", "repeated", "removed", "refused"
-    said = f"{done.lines:,} lines: " + ", ".join(f"{getattr(done, name):,} {name}" for name in counts)
+    say(str(done), console)
     if replace and done.refused:
-        said += "; nothing is removed while lines are refused"
-    say(said, console)
-    for reason, refusal in sorted(done.refusals.items(), key=lambda of: -of[1].count):
-        say(f"  refused {refusal.count:,}, line {refusal.first_line:,} the first: {reason}", console)
+        say("nothing is removed while lines are refused", console)
     return done

@@ -21,6 +21,8 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     metrics: dict[str, str]  # job -> URL
     door: str = ""  # URL of the HTTP door
+    has_own_items: bool = False  # rather than the simulated shop's
+    loaded: str = ""  # what has become of the lines of the file that they come from
 
 
 def write(home: Path, **what: object) -> None:

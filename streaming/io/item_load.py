@@ -31,6 +31,18 @@ class Load:
     refusals: dict[str, Refusal] = field(default_factory=dict)  # by reason
 
     @property
+    def kept(self) -> int:
+        """Lines whose item is on the topic now."""
+        return self.written + self.unchanged
+
+    def __str__(self) -> str:
+        counts = "written", "unchanged", "repeated", "removed", "refused"
+        said = [f"{self.lines:,} lines: " + ", ".join(f"{getattr(self, name):,} {name}" for name in counts)]
+        for reason, refusal in sorted(self.refusals.items(), key=lambda of: -of[1].count):
+            said.append(f"  refused {refusal.count:,}, line {refusal.first_line:,} the first: {reason}")
+        return "\n".join(said)
+
+    @property
     def refused(self) -> int:
         return sum(refusal.count for refusal in self.refusals.values())
 

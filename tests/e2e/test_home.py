@@ -1,14 +1,22 @@
 """What `up` has left is gone on with."""
 
+import csv
+import json
 import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.replay import ARTIFACT
+from typer.testing import CliRunner
 
 from features.interaction import Interaction, Kind
 from features.sources.simulator import shop
 from infra.local.stack import Stack, local_stack
+from streaming.cli.main import app
 from streaming.io.topics import read_topic
 from streaming.records import decode, now_ms
 from streaming.schemas import FeatureRecord, Topic
@@ -38,3 +46,40 @@ def test_stack_goes_on_with_its_topics_states_and_features(tmp_path: Path) -> No
     with local_stack(tmp_path / "home", ARTIFACT, shop.items(), warm=False) as stack:
         assert sequence_of(stack, "after") == 2
         assert len(list(read_topic(stack.cluster, Topic.ITEMS))) == len(shop.items())
+
+
+@contextmanager
+def up(home: Path, *options: str) -> Iterator[tuple[dict[str, Any], str]]:
+    """Yield what `rheostat status` says while `rheostat up` runs, and what that said."""
+    where = "--home", str(home)
+    started = CliRunner().invoke(app, ["up", "--detach", "--port", "0", *where, *options])
+    assert started.exit_code == 0, started.output
+    try:
+        yield json.loads(CliRunner().invoke(app, ["status", *where, "--json"]).stdout.splitlines()[-1]), started.output
+    finally:
+        assert CliRunner().invoke(app, ["down", *where]).exit_code == 0
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(900)
+def test_own_shop_runs_from_a_file_and_is_gone_on_with(tmp_path: Path) -> None:
+    file, home = tmp_path / "products.csv", tmp_path / "home"
+    with file.open("w", newline="") as lines:
+        table = csv.writer(lines)
+        table.writerow(["sku", "name", "category", "stock"])
+        table.writerows([item.item_id, "Ours", item.category, item.stock] for item in shop.items()[:500])
+        table.writerow(["", "No id", "tea", 1])
+
+    def names_of(said: dict[str, Any]) -> set[str]:
+        asked = {"shopper_id": "s", "session_id": "v", "surface": "home"}
+        with urllib.request.urlopen(f"{said['door']}/v1/recommend", json.dumps(asked).encode(), 20) as answer:
+            return {item["item_id"] for item in json.loads(answer.read())["slate"]}
+
+    ids = {item.item_id for item in shop.items()[:500]}
+    with up(home, "--items", str(file), "--column", "item_id=sku", "--model", str(ARTIFACT)) as (said, words):
+        assert "501 lines: 500 written, 0 unchanged, 0 repeated, 0 removed, 1 refused" in words
+        assert said["parts"]["items"]["answers"]
+        assert ids > names_of(said) != set()
+    with up(home) as (said, words):  # with the same items and the same model
+        assert (said["model"], said["has_own_items"], "lines" in words) == (str(ARTIFACT), True, False)
+        assert ids > names_of(said) != set()

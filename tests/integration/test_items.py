@@ -8,14 +8,18 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
+from features.sources.simulator import shop
 from features.spec import CONTENT_DIM
+from infra.local.vocabulary import overlap
 from streaming.cli.main import app
 from streaming.config import Cluster
 from streaming.control.item_records import newest_items
+from streaming.io.feed import Feed
 from streaming.io.topics import read_topic
 from streaming.schemas import Item, Topic
 
 pytestmark = pytest.mark.usefixtures("commands_on_cluster")
+ARTIFACT = Path(__file__).parents[2] / "onnx_models" / "artifacts" / "generator"
 CONTENT = [0.5] * CONTENT_DIM
 
 
@@ -143,3 +147,20 @@ def test_a_file_in_another_encoding_loses_only_the_lines_that_need_it(cluster: C
         {"it is not UTF-8": {"count": 1, "first_line": 2}},
     )
     assert "plain" in on_topic(cluster)
+
+
+def test_where_model_and_shop_do_not_meet_is_told(cluster: Cluster, tmp_path: Path) -> None:
+    empty, ours, in_stock = tmp_path / "none.jsonl", shop.items(), [item for item in shop.items() if item.stock > 0]
+    empty.write_text('{"item_id": "foreign", "name": "x", "category": "x", "stock": 0}\n')
+    load(empty, "--replace")
+    assert "nothing is on sale" in str(overlap(cluster, ARTIFACT))
+    empty.write_text(empty.read_text().replace('"stock": 0', '"stock": 5'))
+    load(empty)
+    nothing_in_common = overlap(cluster, ARTIFACT)
+    assert (nothing_in_common, nothing_in_common.is_empty) == ((1, 0, len(ours)), True)
+    assert "1 on sale, 0 of which the model knows; it knows 2,000, so slates are empty" in str(nothing_in_common)
+    with Feed(cluster) as feed:
+        feed.raw(Topic.ITEMS, "unreadable", b"{")
+        feed.new_items(ours)
+    both = overlap(cluster, ARTIFACT)
+    assert (both, both.is_empty) == ((len(in_stock) + 1, len(in_stock), len(ours)), False)

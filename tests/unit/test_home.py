@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from features.errors import HomeError
-from infra.local.home import MARKER, claim
+from infra.local.home import MARKER, claim, remembered
 from streaming.cli.main import app
 
 
@@ -84,3 +84,15 @@ def test_file_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(HomeError, match="is a file"):
         claim(tmp_path / "file", "up", fresh=True)
+
+
+def test_what_was_said_the_last_time_is_remembered_and_may_change(tmp_path: Path) -> None:
+    assert remembered(tmp_path / "home") == {}
+    home = claim(tmp_path / "home", "up", False, {"model": "first"}, shop="own")
+    assert remembered(home) == {"made_by": "up", "model": "first", "shop": "own"}
+    claim(home, "up", False, {"model": "second"}, shop="own")
+    assert remembered(home)["model"] == "second"
+    with pytest.raises(HomeError, match="was made with shop own, not simulated; say the same, or --fresh"):
+        claim(home, "up", False, {"model": "second"}, shop="simulated")
+    (home / MARKER).write_text("{")
+    assert remembered(home) == {}
