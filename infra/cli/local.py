@@ -217,7 +217,7 @@ def demo(
 ) -> None:
     """Show the main job at work: it learns from how shoppers react, is turned by a policy, and meets a shock.
 
-    Exit 1 if an event got no slate. Example: rheostat demo --seconds 180
+    Exit 1 if an event or a page got no slate. Example: rheostat demo --seconds 180
     """
     from infra.local.demo import run
 
@@ -232,7 +232,8 @@ def demo(
             say("interrupted; everything that was started is stopped", console)
             raise typer.Exit(130) from None
     print_json(figures, as_json)
-    raise typer.Exit(0 if figures["slates"] == figures["events"] else 1)
+    whole = figures["slates"] == figures["events"] and figures["page_slates"] == figures["pages"]
+    raise typer.Exit(0 if whole else 1)
 
 
 def traffic(
@@ -245,28 +246,31 @@ def traffic(
 ) -> None:
     """Let the simulated shop's shoppers in, who react to the slates they get; a tenth is shown popular items instead.
 
-    Exit 1 if an event got no slate. Example: rheostat traffic --seconds 30 --rate 200
+    They open pages, search and list categories, too. Exit 1 if an event or a page got no slate.
+
+    Example: rheostat traffic --seconds 30 --rate 200
     """
     from confluent_kafka import KafkaException
 
     if (stack := running(HOME)) is not None and stack.cluster == cluster and stack.has_own_items:
         fail("the shop that runs here has items of its own, which the simulated shop's shoppers do not know")
-    from features.sources.simulator.shop import Shop
+    from features.sources.simulator.shop import Parameters, Shop
     from infra.local.stream import click_through, let_in
-    from infra.local.traffic import ShopTraffic
+    from infra.local.traffic import PAGE, ShopTraffic
     from streaming.io.feed import Feed
 
     console = Console(stderr=as_json)
     with errors(KafkaException, TimeoutError), Feed(cluster) as feed:
         # Other shoppers each time: an event that has come before counts once.
-        shoppers = ShopTraffic(model.resolve(), Shop(time.time_ns() // 1_000_000 if seed is None else seed))
+        number = time.time_ns() // 1_000_000 if seed is None else seed
+        shoppers = ShopTraffic(model.resolve(), Shop(number, Parameters(page=PAGE)))
         feed.new_items(shoppers.items())
         figures = let_in(shoppers, feed, cluster, round(seconds * rate), rate, console)
     summary = figures.summary()
     say("  ".join(f"{name} {value:,}" for name, value in summary.items()), console)
     say(f"click-through of slates that were looked at: {click_through(shoppers)}", console)
     print_json(summary | {"click_through": shoppers.click_through()}, as_json)
-    raise typer.Exit(0 if summary["slates"] == summary["events"] else 1)
+    raise typer.Exit(0 if figures.is_whole else 1)
 
 
 def _check_machine(online_store: OnlineStoreKind) -> None:

@@ -28,11 +28,18 @@ class Figures:
     sent: dict[str, float] = field(default_factory=dict)  # event id -> time of sending, s
     interactions: dict[str, Interaction] = field(default_factory=dict)
     latency_ms: dict[str, float] = field(default_factory=dict)
+    requested: dict[str, float] = field(default_factory=dict)  # request id -> time of sending, s
+    page_latency_ms: dict[str, float] = field(default_factory=dict)  # by request id
     fallbacks: int = 0
     last: dict[str, Recommendation] = field(default_factory=dict)  # by shopper
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether all that was sent has its slate."""
+        return len(self.latency_ms) == len(self.sent) and len(self.page_latency_ms) == len(self.requested)
+
     def percentile(self, q: float) -> float:
-        return float(np.percentile(list(self.latency_ms.values()) or [0.0], q))
+        return _percentile(self.latency_ms, q)
 
     def summary(self) -> dict[str, Any]:
         return {
@@ -42,6 +49,10 @@ class Figures:
             "p50_ms": round(self.percentile(50), 2),
             "p99_ms": round(self.percentile(99), 2),
             "max_ms": round(self.percentile(100), 2),
+            "pages": len(self.requested),
+            "page_slates": len(self.page_latency_ms),
+            "pages_p50_ms": round(_percentile(self.page_latency_ms, 50), 2),
+            "pages_p99_ms": round(_percentile(self.page_latency_ms, 99), 2),
         }
 
 
@@ -55,7 +66,9 @@ def let_in(
     at: Mapping[int, Callable[[], None]] | None = None,
     assert_running: Callable[[], None] = lambda: None,
 ) -> Figures:
-    """Send what happens when it is due, `count` interactions at `rate` a second, and take every slate to its shopper.
+    """Send what happens when it is due, and take every slate to its shopper.
+
+    These are `count` interactions, `rate` of them a second, and the requests of pages that are opened beside them.
 
     Args:
         traffic: who comes.
@@ -76,17 +89,21 @@ def let_in(
         task = progress.add_task("", total=count)
         began, shown_at = time.perf_counter(), 0.0
         give_up = began + count / rate + DRAIN_S
-        while len(figures.latency_ms) < count and (len(figures.sent) < count or time.perf_counter() < give_up):
+        while len(figures.sent) < count or (not figures.is_whole and time.perf_counter() < give_up):
             number, now = len(figures.sent), time.perf_counter()
             if number < count and now >= began + number / rate:
                 due.pop(number, _nothing)()
-                interaction, looked_at, rec_id, _ = traffic.next()
+                happened = traffic.next()
+                interaction, looked_at = happened.interaction, happened.looked_at
                 feed.items(traffic.changes())
                 if looked_at is not None:
                     feed.impression(looked_at, interaction.event_time_ms)
                 figures.interactions[interaction.event_id] = interaction
                 figures.sent[interaction.event_id] = time.perf_counter()
-                feed.interaction(interaction, rec_id)
+                feed.interaction(interaction, happened.rec_id)
+                if happened.request is not None:
+                    figures.requested[happened.request.request_id] = time.perf_counter()
+                    feed.request(happened.request)
             _take(slates.poll(POLL_S), figures, traffic)
             if now - shown_at > SHOWN_EVERY_S:
                 shown_at = now
@@ -107,12 +124,22 @@ def _nothing() -> None:
 
 
 def _take(slate: Recommendation | None, figures: Figures, traffic: Traffic) -> None:
-    if slate is None or slate.event_id not in figures.sent or slate.event_id in figures.latency_ms:
+    if slate is None:
+        return
+    sent, latency_ms = figures.sent, figures.latency_ms
+    if slate.request_id is not None:
+        sent, latency_ms = figures.requested, figures.page_latency_ms
+    if slate.event_id not in sent or slate.event_id in latency_ms:
         return  # another's, or made again
-    figures.latency_ms[slate.event_id] = (time.perf_counter() - figures.sent[slate.event_id]) * 1000
+    latency_ms[slate.event_id] = (time.perf_counter() - sent[slate.event_id]) * 1000
     figures.fallbacks += slate.fallback is not Fallback.NONE
-    figures.last[slate.shopper_id] = slate
+    if slate.request_id is None:
+        figures.last[slate.shopper_id] = slate
     traffic.show(slate)
+
+
+def _percentile(latency_ms: Mapping[str, float], q: float) -> float:
+    return float(np.percentile(list(latency_ms.values()) or [0.0], q))
 
 
 def _live(figures: Figures, traffic: Traffic) -> str:

@@ -14,8 +14,9 @@ from features.interaction import Interaction, ShopItem
 from features.sources.datasets import jdata
 from features.sources.simulator.shop import ExpectedReward, Shop
 from onnx_models.artifact import read_items, read_manifest
-from streaming.schemas import SLATE_SIZE, Constraint, Measure, Policy, Recommendation
+from streaming.schemas import SLATE_SIZE, AskedItem, Constraint, Measure, Policy, Recommendation, Request
 
+PAGE = 0.25  # chance that a shopper opens a page after a step
 CONTROL_SHARE = 10  # every tenth shopper is shown popular items instead of slates
 MERCHANT = "merchant-7"  # that is to be shown more; by itself 1 in 60
 
@@ -27,6 +28,7 @@ class Happened(NamedTuple):
     looked_at: Recommendation | None = None
     rec_id: str | None = None
     prospect: ExpectedReward | None = None  # if the shop foresees
+    request: Request | None = None  # for the page that is opened then
 
 
 class Traffic(Protocol):
@@ -81,32 +83,51 @@ class ShopTraffic:
 
     def next(self) -> Happened:
         act = self._shop.act(time.time_ns() // 1_000_000)
+        request = self._request(act.interaction)
         if act.looked_at is None:
-            return Happened(act.interaction)
+            return Happened(act.interaction, request=request)
         arm, rec_id = act.looked_at.split("/")
         self._looks[arm] += 1
         self._clicks[arm] += act.clicked
         if not rec_id:
-            return Happened(act.interaction)
-        return Happened(act.interaction, self._shown.pop(rec_id), rec_id if act.clicked else None, act.prospect)
+            return Happened(act.interaction, request=request)
+        clicked_of = rec_id if act.clicked else None
+        return Happened(act.interaction, self._shown.pop(rec_id), clicked_of, act.prospect, request)
 
     def changes(self) -> list[ShopItem]:
         return self._shop.changes()
 
     def show(self, slate: Recommendation) -> None:
-        if int(slate.shopper_id.removeprefix("shopper-")) % CONTROL_SHARE:
+        if not _is_control(slate.shopper_id):
             items = [item.item_id for item in slate.slate]
             before = self._newest.get(slate.shopper_id)
             if before is not None:
                 self._shown.pop(before, None)  # it was not looked at, and will not be
             self._newest[slate.shopper_id] = slate.rec_id
             self._shown[slate.rec_id] = slate
-            self._shop.show(slate.shopper_id, f"policy {slate.policy_version}/{slate.rec_id}", items)
+            arm = f"policy {slate.policy_version}" if slate.request_id is None else f"{slate.surface} page"
+            self._shop.show(slate.shopper_id, f"{arm}/{slate.rec_id}", items)
         else:
             self._shop.show(slate.shopper_id, "popular items/", self._popular())
 
     def click_through(self) -> dict[str, tuple[int, int]]:
         return {arm: (self._clicks[arm], self._looks[arm]) for arm in sorted(self._looks)}
+
+    def _request(self, interaction: Interaction) -> Request | None:
+        """Return what the page asks for that is opened after an interaction, if one is."""
+        page = self._shop.page()
+        if page is None or _is_control(page.shopper_id):
+            return None
+        return Request(
+            request_id=f"page-{interaction.event_id}",
+            shopper_id=page.shopper_id,
+            session_id=page.session_id,
+            surface=page.kind.value,
+            event_time_ms=interaction.event_time_ms,
+            context_item=page.item_id,
+            category=page.category,
+            candidates=tuple([AskedItem(*hit) for hit in page.hits]) or None,
+        )
 
     def _popular(self) -> list[str]:
         assortment = self._shop.assortment
@@ -116,6 +137,10 @@ class ShopTraffic:
                 SLATE_SIZE,
             )
         )
+
+
+def _is_control(shopper_id: str) -> bool:
+    return int(shopper_id.removeprefix("shopper-")) % CONTROL_SHARE == 0
 
 
 class LogTraffic:

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -11,12 +13,10 @@ from typing import Any
 
 import pytest
 from support.replay import ARTIFACT
-from typer.testing import CliRunner
 
 from features.interaction import Interaction, Kind
 from features.sources.simulator import shop
 from infra.local.stack import Stack, local_stack
-from streaming.cli.main import app
 from streaming.io.topics import read_topic
 from streaming.records import decode, now_ms
 from streaming.schemas import FeatureRecord, Topic
@@ -48,16 +48,22 @@ def test_stack_goes_on_with_its_topics_states_and_features(tmp_path: Path) -> No
         assert len(list(read_topic(stack.cluster, Topic.ITEMS))) == len(shop.items())
 
 
+def rheostat(*arguments: str) -> str:
+    command = Path(sys.executable).with_name("rheostat"), *arguments
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{done.stdout}{done.stderr}"
+    return done.stdout
+
+
 @contextmanager
 def up(home: Path, *options: str) -> Iterator[tuple[dict[str, Any], str]]:
     """Yield what `rheostat status` says while `rheostat up` runs, and what that said."""
     where = "--home", str(home)
-    started = CliRunner().invoke(app, ["up", "--detach", "--port", "0", *where, *options])
-    assert started.exit_code == 0, started.output
+    words = rheostat("up", "--detach", "--port", "0", *where, *options)
     try:
-        yield json.loads(CliRunner().invoke(app, ["status", *where, "--json"]).stdout.splitlines()[-1]), started.output
+        yield json.loads(rheostat("status", *where, "--json").splitlines()[-1]), words
     finally:
-        assert CliRunner().invoke(app, ["down", *where]).exit_code == 0
+        rheostat("down", *where)
 
 
 @pytest.mark.nightly

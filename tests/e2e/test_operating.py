@@ -272,6 +272,7 @@ def test_shoppers_react_to_their_slates(stack: Stack, metrics: dict[str, str]) -
     options = ["--bootstrap-servers", stack.cluster.bootstrap_servers, "--model", str(ARTIFACT), "--seed", "5"]
     figures = said("traffic", *options, "--seconds", "5", "--rate", "200")
     assert figures["events"] == figures["slates"] == 1_000
+    assert figures["pages"] == figures["page_slates"] > 100
     arms = figures["click_through"]
     assert isinstance(arms, dict)
     (model,) = [counts for arm, counts in arms.items() if arm.startswith("policy")]

@@ -9,6 +9,7 @@ import pytest
 
 from features.interaction import KINDS, Kind
 from features.sources.simulator import shop
+from features.sources.simulator.pages import HITS, Page, PageKind
 from features.sources.simulator.parameters import Parameters
 from features.sources.simulator.shop import Act, Shop
 
@@ -184,3 +185,39 @@ def test_short_slates_do(items: list[str]) -> None:
     world = Shop(13, Parameters(look=1.0))
     for n in range(200):
         world.show(world.act(n).interaction.shopper_id, "rec", items)
+
+
+def test_pages_are_opened_beside_a_world_that_stays_the_same() -> None:
+    world, beside, pages = Shop(5), Shop(5, Parameters(page=0.3)), list[Page]()
+    for n in range(4_000):
+        assert world.act(n) == beside.act(n)
+        assert world.page() is None
+        page = beside.page()
+        if page is not None:
+            pages.append(page)
+    assert 0.27 < len(pages) / 4_000 < 0.33
+    of_kind = Counter(page.kind for page in pages)
+    assert of_kind.keys() == {*PageKind}
+    assert min(of_kind.values()) > 100
+    category_of = {item.item_id: item.category for item in beside.items()}
+    for page in pages:
+        assert (page.item_id is not None) == (page.kind is PageKind.PRODUCT)
+        assert (page.category is not None) == (page.kind is PageKind.LISTING)
+        scores = [hit.score for hit in page.hits]
+        assert len(scores) == (HITS if page.kind is PageKind.SEARCH else 0)
+        assert scores == sorted(scores, reverse=True)
+        assert len({category_of[hit.item_id] for hit in page.hits}) == (page.kind is PageKind.SEARCH)
+
+
+def test_what_is_searched_for_is_what_the_shopper_is_after() -> None:
+    world, found, on_shelf = Shop(5, Parameters(page=1.0)), list[float](), list[float]()
+    assortment = world.assortment
+    for n in range(2_000):
+        world.act(n)
+        page, visit = world.page(), world._visits[world._acted]
+        assert page is not None
+        if page.kind is PageKind.SEARCH:
+            closeness = assortment.place @ visit.after
+            found += closeness[[assortment.index_of[hit.item_id] for hit in page.hits]].tolist()
+            on_shelf += closeness[assortment.shelves[visit.category].item_index].tolist()
+    assert np.mean(found) > np.mean(on_shelf) + 0.05

@@ -1,6 +1,7 @@
 """Who comes into the demo's shop."""
 
 import io
+from collections import Counter
 from pathlib import Path
 
 import msgspec
@@ -11,12 +12,14 @@ from support.records import recommendation
 from support.replay import ARTIFACT
 
 from features.errors import ArtifactError
+from features.sources.simulator.parameters import Parameters
 from features.sources.simulator.shop import ExpectedReward, Shop
 from infra.local.demo import SHOP, SOLD_OUT
-from infra.local.traffic import MERCHANT, LogTraffic, ShopTraffic
+from infra.local.traffic import MERCHANT, PAGE, LogTraffic, ShopTraffic
 from infra.local.windows import Look, Window, by_window, show
 from onnx_models import artifact
-from streaming.schemas import Recommendation
+from streaming.records import encode
+from streaming.schemas import Recommendation, Request
 
 
 def slate(shopper_id: str, rec_id: str, items: list[str]) -> Recommendation:
@@ -27,7 +30,8 @@ def test_a_tenth_sees_popular_items_and_clicks_of_slates_alone_name_them() -> No
     traffic = ShopTraffic(ARTIFACT, Shop(5, foresees=True))
     items = [item.item_id for item in traffic.items()]
     for n in range(6_000):
-        did, looked_at, rec_id, prospect = traffic.next()
+        did, looked_at, rec_id, prospect, request = traffic.next()
+        assert request is None  # nobody opens pages in this shop
         assert (prospect is None) == (looked_at is None)
         assert rec_id is None or (looked_at is not None and looked_at.rec_id == rec_id)
         assert rec_id is None or int(did.shopper_id.removeprefix("shopper-")) % 10
@@ -36,6 +40,27 @@ def test_a_tenth_sees_popular_items_and_clicks_of_slates_alone_name_them() -> No
     assert arms.keys() == {"policy 3", "popular items"}
     looks = {arm: looked for arm, (_, looked) in arms.items()}
     assert 0.05 < looks["popular items"] / sum(looks.values()) < 0.15
+
+
+def test_pages_that_are_opened_ask_for_slates_and_count_apart() -> None:
+    traffic = ShopTraffic(ARTIFACT, Shop(5, Parameters(page=PAGE), foresees=True))
+    items = [item.item_id for item in traffic.items()]
+    surfaces: Counter[str] = Counter()
+    for n in range(6_000):
+        happened = traffic.next()
+        request = happened.request
+        if request is None:
+            traffic.show(slate(happened.interaction.shopper_id, f"rec-{n}", items[n % 100 :: 100]))
+            continue
+        assert int(request.shopper_id.removeprefix("shopper-")) % 10
+        assert msgspec.json.decode(encode(request), type=Request) == request
+        surfaces[request.surface] += 1
+        answer = slate(request.shopper_id, f"rec-{n}", items[n % 100 :: 100])
+        traffic.show(msgspec.structs.replace(answer, request_id=request.request_id, surface=request.surface))
+    assert surfaces.keys() == {"home", "product", "search", "listing"}
+    arms = traffic.click_through()
+    assert arms.keys() == {"policy 3", "popular items", *(f"{surface} page" for surface in surfaces)}
+    assert all(looks > 50 for _, looks in arms.values())
 
 
 @needs_data

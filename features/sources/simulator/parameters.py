@@ -43,6 +43,9 @@ class Parameters:
     position_bias: float = 0.8  # place k, from 1, is examined with chance k to the minus this
     click: float = 7.3  # utility at which an examined item is clicked with chance one half
 
+    # Pages that ask for a slate, beside those that answer what is done.
+    page: float = 0.0  # chance that one is opened after a step
+
     # The funnel.
     leave: float = 0.08
     other_category: float = 0.07

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from features.interaction import Interaction, Kind, ShopItem
 from features.sources.simulator.assortment import NAMES, Assortment
+from features.sources.simulator.pages import Page, Pages, PageVisit
 from features.sources.simulator.parameters import Parameters as Parameters
 from features.spec import CONTENT_DIM
 
@@ -68,6 +69,10 @@ class _Shopper:
     visits: int = 0
     bought: set[int] = field(default_factory=set)
 
+    @property
+    def id(self) -> str:
+        return f"shopper-{self.number}"
+
 
 @dataclass(slots=True)
 class _Visit:
@@ -102,7 +107,8 @@ class Shop:
         self._shoppers = [self._shopper(number) for number in range(parameters.shopper_count)]
         self._visits: list[_Visit] = [self._visit(self._shoppers[n]) for n in range(parameters.visitor_count)]
         self._slot = {visit.shopper.number: n for n, visit in enumerate(self._visits)}
-        self._step = 0
+        self._step, self._acted = 0, 0
+        self._pages = Pages(seed, parameters.page)
 
     def items(self) -> list[ShopItem]:
         """Return all items as they are now."""
@@ -154,7 +160,7 @@ class Shop:
 
     def act(self, event_time_ms: int) -> Act:
         """Return what happens next."""
-        slot = self._chance.randrange(len(self._visits))
+        slot = self._acted = self._chance.randrange(len(self._visits))
         visit = self._visits[slot]
         if not visit.is_new and self._chance.random() < self._p.leave:
             visit = self._leave(slot)
@@ -180,8 +186,8 @@ class Shop:
             self._buy(visit)
         interaction = Interaction(
             event_id=f"shop-{self._seed}-{self._step}",
-            shopper_id=f"shopper-{visit.shopper.number}",
-            session_id=f"{self._seed}-{visit.shopper.number}-{visit.shopper.visits}",
+            shopper_id=visit.shopper.id,
+            session_id=self._session_id(visit),
             item_id=item.item_id,
             kind=kind,
             event_time_ms=event_time_ms,
@@ -193,6 +199,16 @@ class Shop:
         self.assortment.pass_by(self._step)
         self._step += 1
         return Act(interaction, looked_at, clicked, prospect)
+
+    def page(self) -> Page | None:
+        """Return the page that the shopper of the last act opens next, if one; its slate is shown as any other is."""
+        visit = self._visits[self._acted]
+        is_first = sum(visit.seen.values()) == 1
+        where = PageVisit(visit.shopper.id, self._session_id(visit), visit.item, visit.category, visit.after, is_first)
+        return self._pages.open(where, self.assortment)
+
+    def _session_id(self, visit: _Visit) -> str:
+        return f"{self._seed}-{visit.shopper.number}-{visit.shopper.visits}"
 
     def _shopper(self, number: int) -> _Shopper:
         p = self._p
