@@ -38,6 +38,7 @@ class RequestFields(TypedDict, total=False):
     category: str
     filter: str
     bids: Mapping[str, float]
+    explain: bool
     device: str
     consent: bool
     request_id: str  # by default one of its own

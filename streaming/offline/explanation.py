@@ -10,8 +10,8 @@ from streaming.config import Cluster
 from streaming.control.policies import read
 from streaming.io.topics import read_topic
 from streaming.records import decode_features, decode_request_record
-from streaming.schemas import Fallback, Policy, Recommendation, Topic
-from streaming.scoring.explain import ClickInfluence, Traced, session_of, trace
+from streaming.schemas import ClickInfluence, Fallback, Policy, Recommendation, Topic
+from streaming.scoring.explain import Traced, session_of, trace
 from streaming.scoring.model import SessionModel
 
 _SLATE = msgspec.json.Decoder(Recommendation)
@@ -39,7 +39,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     fallback: str
     predicted: float
     known_to_model: bool | None  # None: it was not asked
-    clicks: list[dict[str, Any]]  # `streaming.scoring.explain.ClickInfluence`
+    clicks: list[ClickInfluence]
 
 
 def explanation(rec_id: str, place: int, cluster: Cluster, model: Callable[[], SessionModel]) -> Explanation:
@@ -81,7 +81,7 @@ def explanation(rec_id: str, place: int, cluster: Cluster, model: Callable[[], S
             raise ExplanationError(msg)
         known_to_model = item.item_id in loaded.index_of
         if known_to_model:
-            traced = trace(item.item_id, clicked, loaded)
+            (traced,) = trace([item.item_id], clicked, loaded, len(clicked))
     in_force = [
         policy
         for policy in read(cluster).written
@@ -107,7 +107,7 @@ def explanation(rec_id: str, place: int, cluster: Cluster, model: Callable[[], S
         fallback=slate.fallback.value,
         predicted=traced.predicted,
         known_to_model=known_to_model,
-        clicks=[click._asdict() for click in traced.clicks],
+        clicks=traced.clicks,
     )
 
 

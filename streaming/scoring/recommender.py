@@ -56,11 +56,13 @@ from streaming.schemas import (
 from streaming.scoring.advance import Advanced, advance, at_request
 from streaming.scoring.candidates import ModelAsk, clicked_items, model_answers
 from streaming.scoring.considered import pack
+from streaming.scoring.explain import trace
 from streaming.scoring.model import ModelOutput, SessionModel
 from streaming.scoring.selection import Bids, Selection, bids, excluded, selection
 from streaming.scoring.slate import Slate, SlateRequest, make_slate
 
 WARM_UP_COUNT = 500
+EXPLAINED_CLICKS = 10  # of a session, the newest, where a request asks
 AHEAD_AT_MOST_MS = 300_000  # of this clock; one event from next year would make all others of its shopper late
 
 _TOPICS = Topic.RECOMMENDATIONS.value, Topic.FEATURE_LOG.value
@@ -275,10 +277,21 @@ class Recommender:
             asked.bids,
         )
         slate = make_slate(asked.shopper_view, request, drawn_by, answer, self._model, self._control, of_bids)
+        if message.explain:
+            slate = self._explained(slate, asked.clicked)
         records = [(to_slates, key, self._recommendation(message, origin, slate, drawn_by))]
         if message.consent:
             records.append((to_log, key, self._request_record(asked, slate, drawn_by)))
         return Response(records, slate=slate, model_ns=model_ns)
+
+    def _explained(self, slate: Slate, clicked: list[str]) -> Slate:
+        """Return the slate with the clicks that its items are found by; none of what the model has not found."""
+        found = [] if slate.fallback is not Fallback.NONE else clicked
+        traced = trace([item.item_id for item in slate.items], found, self._model, EXPLAINED_CLICKS)
+        pairs = zip(slate.items, traced, strict=True)
+        return slate._replace(
+            items=tuple([msgspec.structs.replace(item, clicks=tuple(of_item.clicks)) for item, of_item in pairs])
+        )
 
     def _react(self, interaction: _Interaction, answer: ModelOutput | Fallback, model_ns: int) -> Response:
         """Return the slate of an interaction, and what is kept of it."""

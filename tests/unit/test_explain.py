@@ -34,7 +34,7 @@ def test_removing_the_click_that_mattered_most_changes_the_score_most(model: Ses
     for start in range(0, 200, 5):
         session = clicked[start : start + 5]
         item = model.items.ids[model.next_items([model.index_of[item_id] for item_id in session]).items[2]]
-        traced = trace(item, session, model)
+        (traced,) = trace([item], session, model, len(session))
         assert len(traced.clicks) == len(session)
         assert traced.predicted == pytest.approx(chance(item, session, model))
         changes = {}
@@ -46,11 +46,23 @@ def test_removing_the_click_that_mattered_most_changes_the_score_most(model: Ses
 
 
 def test_click_on_an_item_that_the_model_does_not_know_is_left_out(model: SessionModel) -> None:
-    traced = trace("i031", ["nowhere", "i030"], model)
+    (traced,) = trace(["i031"], ["nowhere", "i030"], model, 5)
     assert [(click.item_id, click.place) for click in traced.clicks] == [("i030", 2)]
     assert traced.clicks[0].change == pytest.approx(traced.predicted)
 
 
 def test_nothing_is_traced_where_the_model_knows_nothing(model: SessionModel) -> None:
-    assert trace("i031", ["nowhere"], model) == (0.0, [])
-    assert trace("nowhere", ["i030"], model).predicted == 0.0
+    assert trace(["i031"], ["nowhere"], model, 5) == [(0.0, [])]
+    assert trace(["nowhere"], ["i030"], model, 5)[0].predicted == 0.0
+    assert trace([], ["i030"], model, 5) == []
+
+
+def test_many_items_are_traced_as_each_is_and_the_newest_clicks_alone_where_that_is_said(model: SessionModel) -> None:
+    session = [did.item_id for did, _ in zip(shop.interactions(3, 1_000, 1.0), range(12), strict=False)]
+    items = model.items.ids[1 : 2 * model.manifest.candidate_count]  # more than the graph answers at once
+    each = [trace([item], session, model, 12)[0] for item in items[::40]]
+    assert trace(items, session, model, 12)[::40] == each
+    few = trace(items[::40], session, model, 3)
+    for whole, newest in zip(each, few, strict=True):
+        assert newest.predicted == whole.predicted
+        assert newest.clicks == [click for click in whole.clicks if click.place > 9]

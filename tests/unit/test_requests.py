@@ -275,3 +275,24 @@ def test_what_is_already_open_is_not_clicked_twice() -> None:
     response = shop_front.answer(request_after(CLICKS[0], context_item=CLICKS[0].item_id))
     assert log_of(response).clicked == (CLICKS[0].item_id,)
     assert CLICKS[0].item_id not in [item.item_id for item in recommendation(response.records).slate]
+
+
+def test_request_that_asks_is_told_which_clicks_its_items_are_found_by() -> None:
+    shop_front = pipeline()
+    mine = [msgspec.structs.replace(click, shopper_id="s", session_id="x") for click in CLICKS[:4]]
+    for click in mine:
+        shop_front.interact(click)
+    plain, told = (
+        shop_front.ask(request_after(mine[-1], request_id=name, explain=name == "told")) for name in ("plain", "told")
+    )
+    assert [item.item_id for item in told.slate] == [item.item_id for item in plain.slate]
+    assert {item.clicks for item in plain.slate} == {None}
+    assert b"clicks" not in encode(plain)
+    known = [click.item_id for click in mine if click.item_id in shared_model(ARTIFACT).index_of]
+    for item in told.slate:
+        assert item.clicks is not None
+        assert sorted(click.item_id for click in item.clicks) == sorted(known)
+        assert [mine[click.place - 1].item_id for click in item.clicks] == [click.item_id for click in item.clicks]
+        assert item.clicks[0].change == max((click.change for click in item.clicks), key=abs)
+    stranger = shop_front.ask(request_after(mine[-1], request_id="q", shopper_id="nobody", explain=True))
+    assert (stranger.fallback, {item.clicks for item in stranger.slate}) == (Fallback.EMPTY_SESSION, {()})
