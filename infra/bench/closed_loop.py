@@ -15,7 +15,7 @@ import numpy as np
 from features.sources.simulator.shop import ExpectedReward, Shop
 from infra.bench.features import START_MS
 from streaming.control.item_estimates import ItemEstimates
-from streaming.io.feed import to_message
+from streaming.io.feed import to_message, to_request
 from streaming.offline.sink import LOGS
 from streaming.offline.tables import Record
 from streaming.records import decode, now_ms
@@ -45,6 +45,7 @@ class Second:
     """What came of the slates that were looked at within a second."""
 
     slates: int = 0
+    pages: int = 0  # of the slates, those of pages that were opened
     places: int = 0
     clicks: int = 0
     purchases: int = 0
@@ -128,20 +129,27 @@ class ClosedLoop:
             self.seconds[-1].prospects.append(act.prospect)
         if act.looked_at is not None:
             self._count(self.pipeline.feedback(impression(self._slates[did.shopper_id], did.event_time_ms)))
+            self.seconds[-1].pages += self._slates[did.shopper_id].request_id is not None
         message = to_message(did, act.rec_id)
         self._count(self.pipeline.feedback(message))
-        records = self.answer(message)
-        slate = recommendation(records)
-        if self._oracle:
-            best = self.shop.best(did.shopper_id, len(slate.slate))
-            places = tuple(msgspec.structs.replace(slate.slate[0], item_id=item_id) for item_id in best)
-            slate = msgspec.structs.replace(slate, slate=places)
-        self._count(self.pipeline.shown(slate))
-        self._slates[did.shopper_id] = slate
-        self.shop.show(did.shopper_id, slate.rec_id, [item.item_id for item in slate.slate])
+        self._show(message)
+        page = self.shop.page()
+        if page is not None:
+            self._show(to_request(page, f"page-{did.event_id}", now_ms))
         if now_ms - self._learnt_ms >= LEARN_EVERY_MS:
             self._learnt_ms = now_ms
             self._learn()
+
+    def _show(self, cause: Click | Purchase | Request) -> None:
+        """Put before the shopper what is answered to an interaction or to a page's request."""
+        slate = recommendation(self.answer(cause))
+        if self._oracle and slate.slate:
+            best = self.shop.best(cause.shopper_id, len(slate.slate))
+            places = tuple(msgspec.structs.replace(slate.slate[0], item_id=item_id) for item_id in best)
+            slate = msgspec.structs.replace(slate, slate=places)
+        self._count(self.pipeline.shown(slate))
+        self._slates[cause.shopper_id] = slate
+        self.shop.show(cause.shopper_id, slate.rec_id, [item.item_id for item in slate.slate])
 
     def _count(self, outcomes: Iterable[Outcome]) -> None:
         second, catalogue = self.seconds[-1], self.pipeline.control.catalogue

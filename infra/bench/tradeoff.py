@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from features.sources.simulator.shop import Shop
+from features.sources.simulator.shop import Parameters, Shop
 from infra.bench.closed_loop import ClosedLoop, Second
 from streaming.control.item_estimates import ItemEstimates
 from streaming.schemas import Policy
@@ -75,17 +75,20 @@ class Run(NamedTuple):
     coverage: float  # share of the items on sale that were shown after the change
     new: float  # share of the places after the change that show items which the model does not know
     share: float  # of MERCHANT, over the last half
+    pages: float  # share of the slates that were looked at after the change, that pages have asked for
 
 
-def measure(model: Path, seeds: int, after_s: int, plot: Path | None, console: Console) -> dict[str, Any]:
-    """Return what each way brings, and by how much ours brings more."""
+def measure(model: Path, seeds: int, after_s: int, pages: float, plot: Path | None, console: Console) -> dict[str, Any]:
+    """Return what each way brings, and by how much ours brings more; `pages` is the share of steps that open one."""
     fronts = {f"fixed {n}": Way(mix, learns=False) for n, mix in enumerate(SWEEPS["conversion"] + SWEEPS["revenue"])}
     fronts |= {f"ours {n}": Way(mix, exploration=OURS) for n, mix in enumerate(FRONT)}
     constrained = {CONSTRAINED: Way(MIX, exploration=OURS, constraints={"share": HELD})}
-    arguments = [(model, name, way, seed, after_s) for name, way in WAYS.items() for seed in range(seeds)]
-    arguments += [(model, ORACLE, Way(RELEVANCE, learns=False), seed, after_s) for seed in range(seeds)]
+    arguments = [(model, name, way, seed, after_s, pages) for name, way in WAYS.items() for seed in range(seeds)]
+    arguments += [(model, ORACLE, Way(RELEVANCE, learns=False), seed, after_s, pages) for seed in range(seeds)]
     few = range(min(seeds, FRONT_SEEDS))
-    arguments += [(model, name, way, seed, after_s) for name, way in (fronts | constrained).items() for seed in few]
+    arguments += [
+        (model, name, way, seed, after_s, pages) for name, way in (fronts | constrained).items() for seed in few
+    ]
     runs: dict[str, list[Run]] = {}
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with ProcessPoolExecutor(2) as pool, Progress(*columns, console=console, transient=True) as progress:
@@ -146,6 +149,7 @@ def measure(model: Path, seeds: int, after_s: int, plot: Path | None, console: C
     return {
         "seeds": seeds,
         "seconds": after_s,
+        "pages": round(float(np.mean([run.pages for run in runs[RHEOSTAT]])), 4),
         "ways": figures,
         "gain_over_greedy": over_fixed,
         "gain_over_greedy_standard_error": its_error,
@@ -174,9 +178,9 @@ def _area(points: NDArray[np.float64]) -> float:
     return covered
 
 
-def _run(arguments: tuple[Path, str, Way, int, int]) -> Run:
-    folder, name, way, seed, after_s = arguments
-    shop = Shop(seed, foresees=True)
+def _run(arguments: tuple[Path, str, Way, int, int, float]) -> Run:
+    folder, name, way, seed, after_s, pages = arguments
+    shop = Shop(seed, Parameters(page=pages), foresees=True)
     rng = np.random.default_rng(seed)
     sample = partial(_lifts_drawn, rng) if way.draws_lifts else None
     loop = ClosedLoop(shop, shared_model(folder), way.learns, sample=sample, oracle=name == ORACLE)
@@ -195,6 +199,7 @@ def _run(arguments: tuple[Path, str, Way, int, int]) -> Run:
         coverage=len(shown) / len(shop.items()),
         new=sum(second.cold for second in after) / places,
         share=sum(second.exposure[MERCHANT] for second in late) / sum(second.places for second in late),
+        pages=sum(second.pages for second in after) / sum(second.slates for second in after),
     )
 
 

@@ -175,6 +175,10 @@ def bench_control(
 def bench_tradeoff(
     seeds: Annotated[int, typer.Option(min=1, help="Shops, the same for all ways.")] = 20,
     seconds: Annotated[int, typer.Option(min=60, help="After the change, of the shop's time.")] = 600,
+    pages: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="Share of the steps after which a page is opened, which asks for a slate."),
+    ] = 0.0,
     env: Annotated[
         str | None, typer.Option(help="Of SARDINE, in place of our own shop: SlateTopK-Bored-v0 and others.")
     ] = None,
@@ -205,7 +209,7 @@ def bench_tradeoff(
     if data_dir is not None:
         print_json(front.measure(shared_model(model), data_dir, plot, console), as_json)
         return
-    figures = measure(model, seeds, seconds, plot, console)
+    figures = measure(model, seeds, seconds, pages, plot, console)
     print_json(figures, as_json)
 
 

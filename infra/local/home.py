@@ -16,7 +16,7 @@ def remembered(home: Path) -> dict[str, str]:
     """Return what a folder of ours was made with, and is gone on with where nobody says otherwise."""
     try:
         return dict(json.loads((home / MARKER).read_text(encoding="utf-8")))
-    except (OSError, ValueError):  # which `claim` says
+    except (OSError, ValueError, TypeError):  # which `claim` says
         return {}
 
 

@@ -14,7 +14,8 @@ from features.interaction import Interaction, ShopItem
 from features.sources.datasets import jdata
 from features.sources.simulator.shop import ExpectedReward, Shop
 from onnx_models.artifact import read_items, read_manifest
-from streaming.schemas import SLATE_SIZE, AskedItem, Constraint, Measure, Policy, Recommendation, Request
+from streaming.io.feed import to_request
+from streaming.schemas import SLATE_SIZE, Constraint, Measure, Policy, Recommendation, Request
 
 PAGE = 0.25  # chance that a shopper opens a page after a step
 CONTROL_SHARE = 10  # every tenth shopper is shown popular items instead of slates
@@ -118,16 +119,7 @@ class ShopTraffic:
         page = self._shop.page()
         if page is None or _is_control(page.shopper_id):
             return None
-        return Request(
-            request_id=f"page-{interaction.event_id}",
-            shopper_id=page.shopper_id,
-            session_id=page.session_id,
-            surface=page.kind.value,
-            event_time_ms=interaction.event_time_ms,
-            context_item=page.item_id,
-            category=page.category,
-            candidates=tuple([AskedItem(*hit) for hit in page.hits]) or None,
-        )
+        return to_request(page, f"page-{interaction.event_id}", interaction.event_time_ms)
 
     def _popular(self) -> list[str]:
         assortment = self._shop.assortment

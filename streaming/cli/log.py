@@ -228,7 +228,8 @@ def parity(
         if example:
             say(f"{what}: {example}", console)
     _summary(
-        f"{report.equal:,} rows equal to the bit, {report.different:,} different, {report.missing:,} missing, "
+        f"{report.equal:,} rows equal to the bit, and {report.requests_equal:,} of requests, "
+        f"{report.different:,} different, {report.missing:,} missing, "
         f"{report.without_history:,} whose history is no longer on the topics; session vectors: "
         f"{report.vectors_equal:,} equal, {report.vectors_different:,} different, "
         f"{report.vectors_of_another_model:,} of another model; {report.undecodable:,} records of the log undecodable",
@@ -236,7 +237,7 @@ def parity(
         console,
         as_json,
     )
-    if not report.equal and not report.different:
+    if not report.equal and not report.requests_equal and not report.different:
         say("rheostat: no row was compared; is there a log, and a row of that time in it?", Console(stderr=True))
     raise typer.Exit(0 if report.is_parity else 1)
 

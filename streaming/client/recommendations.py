@@ -47,7 +47,7 @@ class Recommendations(Iterator[Recommendation]):
         self._cluster, self._at_most = Cluster(bootstrap_servers, topic_prefix), remembered
         self._seen: OrderedDict[str, None] = OrderedDict()
         self._current: Message | None = None  # which the caller has been given
-        self._closed = threading.Event()
+        self._closed, self._reading = threading.Event(), threading.Lock()
         self._consumer = Consumer(
             {
                 "bootstrap.servers": bootstrap_servers,
@@ -66,8 +66,10 @@ class Recommendations(Iterator[Recommendation]):
         self.close()
 
     def close(self) -> None:
-        """End, by any thread: whoever iterates gets no further slate."""
+        """End and leave the group, by any thread: whoever iterates gets no further slate."""
         self._closed.set()
+        with self._reading:
+            self._consumer.close()
 
     def __next__(self) -> Recommendation:
         """Wait for the next slate.
@@ -76,17 +78,12 @@ class Recommendations(Iterator[Recommendation]):
             TopicError: there is no such topic.
             KafkaException: the cluster cannot be read from.
         """
-        try:
+        with self._reading:
             while not self._closed.is_set():
                 self._commit()
                 record = self._consumer.poll(POLL_S)
                 if record is not None and (slate := self._slate(record)) is not None:
                     return slate
-            self._commit()
-        except BaseException:
-            self._consumer.close()
-            raise
-        self._consumer.close()  # here, since only who polls may
         raise StopIteration
 
     def _commit(self) -> None:

@@ -13,7 +13,7 @@ from features.session import Session
 from features.shopper import ShopperView
 from streaming.control.catalogue import Catalogue
 from streaming.policy.objectives import PRIOR_CLICK_RATE, UNLIKELY, logit, sigmoid
-from streaming.schemas import Fallback
+from streaming.schemas import Fallback, Request
 from streaming.scoring.model import ModelOutput, SessionModel
 from streaming.scoring.selection import Bids, Selection
 
@@ -51,6 +51,14 @@ def clicked_items(session: Session) -> list[str]:
         for item, kind in zip(session.recent_items[of_session], session.recent_kinds[of_session], strict=True)
         if kind != _PURCHASE
     ]
+
+
+def clicked_at_request(session: Session, request: Request) -> list[str]:
+    """Return what the model is asked with for a request, oldest first: the item of the page as if it were clicked."""
+    clicked = clicked_items(session)
+    if request.context_item is not None and clicked[-1:] != [request.context_item]:
+        clicked.append(request.context_item)
+    return clicked
 
 
 def known_session(clicked: Sequence[str], model: SessionModel) -> list[int]:

@@ -54,7 +54,7 @@ from streaming.schemas import (
     Topic,
 )
 from streaming.scoring.advance import Advanced, advance, at_request
-from streaming.scoring.candidates import ModelAsk, clicked_items, model_answers
+from streaming.scoring.candidates import ModelAsk, clicked_at_request, clicked_items, model_answers
 from streaming.scoring.considered import pack
 from streaming.scoring.explain import trace
 from streaming.scoring.model import ModelOutput, SessionModel
@@ -115,6 +115,7 @@ class _Asked(NamedTuple):
     bids: Bids | None  # for its places
     sequence: int  # of that interaction; 0 without any
     items_offset: int  # up to which the catalogue was known
+    profile: str  # that was adopted
 
 
 class Recommender:
@@ -224,27 +225,25 @@ class Recommender:
     def _asked(self, message: Request, origin: Origin, stored: "_StoredState") -> _Asked:
         catalogue = self._control.catalogue
         selected = selection(message, catalogue)
-        page = [] if message.context_item is None else [message.context_item]
         if not message.consent:
-            features = extract_row("", _NOBODY, catalogue)
+            features, page = extract_row("", _NOBODY, catalogue), clicked_at_request(_NOBODY.session, message)
             bid_for = bids(message, selected, (), catalogue)
-            return _Asked(message, origin, _NOBODY, features, page, 0, selected, bid_for, 0, catalogue.offset)
+            return _Asked(message, origin, _NOBODY, features, page, 0, selected, bid_for, 0, catalogue.offset, "")
         state = stored.state()
         shopper_view, features, since_ms = at_request(state, message, catalogue)
-        clicked = clicked_items(shopper_view.session)
-        clicked += page if clicked[-1:] != page else []
         bid_for = bids(message, selected, shopper_view.bought, catalogue)
         return _Asked(
             message,
             origin,
             shopper_view,
             features,
-            clicked,
+            clicked_at_request(shopper_view.session, message),
             since_ms,
             selected,
             bid_for,
             state.sequence,
             catalogue.offset,
+            state.adopted,
         )
 
     def _respond(
@@ -377,6 +376,7 @@ class Recommender:
                 sequence=asked.sequence,
                 created_time_us=time.time_ns() // 1000,
                 items_offset=asked.items_offset,
+                profile=asked.profile,
                 spec_version=SPEC_VERSION,
                 row=asked.features,
                 session_vector=slate.candidates.session_vector,

@@ -254,10 +254,12 @@ def test_status_says_what_answers(
     assert isinstance(parts, dict)
     assert {name: part["answers"] for name, part in parts.items()} == {
         "broker": True,
+        "items": True,
         "job recommend": True,
         "job features": True,
         "job learn": True,
     }
+    assert "of which the model knows" in parts["items"]["says"]
     code, out, _ = rheostat("up", "--home", str(tmp_path))
     assert code == 0
     assert "already running" in out

@@ -29,8 +29,17 @@ from streaming.offline.logged_slates import LoggedSlates, policies_in_force
 from streaming.offline.parity import Report, check
 from streaming.offline.sink import land
 from streaming.offline.tables import feature_frame
-from streaming.records import decode_features, encode, now_ms
-from streaming.schemas import Exploration, FeatureRecord, Impression, Policy, Recommendation, StoredProfile, Topic
+from streaming.records import decode_features, decode_request_record, encode, now_ms
+from streaming.schemas import (
+    Exploration,
+    FeatureRecord,
+    Impression,
+    Policy,
+    Recommendation,
+    Request,
+    StoredProfile,
+    Topic,
+)
 from streaming.testing import FeedbackLoop
 
 ROOT = Path(__file__).parents[2]
@@ -106,6 +115,33 @@ def logged(stack: Stack, traffic: list[Interaction], turned: Policy) -> dict[str
     return {record.event_id: record for record in records}
 
 
+@pytest.fixture(scope="module")
+def requested(stack: Stack, logged: dict[str, FeatureRecord]) -> set[str]:
+    """The rec_ids of the request log, after requests of shoppers with and without a visit, a profile, and clicks."""
+    who = [RETURNING, "parity-stranger", *sorted({record.row.shopper_id for record in logged.values()})[:40]]
+    newest = {record.row.shopper_id: record.row for record in logged.values()}
+    for n, shopper_id in enumerate(who):
+        visit = newest[shopper_id].session_id if n % 2 == 0 and shopper_id in newest else f"visit-{n}"
+        request = Request(
+            request_id=f"parity-{n}",
+            shopper_id=shopper_id,
+            session_id=visit,
+            surface="product" if n % 3 == 0 else "home",
+            event_time_ms=now_ms(),
+            context_item=shop.items()[n].item_id if n % 3 == 0 else None,
+        )
+        stack.feed.request(request)
+    stack.feed.flush()
+    deadline = time.monotonic() + DEADLINE_S
+    waited_for = {f"parity-{n}" for n in range(len(who))}
+    while True:
+        records = [decode_request_record(raw or b"") for _, _, raw in read_topic(stack.cluster, Topic.REQUEST_LOG)]
+        if {record.request.request_id for record in records} >= waited_for:
+            return {record.rec_id for record in records}
+        assert time.monotonic() < deadline, "requests without a record"
+        time.sleep(0.2)
+
+
 @pytest.mark.usefixtures("logged")
 def test_slates_are_compressed_on_their_way(stack: Stack) -> None:
     topic = Topic.RECOMMENDATIONS
@@ -148,11 +184,12 @@ def parity(stack: Stack, **bounds: int) -> Report:
     return check(stack.cluster, ARTIFACT, **bounds)
 
 
-def test_every_row_is_equal_to_the_bit(stack: Stack, logged: dict[str, FeatureRecord]) -> None:
+def test_every_row_is_equal_to_the_bit(stack: Stack, logged: dict[str, FeatureRecord], requested: set[str]) -> None:
     report = parity(stack)
     assert report.first_difference is None
     assert report.first_missing is None
     assert (report.equal, report.without_history, report.vectors_different) == (len(logged), 0, 0)
+    assert report.requests_equal >= len(requested) > 40
     assert report.is_parity
 
 
@@ -203,3 +240,16 @@ def test_row_that_says_something_else_is_found_and_named(stack: Stack, logged: d
     assert (report.different, report.is_parity) == (1, False)
     assert "gap_mean_ms is 7.0 in the log and None made again" in (report.first_difference or "")
     assert honest.event_id in (report.first_difference or "")
+
+
+def test_row_of_a_request_that_says_something_else_is_found_and_named(stack: Stack, requested: set[str]) -> None:
+    records = [decode_request_record(raw or b"") for _, _, raw in read_topic(stack.cluster, Topic.REQUEST_LOG)]
+    honest = next(record for record in records if record.request.request_id == "parity-2")
+    at_ms = honest.request.event_time_ms
+    assert parity(stack, from_ms=at_ms, to_ms=at_ms + 1).is_parity
+    told = msgspec.structs.replace(honest, clicked=("nothing-of-it",))
+    stack.feed.raw(Topic.REQUEST_LOG, honest.row.shopper_id, encode(told))
+    stack.feed.flush()
+    report = parity(stack, from_ms=at_ms, to_ms=at_ms + 1)
+    assert (report.different, report.is_parity) == (1, False)
+    assert "request parity-2): clicked is ('nothing-of-it',) in the log" in (report.first_difference or "")

@@ -1,14 +1,15 @@
 """The whole loop in one process: seeded, and closed."""
 
+from collections import Counter
 from pathlib import Path
 
 import msgspec
 import numpy as np
 import pytest
 
-from features.sources.simulator.shop import Shop
+from features.sources.simulator.shop import Parameters, Shop
 from infra.bench.closed_loop import ClosedLoop, mean
-from streaming.schemas import Policy
+from streaming.schemas import Outcome, Policy, Topic
 from streaming.scoring.model import shared_model
 
 ARTIFACT = Path(__file__).parents[2] / "onnx_models" / "artifacts" / "generator"
@@ -38,6 +39,20 @@ def test_what_is_learnt_reaches_the_next_slates() -> None:
     assert control.estimates.calibration.click_rate != 0.1
     lift = control.estimates.of(np.flatnonzero(control.catalogue.available)).lift
     assert (lift != 1.0).sum() > 200
+
+
+def test_slates_of_pages_are_looked_at_and_learnt_from_as_all_are() -> None:
+    closed_loop = ClosedLoop(Shop(11, Parameters(page=0.3)), shared_model(ARTIFACT), keeps_log=True)
+    seconds = closed_loop.run(15)
+    pages, slates = sum(second.pages for second in seconds), sum(second.slates for second in seconds)
+    assert 0.15 < pages / slates < 0.4
+    assert sum(second.pages for second in loop().run(5)) == 0
+    outcomes = [record.message for record in closed_loop._log[Topic.OUTCOMES]]
+    of_surface = Counter(
+        outcome.surface for outcome in outcomes if isinstance(outcome, Outcome) and outcome.revision == 1
+    )
+    assert min(of_surface[surface] for surface in ("product", "search", "listing")) > 20
+    assert len(closed_loop._log[Topic.REQUEST_LOG]) > pages
 
 
 def test_exposure_is_raised_and_let_go_when_the_constraint_is_taken_away() -> None:
