@@ -79,6 +79,11 @@ class _Replay:
     requests: set[tuple[str, int, int]] = field(default_factory=set)  # where those lie that have a row
     read_to: dict[tuple[str, int], int] = field(default_factory=dict)  # of a raw partition
 
+    def read(self, origin: Origin) -> None:
+        """Note that there is a row of the record at `origin`."""
+        partition = origin.topic, origin.partition
+        self.read_to[partition] = max(self.read_to.get(partition, -1), origin.offset)
+
 
 def check(
     cluster: Cluster,
@@ -163,13 +168,12 @@ def _replay(
     shopper_id = record.row.shopper_id
     where = f"{origin} (shopper {shopper_id}, interaction {record.sequence}, event {record.event_id})"
     replay.logged.add((shopper_id, record.event_id, record.item_id))
-    partition = record.origin.topic, record.origin.partition
-    replay.read_to[partition] = max(replay.read_to.get(partition, -1), record.origin.offset)
+    replay.read(record.origin)
     states = replay.states[shopper_id]
     before = shopper.new() if record.sequence == 1 else None
     if record.sequence - 1 in states:
         before = _STATE_DECODER.decode(states[record.sequence - 1])
-    interaction = raw.get((*partition, record.origin.offset))
+    interaction = raw.get(_place(record.origin))
     if before is None or interaction is None:
         report.without_history += 1
         return
@@ -204,8 +208,7 @@ def _replay_request(
     shopper_id, request = record.row.shopper_id, record.request
     where = f"{origin} (shopper {shopper_id}, after {record.sequence} interactions, request {request.request_id})"
     replay.requests.add(_place(record.origin))
-    partition = record.origin.topic, record.origin.partition
-    replay.read_to[partition] = max(replay.read_to.get(partition, -1), record.origin.offset)
+    replay.read(record.origin)
     encoded = replay.states[shopper_id].get(record.sequence)
     state = shopper.new() if record.sequence == 0 else None if encoded is None else _STATE_DECODER.decode(encoded)
     state = None if state is None else _with_profile(state, record.profile, raw)
