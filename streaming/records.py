@@ -14,6 +14,7 @@ from streaming import formats
 from streaming.schemas import (
     COMPACTED,
     Click,
+    Complements,
     DeadLetter,
     Estimates,
     FeatureRecord,
@@ -62,6 +63,7 @@ MESSAGES: dict[str, type[Message]] = {
     Topic.IMPRESSIONS: Impression,
     Topic.OUTCOMES: Outcome,
     Topic.ESTIMATES: Estimates,
+    Topic.COMPLEMENTS: Complements,
     Topic.FEATURE_LOG: FeatureRecord,
     Topic.REQUEST_LOG: RequestRecord,
     Topic.PROFILE_REQUESTS: ProfileRequest,
@@ -129,7 +131,7 @@ def failed(origin: Origin, error: Exception, raw: bytes) -> DeadLetter:
 def key_of(message: Message) -> str:
     """Return the key of the message's record."""
     match message:
-        case Item():
+        case Item() | Complements():
             return message.item_id
         case Policy():
             return message.scope

@@ -22,12 +22,14 @@ from streaming.control.item_estimates import EstimateTable, ItemEstimates
 from streaming.control.state import ControlState
 from streaming.io.feed import to_item
 from streaming.policy.attribution import Attribution, Feedback, Joined, Part
+from streaming.policy.complements import OrderLine, OrderTally, complements_of, take
 from streaming.policy.estimates import FactsOf
 from streaming.policy.learning_state import LearningState
 from streaming.policy.table import PolicyTable
 from streaming.records import Record, encode
 from streaming.schemas import (
     Click,
+    Complements,
     Estimates,
     Impression,
     Message,
@@ -82,6 +84,9 @@ class FeedbackLoop:
         self._emit = emit
         self._kept: dict[str, Memory] = {}
         self._outcomes: list[Outcome] = []
+        self._lines: dict[str, tuple[OrderLine, ...]] = {}
+        self._tallies: dict[str, OrderTally] = {}
+        self._bought: dict[str, None] = {}  # items of which tallies have changed
 
     def shown(self, slate: Recommendation) -> list[Outcome]:
         """Take a slate over to what feedback is joined with; return what that leads to."""
@@ -89,11 +94,20 @@ class FeedbackLoop:
 
     def feedback(self, message: Feedback) -> list[Outcome]:
         """Return the outcomes that change by an impression, a click, a purchase or a return."""
+        if isinstance(message, Purchase) and message.consent:
+            self._count(message)
         return self._join(self._attribution(message.shopper_id).feedback(message))
+
+    def complements(self) -> list[Complements]:
+        """Return what is bought with each item of which that has changed since the last time."""
+        changed = [(item_id, self._tallies[item_id]) for item_id in self._bought]
+        self._bought.clear()
+        return [complements_of(item_id, tally) for item_id, tally in changed if tally.together]
 
     def forget(self, shopper_id: str) -> None:
         """Forget a shopper's slates."""
         self._kept.pop(shopper_id, None)
+        self._lines.pop(shopper_id, None)
 
     def kept_bytes(self, shopper_id: str) -> int:
         """Return what is kept of a shopper's slates and feedback, in bytes."""
@@ -106,6 +120,13 @@ class FeedbackLoop:
         learnt = self.state.learn(self._outcomes, table, facts_of)
         self._outcomes.clear()
         return learnt
+
+    def _count(self, purchase: Purchase) -> None:
+        self._lines[purchase.shopper_id], news = take(self._lines.get(purchase.shopper_id, ()), purchase)
+        for bought in news:
+            tally = self._tallies.get(bought.item_id, OrderTally())
+            self._tallies[bought.item_id] = tally.add(bought.time_ms, bought.orders, bought.together)
+            self._bought[bought.item_id] = None
 
     def _attribution(self, shopper_id: str) -> Attribution:
         return Attribution(self._kept.setdefault(shopper_id, Memory()), shopper_id)
@@ -146,7 +167,7 @@ class Pipeline:
             model: of the slates.
             items: on sale.
             surface: where the slates are shown.
-            emit: called with what would lie on items, policies, outcomes and estimates.
+            emit: called with what would lie on items, policies, outcomes, estimates and complements.
             sample: what a slate's candidates are scored by in place of the estimates, as Thompson sampling draws it.
         """
         self.control = control_state(model, ())
@@ -231,7 +252,10 @@ class Pipeline:
         return self.loop.feedback(message)
 
     def learn(self) -> Estimates | None:
-        """Learn from the outcomes since the last time, and put what they say in force; None where there are none."""
+        """Learn from what has come since the last time, and put it in force; None where there are no outcomes."""
+        for complements in self.loop.complements():
+            self.control.apply(complements.item_id, encode(complements), self._next(Topic.COMPLEMENTS))
+            self._emit(Topic.COMPLEMENTS, complements.item_id, complements)
         learnt = self.loop.learn(self.control.table, self.control.catalogue.facts)
         if learnt is None:
             return None

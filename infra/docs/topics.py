@@ -249,6 +249,8 @@ def examples() -> dict[Topic, Message | schemas.DeadLetter]:
         quantity=2,
     )
     pipeline.feedback(sale)
+    with_it = next(item for item in shop.items() if item.item_id != sale.item_id)
+    pipeline.feedback(msgspec.structs.replace(sale, event_id="e4", item_id=with_it.item_id))
     messages[Topic.RETURNS] = Return(
         event_id="e3",
         shopper_id=sale.shopper_id,

@@ -39,6 +39,7 @@ CONTRACTS: dict[Topic, Contract] = {
     Topic.RECOMMENDATIONS: Contract(schemas.Recommendation, ("recommend",), (APPS, "learn")),
     Topic.OUTCOMES: Contract(schemas.Outcome, ("learn",), ("learn", _SINK, "rheostat experiment")),
     Topic.ESTIMATES: Contract(schemas.Estimates, ("learn",), ("recommend",), key="name"),
+    Topic.COMPLEMENTS: Contract(schemas.Complements, ("learn",), ("recommend",), key="item"),
     Topic.FEATURE_LOG: Contract(schemas.FeatureRecord, ("recommend",), ("features", _SINK)),
     Topic.REQUEST_LOG: Contract(schemas.RequestRecord, ("recommend",), (_SINK, _EXPLAIN)),
     Topic.PROFILE_REQUESTS: Contract(schemas.ProfileRequest, ("recommend",), ("features",)),

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from onnx_models.artifact import Items
 from streaming.config import Cluster
 from streaming.control.catalogue import Catalogue
+from streaming.control.complements import ComplementTable
 from streaming.control.item_estimates import EstimateTable
 from streaming.control.item_records import ItemRecords, newest_items
 from streaming.io.topics import read_compacted
 from streaming.policy.check import apply_policy
 from streaming.policy.table import PolicyTable
 from streaming.records import SYSTEM_FAULTS, decode, failed, invalid
-from streaming.schemas import CONTROL, DeadLetter, Estimates, Item, Message, Origin, Policy, Topic
+from streaming.schemas import CONTROL, Complements, DeadLetter, Estimates, Item, Message, Origin, Policy, Topic
 
 REFUSED_AT_MOST = 1_000  # control records of which the letters are known
 
@@ -82,15 +83,19 @@ class PolicyState:
 
 
 class ControlState(PolicyState):
-    """With what the topic of estimates says: all that slates are made by."""
+    """With what the job `learn` says: all that slates are made by."""
 
     def __init__(self, catalogue: Catalogue, model_version: str) -> None:
         super().__init__(catalogue)
         self.catalogue = catalogue
         self.estimates = EstimateTable(catalogue)
+        self.complements = ComplementTable()
         self._model_version = model_version  # estimates of what another one predicts say nothing here
 
     def _take(self, key: str, message: Message | DeadLetter | None, raw: bytes, origin: Origin) -> DeadLetter | None:
+        if origin.topic == Topic.COMPLEMENTS:
+            self.complements.put(key, message if isinstance(message, Complements) else None)
+            return message if isinstance(message, DeadLetter) else None
         if origin.topic != Topic.ESTIMATES:
             return super()._take(key, message, raw, origin)
         is_own = isinstance(message, Estimates) and message.model_version == self._model_version

@@ -84,6 +84,11 @@ def of_slates(records: DataStream, uid: str) -> DataStream:
     return DataStream(kept)
 
 
+def of_topic(records: DataStream, topic: Topic, uid: str) -> DataStream:
+    """Return the `records` of a topic alone."""
+    return DataStream(get_gateway().jvm.rheostat.OfTopic.of(records._j_data_stream, topic.value, f"of {topic}", uid))
+
+
 def emitted(topic: Topic, outgoing: DataStream, uid: str) -> DataStream:
     """Return what `outgoing`, tuples of type OUTGOING, has for the topic, as `source` would; its position is 0."""
     records = get_gateway().jvm.rheostat.Emitted.to(topic.value, outgoing._j_data_stream, f"emitted {topic.value}", uid)

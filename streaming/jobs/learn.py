@@ -10,12 +10,15 @@ from streaming.flink.connectors import (
     emitted,
     micro_batches,
     of_slates,
+    of_topic,
     sink,
     source,
 )
 from streaming.flink.environment import FOR_LITTLE_CPU, run
 from streaming.operators.attribute import Attribute
 from streaming.operators.learn import Learn
+from streaming.operators.pair_lines import PairLines
+from streaming.operators.tally_orders import TallyOrders
 from streaming.schemas import FOR_CONTROLLERS, FOR_LEARNING, Topic
 
 JOB_NAME = "learn"
@@ -35,7 +38,13 @@ def build(env: StreamExecutionEnvironment, cfg: LearnConfig) -> None:
     by_topic = batches_by_topic(batches, "by-topic-v1")
     learnt = by_topic.process(Learn(cfg), OUTGOING).uid("learn-v1").name("learn").set_parallelism(1)
 
-    sink(outcomes.union(learnt), "sink-v1", cfg.job)
+    purchases = by_key(of_topic(records, Topic.PURCHASES, "of-purchases-v1"))
+    bought = purchases.process(PairLines(), OUTGOING).uid("pair-lines-v1").name("pair lines")
+
+    by_item = by_key(emitted(Topic.COMPLEMENTS, bought, "emitted-complements-v1"))
+    complements = by_item.process(TallyOrders(cfg.batch_ms), OUTGOING).uid("tally-orders-v1").name("tally orders")
+
+    sink(outcomes.union(learnt, complements), "sink-v1", cfg.job)
 
 
 def main() -> None:

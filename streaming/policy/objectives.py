@@ -10,6 +10,7 @@ for every objective, and a weight buys the same of it for every shopper:
     popularity  share of the log's interactions, as a rank in [0, 1]                 / average
     bid         P(clicked | looked at) * what a sponsor pays for a click              / average of revenue
     match       how well it matches what was asked for, as the asker has it          / average
+    complement  P(bought | what is in the cart is), by orders (`complements`)        / average of conversion
     others      as an operator writes them (`streaming.policy.expression`)           / the policy's `scale`
 
 A shopper's relevance stretched to [0, 1] would make a weight mean more for one with whom the model is unsure; a sum of
@@ -29,10 +30,11 @@ Floats = NDArray[np.float64]
 
 BUILT_IN = ("relevance", "conversion", "revenue", "novelty", "popularity", "bid")
 KINDS = {name: number for number, name in enumerate(BUILT_IN)}  # by which `streaming.policy.kernels` tells them apart
-GIVEN = len(BUILT_IN)  # of an operator's own, and what the asker says
+GIVEN = len(BUILT_IN)  # of an operator's own, what the asker says, and what is bought together
 BID = "bid"  # what a sponsor is expected to pay; 0 where nobody does. As money it counts what revenue does
 MATCH = "match"  # how well an item matches what was asked for, as the asker has it; 0 where nobody asked
-NAMES = (*BUILT_IN, MATCH)  # of all that need not be written
+COMPLEMENT = "complement"  # how far it is bought with what is in the cart or on the page; 0 where nothing is
+NAMES = (*BUILT_IN, MATCH, COMPLEMENT)  # of all that need not be written
 EXAMINATION_PROB = [1.0 / log2(k + 2) for k in range(SLATE_AT_MOST)]  # as DCG discounts (Järvelin & Kekäläinen 2002)
 PRIOR_CLICK_RATE = 0.1  # of an average item that is looked at, until outcomes are known
 PRIOR_BUY_RATE = 0.05  # purchases per click, until outcomes are known

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from streaming.policy.experiment import is_treated
 from streaming.policy.expression import Expression, Fields
 from streaming.policy.objectives import GIVEN, KINDS
-from streaming.policy.surfaces import DEFAULTS
+from streaming.policy.surfaces import DEFAULTS, UNTIL_GLOBAL
 from streaming.schemas import DEFAULT_POLICY, GLOBAL, Measure, Policy, ScopeKind, scope_of, split_scope
 
 Floats = NDArray[np.float64]
@@ -89,7 +89,8 @@ class PolicyTable:
             if policy.when is not None
         ]
         self._merchants = of_kind[ScopeKind.MERCHANT]
-        surfaces = DEFAULTS | of_kind[ScopeKind.SURFACE]
+        defaults = DEFAULTS | (UNTIL_GLOBAL if self.policies[GLOBAL] is DEFAULT_POLICY else {})
+        surfaces = defaults | of_kind[ScopeKind.SURFACE]
         others = (ScopeKind.GLOBAL, ScopeKind.EXPERIMENT, ScopeKind.SEGMENT)
         in_use = [*surfaces.values(), *[policy for kind in others for policy in of_kind[kind].values()]]
         self._plans = {policy.scope: self._plan(policy) for policy in in_use}
@@ -120,7 +121,7 @@ class PolicyTable:
     def of(self, surface: str, session: Fields, shopper_id: str) -> ScoringPlan:
         """Return what a slate is scored by: the most specific policy that applies; of several the first by name.
 
-        A surface without a policy has that of `streaming.policy.surfaces.DEFAULTS`, if there is one, before the global.
+        A surface without a policy has that of `streaming.policy.surfaces`, if there is one, before the global.
         A shopper without an id, who has not consented, is in no experiment.
         """
         for name, share, scope in self._experiments:

@@ -12,10 +12,11 @@ from features.interaction import KIND_NUMBER, Kind
 from features.session import Session
 from features.shopper import ShopperView
 from streaming.control.catalogue import Catalogue
+from streaming.policy.complements import AVERAGE
 from streaming.policy.objectives import PRIOR_CLICK_RATE, UNLIKELY, logit, sigmoid
 from streaming.schemas import Fallback, Request
 from streaming.scoring.model import ModelOutput, SessionModel
-from streaming.scoring.selection import Bids, Selection
+from streaming.scoring.selection import Named, Selection
 
 COLD_COUNT = 10  # candidates that the model does not know
 POPULAR_COUNT = 100  # candidates where the model has none
@@ -34,6 +35,7 @@ class Candidates(NamedTuple):
     device: str | None = None  # where the model ran
     match: NDArray[np.float64] | None = None  # (K,) how well they match what was asked for; None: nobody said
     bid: NDArray[np.float64] | None = None  # (K,) money for a click, 0 for none; None: nobody bids
+    complement: NDArray[np.float64] | None = None  # (K,) how far they go with the cart; None: nothing is known to
 
 
 class ModelAsk(NamedTuple):
@@ -54,8 +56,12 @@ def clicked_items(session: Session) -> list[str]:
 
 
 def clicked_at_request(session: Session, request: Request) -> list[str]:
-    """Return what the model is asked with for a request, oldest first: the item of the page as if it were clicked."""
+    """Return what the model is asked with for a request, oldest first.
+
+    What lies in the cart and was not clicked in this session was clicked before, and the item of the page is now.
+    """
     clicked = clicked_items(session)
+    clicked = [item for item in dict.fromkeys(request.cart) if item not in clicked] + clicked
     if request.context_item is not None and clicked[-1:] != [request.context_item]:
         clicked.append(request.context_item)
     return clicked
@@ -210,23 +216,28 @@ def retrieve_within(
     )
 
 
-def with_bids(candidates: Candidates, bids: Bids) -> Candidates:
-    """Return the candidates with what is bid for each."""
-    money = [bids.money_of.get(index, 0.0) for index in candidates.item_index.tolist()]
-    return candidates._replace(bid=np.array(money))
+def with_named(candidates: Candidates, named: Named) -> Candidates:
+    """Return the candidates with what is bid for each, and how far it goes with the cart."""
+    item_index = candidates.item_index.tolist()
+    if named.bids:
+        candidates = candidates._replace(bid=np.array([named.bids.get(index, 0.0) for index in item_index]))
+    if named.complements:
+        chances = np.array([named.complements.get(index, 0.0) for index in item_index])
+        candidates = candidates._replace(complement=chances / AVERAGE)
+    return candidates
 
 
-def with_sponsored(candidates: Candidates, sponsored: Candidates, catalogue: Catalogue) -> Candidates:
-    """Return the candidates and the `sponsored` ones that are not among them; what the model knows comes first."""
-    more = ~np.isin(sponsored.item_index, candidates.item_index)
-    item_index = np.concatenate([candidates.item_index, sponsored.item_index[more]])
+def with_more(candidates: Candidates, others: Candidates, catalogue: Catalogue) -> Candidates:
+    """Return the candidates and those of the `others` that are not among them; what the model knows comes first."""
+    more = ~np.isin(others.item_index, candidates.item_index)
+    item_index = np.concatenate([candidates.item_index, others.item_index[more]])
     order = np.argsort(item_index >= catalogue.first_cold, kind="stable")
     item_index, bought = item_index[order], None
-    if candidates.bought is not None and sponsored.bought is not None:
-        bought = np.concatenate([candidates.bought, sponsored.bought[more]])[order]
+    if candidates.bought is not None and others.bought is not None:
+        bought = np.concatenate([candidates.bought, others.bought[more]])[order]
     return candidates._replace(
         item_index=item_index,
-        logits=np.concatenate([candidates.logits, sponsored.logits[more]])[order],
+        logits=np.concatenate([candidates.logits, others.logits[more]])[order],
         bought=bought,
     )
 

@@ -37,6 +37,7 @@ def pack(candidates: Candidates, estimates: ItemEstimates, catalogue: Catalogue)
         buy_lift=_packed(estimates.buy_lift),
         match=b"" if candidates.match is None else _packed(candidates.match),
         bid=b"" if candidates.bid is None else _packed(candidates.bid),
+        complement=b"" if candidates.complement is None else _packed(candidates.complement),
         new_items=tuple([catalogue.ids[index] for index in cold]),
         fallback=candidates.fallback,
         estimates_version=estimates.version,
@@ -67,10 +68,12 @@ def unpack(considered: LoggedCandidates, catalogue: Catalogue) -> tuple[Candidat
         lift_std=_unpacked(columns.lift_std, count),
         buy_lift=_unpacked(columns.buy_lift, count),
     )
-    match = _unpacked(columns.match, count) if columns.match else None
-    bid = _unpacked(columns.bid, count) if columns.bid else None
+    match, bid, complement = [
+        _unpacked(column, count) if column else None for column in (columns.match, columns.bid, columns.complement)
+    ]
     logits = _unpacked(columns.logits, count)
-    return Candidates(item_index, logits, bought, considered.fallback, b"", match=match, bid=bid), estimates
+    candidates = Candidates(item_index, logits, bought, considered.fallback, b"", None, match, bid, complement)
+    return candidates, estimates
 
 
 def _packed(column: NDArray[np.float64]) -> bytes:

@@ -58,7 +58,7 @@ from streaming.scoring.candidates import ModelAsk, clicked_at_request, clicked_i
 from streaming.scoring.considered import pack
 from streaming.scoring.explain import trace
 from streaming.scoring.model import ModelOutput, SessionModel
-from streaming.scoring.selection import Bids, Selection, bids, excluded, selection
+from streaming.scoring.selection import Named, Selection, excluded, named, selection
 from streaming.scoring.slate import Slate, SlateRequest, make_slate
 
 WARM_UP_COUNT = 500
@@ -112,7 +112,7 @@ class _Asked(NamedTuple):
     clicked: list[str]  # items that the model is asked with, oldest first
     since_ms: int  # the newest interaction
     selection: Selection | None  # of which alone the slate is made
-    bids: Bids | None  # for its places
+    named: Named | None  # items that are bid for, or go with the cart
     sequence: int  # of that interaction; 0 without any
     items_offset: int  # up to which the catalogue was known
     profile: str  # that was adopted
@@ -227,11 +227,11 @@ class Recommender:
         selected = selection(message, catalogue)
         if not message.consent:
             features, page = extract_row("", _NOBODY, catalogue), clicked_at_request(_NOBODY.session, message)
-            bid_for = bids(message, selected, (), catalogue)
-            return _Asked(message, origin, _NOBODY, features, page, 0, selected, bid_for, 0, catalogue.offset, "")
+            others = named(message, selected, (), catalogue, self._control.complements)
+            return _Asked(message, origin, _NOBODY, features, page, 0, selected, others, 0, catalogue.offset, "")
         state = stored.state()
         shopper_view, features, since_ms = at_request(state, message, catalogue)
-        bid_for = bids(message, selected, shopper_view.bought, catalogue)
+        others = named(message, selected, shopper_view.bought, catalogue, self._control.complements)
         return _Asked(
             message,
             origin,
@@ -240,7 +240,7 @@ class Recommender:
             clicked_at_request(shopper_view.session, message),
             since_ms,
             selected,
-            bid_for,
+            others,
             state.sequence,
             catalogue.offset,
             state.adopted,
@@ -254,14 +254,14 @@ class Recommender:
         if isinstance(answer, Fallback):
             model_ns = 0
         if isinstance(step, _Asked):
-            asked_twice = step.bids is not None and step.bids.selection is not None
+            asked_twice = step.named is not None and step.named.selection is not None
             return self._answer(step, answer, next(answers) if asked_twice else None, model_ns)
         return self._react(step, answer, model_ns)
 
     def _answer(
-        self, asked: _Asked, answer: ModelOutput | Fallback, of_bids: ModelOutput | Fallback | None, model_ns: int
+        self, asked: _Asked, answer: ModelOutput | Fallback, of_named: ModelOutput | Fallback | None, model_ns: int
     ) -> Response:
-        """Return the slate of a request; `of_bids` is what the model says of the items that are bid for, if any are."""
+        """Return the slate of a request; `of_named` is what the model says of the items that it names, if any."""
         message, origin = asked.message, asked.origin
         to_slates, to_log = _ASKED_TOPICS
         key, drawn_by = message.shopper_id, rec_id(message, message.surface)
@@ -273,9 +273,9 @@ class Recommender:
             message.size,
             excluded(message),
             asked.selection,
-            asked.bids,
+            asked.named,
         )
-        slate = make_slate(asked.shopper_view, request, drawn_by, answer, self._model, self._control, of_bids)
+        slate = make_slate(asked.shopper_view, request, drawn_by, answer, self._model, self._control, of_named)
         if message.explain:
             slate = self._explained(slate, asked.clicked)
         records = [(to_slates, key, self._recommendation(message, origin, slate, drawn_by))]
@@ -407,12 +407,12 @@ class Recommender:
 
 
 def _asks(step: _Interaction | _Asked) -> list[ModelAsk]:
-    """Return what the model is asked for a slate: once more for items that are bid for and may be no candidates."""
+    """Return what the model is asked for a slate: once more for items that it names and that may be no candidates."""
     if isinstance(step, _Interaction):
         return [ModelAsk(clicked_items(step.shopper_view.session))]
     asks = [ModelAsk(step.clicked, step.selection)]
-    if step.bids is not None and step.bids.selection is not None:
-        asks.append(ModelAsk(step.clicked, step.bids.selection))
+    if step.named is not None and step.named.selection is not None:
+        asks.append(ModelAsk(step.clicked, step.named.selection))
     return asks
 
 

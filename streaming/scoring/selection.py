@@ -1,6 +1,6 @@
-"""What a request says its slate is to be made of: candidates of its own, a category, a filter, bids. Pure."""
+"""What a request says its slate is to be made of: candidates of its own, a category, a filter, bids, a cart. Pure."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import lru_cache
 from math import log2
 from typing import NamedTuple
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from features.errors import ExpressionError
 from streaming.control.catalogue import Catalogue
+from streaming.control.complements import ComplementTable
 from streaming.policy.expression import ITEM_FIELDS, Expression
 from streaming.schemas import Request
 
@@ -22,11 +23,12 @@ class Selection(NamedTuple):
     match: NDArray[np.float64] | None  # (A,) how well they match, 1 on average
 
 
-class Bids(NamedTuple):
-    """Items of the selection, if there is one, that sponsors bid for."""
+class Named(NamedTuple):
+    """Items that a request is about, beside those that its shopper is: candidates too, if the slate may hold them."""
 
-    selection: Selection | None  # of these items alone; None: they are candidates of the request
-    money_of: dict[int, float]  # for a click, by item index
+    bids: dict[int, float]  # money for a click, by item index
+    complements: dict[int, float]  # P(bought with what is in the cart or on the page), by item index
+    selection: Selection | None  # of them alone; None: there are none, or all candidates are given
 
 
 def selection(request: Request, catalogue: Catalogue) -> Selection | None:
@@ -57,35 +59,51 @@ def selection(request: Request, catalogue: Catalogue) -> Selection | None:
     return Selection(within, given, _match([score_of[index] for index in given.tolist()]))
 
 
-def bids(request: Request, selected: Selection | None, bought: Collection[str], catalogue: Catalogue) -> Bids | None:
-    """Return the bids that may have a place; None where there are none.
+def named(
+    request: Request,
+    selected: Selection | None,
+    bought: Collection[str],
+    catalogue: Catalogue,
+    complements: ComplementTable,
+) -> Named | None:
+    """Return the items that are bid for, and those that go with the cart and the item of the page; None for none.
 
-    Bids for what is not on sale, excluded, or not of the selection are left out without a word, as candidates are. So
-    are those for what the shopper has bought, unless that was asked for.
+    What is not on sale, excluded, or not of the selection is left out without a word, as candidates are. So is what the
+    shopper has bought, unless that was asked for.
     """
-    if not request.bids:
+    chance_of = complements.of(basket(request))
+    if not request.bids and not chance_of:
         return None
     index_of = catalogue.index_of
-    money_of = {index_of[item]: money for item, money in request.bids.items() if money > 0 and item in index_of}
     if selected is None:
         within = catalogue.available.copy()
         within[[index_of[item] for item in (*excluded(request), *bought) if item in index_of]] = False
     else:
         within = selected.within
-    given = np.array([index for index in money_of if within[index]], dtype=np.int64)
-    if not len(given):
+
+    def of_slate(value_of: Mapping[str, float]) -> dict[int, float]:
+        numbered = [(index_of[item], value) for item, value in value_of.items() if value > 0 and item in index_of]
+        return {index: value for index, value in numbered if within[index]}
+
+    bids, goes_with = of_slate(request.bids or {}), of_slate(chance_of)
+    if not bids and not goes_with:
         return None
-    money_of = {index: money_of[index] for index in given.tolist()}
     if selected is not None and selected.given is not None:
-        return Bids(None, money_of)
-    bid_for = np.zeros(len(within), dtype=bool)
-    bid_for[given] = True
-    return Bids(Selection(bid_for, given, None), money_of)
+        return Named(bids, goes_with, None)
+    given = np.array(list(bids | goes_with), dtype=np.int64)
+    alone = np.zeros(len(within), dtype=bool)
+    alone[given] = True
+    return Named(bids, goes_with, Selection(alone, given, None))
+
+
+def basket(request: Request) -> tuple[str, ...]:
+    """Return the items that others go with."""
+    return request.cart if request.context_item is None else (*request.cart, request.context_item)
 
 
 def excluded(request: Request) -> tuple[str, ...]:
     """Return the items that are not to be in the slate."""
-    return request.exclude if request.context_item is None else (*request.exclude, request.context_item)
+    return *request.exclude, *basket(request)
 
 
 def _wanted(request: Request, catalogue: Catalogue, rows: NDArray[np.int64] | slice) -> NDArray[np.bool_]:

@@ -23,6 +23,7 @@ from streaming.policy.learning_state import MODELS_AT_MOST
 from streaming.policy.objectives import PRIOR_BUY_RATE
 from streaming.records import encode, key_of
 from streaming.schemas import (
+    Complements,
     DeadLetter,
     Estimates,
     Impression,
@@ -67,6 +68,16 @@ def feedback(first: int, count: int) -> list[Recommendation | Feedback]:
             of_one.append(msgspec.convert({**fields, "event_time_ms": at + 4}, Return))
         messages += [msgspec.structs.replace(message, shopper_id=f"s{n}") for message in of_one]
     return messages
+
+
+def orders(first: int, count: int) -> list[Recommendation | Feedback]:
+    """Return orders of two items that nobody was shown, each of another shopper."""
+    lines = list[Recommendation | Feedback]()
+    for n in range(first, first + count):
+        for item in ("x", "y"):
+            line = purchase(f"order-{n}-{item}", item, START_MS)
+            lines.append(msgspec.structs.replace(line, shopper_id=f"o{n}", order_id=f"o{n}"))
+    return lines
 
 
 def send(feed: Feed, messages: list[Recommendation | Feedback]) -> None:
@@ -126,13 +137,13 @@ def learning(new_topics: Callable[[], Broker], tmp_path: Path) -> Iterator[Learn
 
 def test_killed_job_goes_on_and_learns_from_every_outcome_once(learning: Learning) -> None:
     with learning.job() as job:
-        send(learning.feed, feedback(0, 100))
+        send(learning.feed, [*feedback(0, 100), *orders(0, 20)])
         learning.feed.raw(Topic.IMPRESSIONS, "s0", b'{"rec_id": 5}')
         learning.read(job, until=lambda: learning.has_learnt_from(100))
         before = complete_checkpoints(job.checkpoints)
         learning.read(job, until=lambda: complete_checkpoints(job.checkpoints) != before)
         restored_from = newest_checkpoint(job.checkpoints)
-        send(learning.feed, feedback(100, 100))
+        send(learning.feed, [*feedback(100, 100), *orders(20, 20)])
         learning.read(job, until=lambda: learning.has_learnt_from(200))
         os.killpg(job.process.pid, signal.SIGKILL)
         job.process.wait()
@@ -151,8 +162,17 @@ def test_killed_job_goes_on_and_learns_from_every_outcome_once(learning: Learnin
         newest = {key: raw for _, key, raw in read_topic(learning.cluster, Topic.ESTIMATES)}
         return newest.get(name.encode(), b"") is None
 
+    def every_order_has_counted_once() -> bool:
+        newest = {key: raw for _, key, raw in read_topic(learning.cluster, Topic.COMPLEMENTS)}
+        said = {key: msgspec.json.decode(raw or b"", type=Complements) for key, raw in newest.items()}
+        return {key: (of.orders, of.together) for key, of in said.items()} == {
+            b"x": (60.0, {"y": 60.0}),
+            b"y": (60.0, {"x": 60.0}),
+        }
+
     with learning.job("--restore", NEWEST) as job:
-        send(learning.feed, feedback(200, 100))
+        send(learning.feed, [*feedback(200, 100), *orders(40, 20)])
+        learning.read(job, until=every_order_has_counted_once)
         learning.read(job, until=lambda: learning.has_learnt_from(300) and outcomes_are_whole())
         assert learning.estimates is not None
         assert learning.estimates.items.keys() == {"a", "b"}

@@ -5,7 +5,6 @@ from base64 import b64encode
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from types import SimpleNamespace
 from unittest.mock import patch
 
 import msgspec
@@ -21,8 +20,10 @@ from streaming.offline.sink import LOGS, Rows
 from streaming.operators import recommend, reject_control
 from streaming.operators.attribute import Attribute
 from streaming.operators.learn import Learn
+from streaming.operators.pair_lines import PairLines
 from streaming.operators.recommend import Recommend
 from streaming.operators.reject_control import RejectControl
+from streaming.operators.tally_orders import TallyOrders
 from streaming.operators.write_features import WriteFeatures
 from streaming.records import RECORD_AT_MOST, TOMBSTONE, Record, decode, encode
 from streaming.schemas import (
@@ -74,6 +75,7 @@ class Jobs:
             self.reject = KeyedHarness(RejectControl(RecommendConfig(job, ARTIFACT)))
             self.attribute = KeyedHarness(Attribute())
             self.learn = KeyedHarness(Learn(LearnConfig(job)))
+            self.pair, self.tally = KeyedHarness(PairLines()), KeyedHarness(TallyOrders(1_000))
             self.write = KeyedHarness(WriteFeatures(FeaturesConfig(job, repo, store_patience_s=1.0)))
         self.rows = {log.folder: Rows(log) for log in LOGS}
         for item in goods:
@@ -105,6 +107,11 @@ class Jobs:
             answers += self._process("attribute", self.attribute, key, record)
         if topic in (*FOR_CONTROLLERS, Topic.OUTCOMES) and raw is not None:
             answers += self._process("learn", self.learn, topic.value, batch)
+        if topic == Topic.PURCHASES:
+            for _, item_id, bought in self._process("pair lines", self.pair, key, record):
+                of_item = Row(Topic.COMPLEMENTS.value, 0, 0, item_id, bought)
+                answers += self._process("tally orders", self.tally, item_id, of_item)
+            answers += self._timed("tally orders", self.tally.fire)
         if topic in FOR_FEAST:
             answers += self._process("features", self.write, topic.value, batch)
         for log in LOGS:
@@ -118,7 +125,7 @@ class Jobs:
 
     def _process(self, name: str, harness: KeyedHarness, key: str, element: Row) -> list[Outgoing]:
         harness.key = key
-        return self._timed(name, lambda: harness._function.process_element(element, SimpleNamespace()))
+        return self._timed(name, lambda: harness._function.process_element(element, harness.context()))
 
     def _timed(self, name: str, act: Callable[[], Iterable[Outgoing] | None]) -> list[Outgoing]:
         began = time.thread_time_ns()

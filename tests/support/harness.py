@@ -104,6 +104,7 @@ class KeyedHarness:
         self.gauges: dict[str, int] = {}  # and the last value of gauges and histograms
         self.output: list[Outgoing] = []
         self.key = ""
+        self.timers: dict[str, int] = {}  # key -> the time of its timer, which is one
         self._function = function
         self._offsets: dict[str, Iterator[int]] = {}
         with patch("streaming.flink.histogram.java_histogram"):
@@ -112,7 +113,23 @@ class KeyedHarness:
     def record(self, topic: Topic, key: str, value: bytes | None) -> list[Outgoing]:
         """Send a record as the keyed input and return what it led to."""
         self.key = key
-        return self._collect(self._function.process_element(self._row(topic, key, value)[1], SimpleNamespace()))
+        return self._collect(self._function.process_element(self._row(topic, key, value)[1], self.context()))
+
+    def context(self) -> SimpleNamespace:
+        """Return the context of the key's record or timer; of time there is none, so that no timer is due by itself."""
+        service = SimpleNamespace(
+            current_processing_time=lambda: 0,
+            register_processing_time_timer=lambda time: self.timers.update({self.key: time}),
+        )
+        return SimpleNamespace(timer_service=lambda: service, get_current_key=lambda: Row(self.key))
+
+    def fire(self) -> list[Outgoing]:
+        """Let all timers be due and return what they led to."""
+        timers, self.timers = self.timers, {}
+        emitted = list[Outgoing]()
+        for self.key, time in timers.items():
+            emitted += self._collect(self._function.on_timer(time, self.context()))
+        return emitted
 
     def _row(self, topic: Topic, key: str, value: bytes | None) -> Row:
         offsets = self._offsets.setdefault(topic, iter(range(1_000_000)))

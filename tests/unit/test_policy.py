@@ -24,7 +24,7 @@ def policy(**fields: object) -> Policy:
         ({"version": 1}, "version 1 is not newer than 1"),
         (
             {"weights": {"fame": 1.0, "relevance": 1.0}},
-            "no objective is called fame; there are bid, conversion, match",
+            "no objective is called fame; there are bid, complement, conversion, match",
         ),
         ({"weights": {"relevance": 0.0}}, "all weights are 0"),
         ({"weights": {}}, "all weights are 0"),

@@ -195,10 +195,12 @@ def test_without_consent_it_is_answered_as_for_a_stranger_and_not_logged() -> No
 def test_slate_is_made_by_the_policy_of_its_surface() -> None:
     shop_front = pipeline()
     shop_front.interact(CLICKS[0])
-    assert shop_front.ask(request_after(CLICKS[0], surface="cart")).policy_scope == "global"
-    shop_front.turn(Policy(scope="surface:cart", version=2, author="test", weights={"revenue": 1.0}))
+    assert shop_front.ask(request_after(CLICKS[0], surface="listing")).policy_scope == "global"
+    shop_front.turn(Policy(scope="surface:listing", version=2, author="test", weights={"revenue": 1.0}))
     shop_front.turn(Policy(scope="surface:kiosk", version=3, author="test", weights={"popularity": 1.0}))
-    assert shop_front.ask(request_after(CLICKS[0], surface="cart", request_id="r2")).policy_scope == "surface:cart"
+    assert (
+        shop_front.ask(request_after(CLICKS[0], surface="listing", request_id="r2")).policy_scope == "surface:listing"
+    )
     assert shop_front.ask(request_after(CLICKS[0], surface="kiosk")).policy_scope == "surface:kiosk"
 
 
