@@ -12,9 +12,9 @@ _WEIGHTS = tuple([KIND_WEIGHT[kind] for kind in KINDS])
 
 
 def extract_row(shopper_id: str, shopper_view: ShopperView, items: Items) -> FeatureRow:
-    """Return the features of `shopper_view` at the time of its newest interaction."""
+    """Return the features of `shopper_view` at the time of its newest interaction, which the profile alone may know."""
     profile, session = shopper_view.profile, shopper_view.session
-    now_ms = session.last_ms
+    now_ms = session.last_ms or profile.newest_ms
     recent, kinds, length = session.recent_items, session.recent_kinds, session.length
     ages_ms = tuple([now_ms - time_ms for time_ms in session.recent_times_ms])
     last = slice(-SIMILAR_RECENT_COUNT, None)
@@ -28,7 +28,7 @@ def extract_row(shopper_id: str, shopper_view: ShopperView, items: Items) -> Fea
         event_time_ms=now_ms,
         session_id=session.session_id,
         session_counts=session.counts,
-        session_duration_ms=now_ms - session.start_ms,
+        session_duration_ms=session.last_ms - session.start_ms,
         gap_last_ms=session.gap_last_ms,
         gap_mean_ms=(now_ms - session.start_ms) / (length - 1) if length > 1 else None,
         dwell_last_ms=session.dwell_last_ms,

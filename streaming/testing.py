@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.interaction import ShopItem
+from features.spec import SPEC_VERSION
 from streaming.control.catalogue import Catalogue
 from streaming.control.item_estimates import EstimateTable, ItemEstimates
 from streaming.control.state import ControlState
@@ -41,6 +42,7 @@ from streaming.schemas import (
     Recommendation,
     Request,
     SlateFacts,
+    StoredProfile,
     Topic,
 )
 from streaming.scoring.model import SessionModel
@@ -216,15 +218,24 @@ class Pipeline:
 
     def answer_record(self, record: Record) -> Response:
         """Return what the job answers to a record as it lies on its topic, and keep the shopper's state."""
+        response = self._answered([record])
+        if response.until_ms is None:
+            return response
+        nothing = StoredProfile(shopper_id=record.key, spec_version=SPEC_VERSION, profile_state=b"")  # Feast is empty
+        profile = Record(record.key, encode(nothing), self._next(Topic.PROFILES))
+        return self._answered([profile, record._replace(has_waited=True)])
+
+    def _answered(self, records: list[Record]) -> Response:
+        """Return what the last of them leads to."""
         believed = self.control.estimates
         if self._sample is not None:
             self.control.estimates = _Sampled(believed, self._sample)
         try:
-            responses = self._recommender.answer_many([record], self._states)
+            responses = self._recommender.answer_many(records, self._states)
         finally:
             self.control.estimates = believed
-        self._states |= new_states([record], responses)
-        return responses[0]
+        self._states |= new_states(records, responses)
+        return responses[-1]
 
     def interact(self, message: Click | Purchase) -> Recommendation:
         """Return the slate of an interaction, which is feedback to the slate that it names."""

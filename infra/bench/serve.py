@@ -1,7 +1,8 @@
 """`rheostat bench serve`: requests for slates over HTTP at a rate, from a request's due time to its answer.
 
 An open loop, as `infra.bench.load` says: requests leave at their time whether or not earlier ones are answered, each on
-a connection that is free or new. Of ten seven are page loads, one each a product page, a search and a listing.
+a connection that is free or new. Of ten seven are page loads, one each a product page, a search and a listing. A share
+of them may be of newcomers, whom the stream does not know: it asks Feast first.
 """
 
 import asyncio
@@ -27,6 +28,7 @@ from infra.local.process import cpu_s
 from infra.local.stack import Stack, local_stack
 
 KINDS = ("page",) * 7 + ("product", "search", "listing")
+NEWCOMER = "newcomer"
 CANDIDATES = 30  # of a search
 CLICKS_S, CLICKS_PER_SECOND = 10, 500  # of shoppers who are known then
 GIVE_UP_S = 20.0  # after a request's time, without an answer
@@ -38,10 +40,18 @@ class Answered:
 
     seconds: NDArray[np.float64]  # (N,) NaN: never
     status: NDArray[np.int64]  # (N,) of HTTP; 0: the connection broke
+    degraded: NDArray[np.bool_]  # (N,) whether the slate says so
 
 
 def measure(
-    home: Path, model: Path, rate: int, seconds: int, warm_up_s: int, shoppers: int, console: Console
+    home: Path,
+    model: Path,
+    rate: int,
+    seconds: int,
+    warm_up_s: int,
+    shoppers: int,
+    newcomers: float,
+    console: Console,
 ) -> dict[str, Any]:
     """Return the figures of one run at `rate` requests a second, after `warm_up_s` of the same that are not counted.
 
@@ -54,19 +64,19 @@ def measure(
         items = shop.items()
         known = sorted({shopper for _, shopper, _ in clicks.records})
         for n, length in enumerate((warm_up_s, seconds)):
-            bodies = [request(n, number, known, items) for number in range(rate * length)]
+            bodies = [request(n, number, known, items, newcomers) for number in range(rate * length)]
             before = _used_s(stack, door)
             answered = let_requests_in(door.url, bodies, rate)
             used = {name: at_end - before[name] for name, at_end in _used_s(stack, door).items()}
-    return _report(rate, answered, used, console)
+    return _report(rate, answered, used, newcomers, console)
 
 
-def request(run: int, number: int, shoppers: list[str], items: list[ShopItem]) -> bytes:
-    """Return a request for a slate."""
+def request(run: int, number: int, shoppers: list[str], items: list[ShopItem], newcomers: float = 0.0) -> bytes:
+    """Return a request for a slate, of somebody new if that is the turn of the share of `newcomers`."""
     item = items[number % len(items)]
     fields: dict[str, Any] = {
         "request_id": f"bench-{run}-{number}",
-        "shopper_id": shoppers[number * 7919 % len(shoppers)],
+        "shopper_id": f"new-{run}-{number}" if _is_new(number, newcomers) else shoppers[number * 7919 % len(shoppers)],
         "session_id": "bench",
         "surface": "home",
     }
@@ -82,22 +92,27 @@ def request(run: int, number: int, shoppers: list[str], items: list[ShopItem]) -
     return msgspec.json.encode(fields)
 
 
+def _is_new(number: int, newcomers: float) -> bool:
+    return int((number + 1) * newcomers) > int(number * newcomers)
+
+
 def let_requests_in(url: str, bodies: list[bytes], rate: int) -> Answered:
     """Send requests, `rate` a second, from a process of their own."""
     here, there = multiprocessing.Pipe()
     sender = multiprocessing.get_context("fork").Process(target=_send, args=(url, bodies, rate, there), daemon=True)
     sender.start()
-    seconds, status = here.recv()
+    answered: Answered = here.recv()
     sender.join()
-    return Answered(seconds, status)
+    return answered
 
 
 def _send(url: str, bodies: list[bytes], rate: int, result: Connection) -> None:
     result.send(asyncio.run(_open_loop(url, bodies, rate)))
 
 
-async def _open_loop(url: str, bodies: list[bytes], rate: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+async def _open_loop(url: str, bodies: list[bytes], rate: int) -> Answered:
     seconds, status = np.full(len(bodies), np.nan), np.zeros(len(bodies), dtype=np.int64)
+    degraded = np.zeros(len(bodies), dtype=bool)
     host, port = urlsplit(url).hostname or "", urlsplit(url).port or 0
     free: list[_Connection] = []
 
@@ -105,7 +120,8 @@ async def _open_loop(url: str, bodies: list[bytes], rate: int) -> tuple[NDArray[
         try:
             connection = free.pop() if free else await _Connection.open(host, port)
             async with asyncio.timeout(GIVE_UP_S):
-                status[n] = await connection.post("/v1/recommend", bodies[n])
+                status[n], slate = await connection.post("/v1/recommend", bodies[n])
+                degraded[n] = b'"degraded":true' in slate
         except (OSError, asyncio.IncompleteReadError, TimeoutError):
             return
         seconds[n] = time.monotonic() - due
@@ -118,7 +134,7 @@ async def _open_loop(url: str, bodies: list[bytes], rate: int) -> tuple[NDArray[
             if (wait := due - time.monotonic()) > 0:
                 await asyncio.sleep(wait)
             tasks.create_task(ask(n, due))
-    return seconds, status
+    return Answered(seconds, status, degraded)
 
 
 class _Connection:
@@ -131,14 +147,13 @@ class _Connection:
     async def open(cls, host: str, port: int) -> "_Connection":
         return cls(*await asyncio.open_connection(host, port), f"{host}:{port}")
 
-    async def post(self, path: str, body: bytes) -> int:
-        """Return the status, when the whole answer is there."""
+    async def post(self, path: str, body: bytes) -> tuple[int, bytes]:
+        """Return the status and the answer, when all of it is there."""
         head = f"POST {path} HTTP/1.1\r\nHost: {self._host}\r\nContent-Length: {len(body)}\r\n\r\n"
         self._writer.write(head.encode() + body)
         status, *headers = (await self._reader.readuntil(b"\r\n\r\n")).lower().split(b"\r\n")
         (length,) = (int(of.split(b":")[1]) for of in headers if of.startswith(b"content-length:"))
-        await self._reader.readexactly(length)
-        return int(status.split()[1])
+        return int(status.split()[1]), await self._reader.readexactly(length)
 
 
 def _used_s(stack: Stack, door: Door) -> dict[str, float]:
@@ -147,13 +162,15 @@ def _used_s(stack: Stack, door: Door) -> dict[str, float]:
     return used | {"kafka": cpu_s(stack.broker.process.pid), "serve": cpu_s(door.process.pid)}
 
 
-def _report(rate: int, answered: Answered, used: dict[str, float], console: Console) -> dict[str, Any]:
+def _report(
+    rate: int, answered: Answered, used: dict[str, float], newcomers: float, console: Console
+) -> dict[str, Any]:
     ms, ok, count = answered.seconds * 1000, answered.status == 200, len(answered.status)
     table = Table(title=f"{rate} requests/s: ms from a request's time to its answer")
     for column in ("kind", "requests", "p50", "p90", "p99", "max"):
         table.add_column(column, justify="right")
-    by_kind = np.array([KINDS[n % len(KINDS)] for n in range(count)])
-    for kind in (*dict.fromkeys(KINDS), "all"):
+    by_kind = np.array([NEWCOMER if _is_new(n, newcomers) else KINDS[n % len(KINDS)] for n in range(count)])
+    for kind in (*dict.fromkeys(KINDS), NEWCOMER, "all"):
         of_kind = ms[ok & ((by_kind == kind) | (kind == "all"))]
         if len(of_kind):
             table.add_row(kind, f"{len(of_kind):,}", *(f"{x:.1f}" for x in np.percentile(of_kind, [50, 90, 99, 100])))
@@ -163,6 +180,7 @@ def _report(rate: int, answered: Answered, used: dict[str, float], console: Cons
         "per_second": rate,
         "requests": count,
         "errors": int((~ok).sum()),
+        "degraded": int((answered.degraded & ok).sum()),
         "p50_ms": p50,
         "p90_ms": p90,
         "p99_ms": p99,

@@ -52,6 +52,9 @@ def bench_serve(
     seconds: Annotated[int, typer.Option(min=1)] = 30,
     warm_up: Annotated[int, typer.Option(min=1, help="Seconds of the same before, not counted.")] = 20,
     shoppers: Annotated[int, typer.Option(min=2, help="Who have clicked before.")] = 2_000,
+    newcomers: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of the requests, of whom nothing is known.")
+    ] = 0,
     model: Model = MODEL,
     home: Annotated[Path, typer.Option(help="Of all data; that of the last goes.")] = Path(".local/bench"),
     as_json: AsJson = False,
@@ -64,7 +67,7 @@ def bench_serve(
 
     console = Console(stderr=as_json)
     home = claim(home, "bench", fresh=True)
-    print_json(measure(home, model.resolve(), rate, seconds, warm_up, shoppers, console), as_json)
+    print_json(measure(home, model.resolve(), rate, seconds, warm_up, shoppers, newcomers, console), as_json)
 
 
 @bench.command("cost")
@@ -276,6 +279,20 @@ def bench_quality(
 
     figures = measure(model, data.resolve(), train, Console(stderr=as_json))
     print_json(figures, as_json)
+
+
+@bench.command("returning")
+def bench_returning(
+    data: Annotated[Path, typer.Option(exists=True, file_okay=False, help="Folder of the JData sample.")],
+    as_json: AsJson = False,
+) -> None:
+    """Measure what a shopper who comes back is shown before the first click, from the profile that Feast has.
+
+    Example: rheostat bench returning --data data/jdata_micro --json
+    """
+    from infra.bench.returning import measure
+
+    print_json(measure(data.resolve(), Console(stderr=as_json)), as_json)
 
 
 @bench.command("cold-start")

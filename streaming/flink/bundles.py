@@ -2,7 +2,7 @@
 
 Numbers are big-endian; bytes stand after their length, which is -1 where there are none. To Python goes
 
-    count, then of each record: topic, partition, offset, us that it has waited, key, value
+    count, then of each record: topic, partition, offset, us that it has waited here, 1 if it was put off, key, value
     count, then of each key of which a state is held: key, state
 
 and from it
@@ -10,6 +10,7 @@ and from it
     of each counter its increment; of each histogram a count and new values; of each gauge its value
     count, then of each state to be kept: the number of a record with its key, state
     count, then of each record to be written: the number of its topic, key, value
+    count, then of each record that is put off: its number, until when (ms)
 
 Of control records only the first part of each crosses.
 """
@@ -26,7 +27,8 @@ from streaming.schemas import Origin, Outgoing, Topic
 TOPICS = [topic.value for topic in Topic]  # by their numbers in what goes to Java
 
 _COUNT = Struct(">i")
-_PLACE = Struct(">iqi")  # partition, offset, us
+_PLACE = Struct(">iqii")  # partition, offset, us, 1 if it was put off
+_PUT_OFF = Struct(">iq")
 _OUTGOING = Struct(">ii")  # number of the topic, length of the key
 _PICKLED = b"\x80"  # of what is msgpack only an empty map begins so, and no state is one
 
@@ -36,6 +38,7 @@ class Bundled(Protocol):
 
     STATE: str
     STATE_TTL_MS: int
+    AWAITED: Topic  # behind whose records of the same key come those that were put off
     METERS: tuple[list[str], list[str], list[str]]  # names of counters, histograms and gauges, as `Meters` takes them
 
     def open(self) -> None: ...
@@ -95,9 +98,9 @@ def unpack(packed: bytes) -> Bundle:
     records, waited_us = [], []
     for _ in range(reader.count()):
         topic = reader.text()
-        partition, offset, us = reader.place()
+        partition, offset, us, put_off = reader.place()
         key = reader.text()
-        records.append(Record(key, reader.bytes(), Origin(topic, partition, offset)))
+        records.append(Record(key, reader.bytes(), Origin(topic, partition, offset), bool(put_off)))
         waited_us.append(us)
     states = {}
     for _ in range(reader.count()):
@@ -109,7 +112,11 @@ def unpack(packed: bytes) -> Bundle:
 
 
 def pack_answer(
-    meters: bytes, records: Sequence[Record], states: Mapping[str, bytes], outgoing: Iterable[Outgoing]
+    meters: bytes,
+    records: Sequence[Record],
+    states: Mapping[str, bytes],
+    outgoing: Iterable[Outgoing],
+    put_off: Mapping[int, int],
 ) -> bytes:
     """Return what goes to Java for a bundle of `records`.
 
@@ -118,6 +125,7 @@ def pack_answer(
         records: of the bundle.
         states: to be kept, by key.
         outgoing: to be written, in order.
+        put_off: until when (ms), by number of the record.
     """
     number = {record.key: n for n, record in enumerate(records)}
     parts = [meters, _COUNT.pack(len(states))]
@@ -129,7 +137,8 @@ def pack_answer(
         key_bytes = key.encode(errors="replace")
         written += (_OUTGOING.pack(_TOPIC_NUMBER[topic], len(key_bytes)), key_bytes, _COUNT.pack(len(value)), value)
         count += 1
-    return b"".join((*parts, _COUNT.pack(count), *written))
+    waiting = [_PUT_OFF.pack(number, until_ms) for number, until_ms in put_off.items()]
+    return b"".join((*parts, _COUNT.pack(count), *written, _COUNT.pack(len(waiting)), *waiting))
 
 
 _TOPIC_NUMBER = {topic: n for n, topic in enumerate(TOPICS)}
@@ -144,8 +153,8 @@ class _Reader:
         self._at += _COUNT.size
         return int(value)
 
-    def place(self) -> tuple[int, int, int]:
-        place: tuple[int, int, int] = _PLACE.unpack_from(self._packed, self._at)
+    def place(self) -> tuple[int, int, int, int]:
+        place: tuple[int, int, int, int] = _PLACE.unpack_from(self._packed, self._at)
         self._at += _PLACE.size
         return place
 

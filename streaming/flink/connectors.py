@@ -64,7 +64,7 @@ def bundles(records: KeyedStream, control: DataStream, operator: Bundled, uid: s
     """
     answers = get_gateway().jvm.rheostat.KeyedBundle.of(
         records._j_data_stream, control._j_data_stream, opening(operator), TOPICS,
-        operator.STATE, operator.STATE_TTL_MS, *operator.METERS, name, uid,
+        operator.STATE, operator.STATE_TTL_MS, operator.AWAITED.value, *operator.METERS, name, uid,
     )  # fmt: skip
     return DataStream(answers)
 

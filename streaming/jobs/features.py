@@ -3,28 +3,36 @@
 A job of its own: Feast holds the interpreter for milliseconds a batch, and no slate shall wait for that.
 """
 
+from dataclasses import replace
+
 from pyflink.datastream import StreamExecutionEnvironment
 
 from streaming.config import FeaturesConfig, features_config
 from streaming.flink.connectors import OUTGOING, micro_batches, sink, source
 from streaming.flink.environment import FOR_LITTLE_CPU, run
-from streaming.operators.write_features import WriteFeatures
-from streaming.schemas import FOR_FEAST
+from streaming.operators.feature_store import FeatureStore
+from streaming.schemas import FOR_FEAST, Topic
 
 JOB_NAME = "features"
+QUESTIONS_MS = 5  # what is asked within this time is one read
 
 
 def build(env: StreamExecutionEnvironment, cfg: FeaturesConfig) -> None:
     # Row(key, Row(topic, partition, offset, key, value))
     records = source(env, "features", "source-features-v1", FOR_FEAST, cfg.job)
 
+    # A slate waits for each question: neither a fetch nor a batch is held back for more, and no write is before it.
+    at_once = replace(cfg.job, fetch_min_bytes=1)
+    questions = source(env, "questions", "source-questions-v1", (Topic.PROFILE_REQUESTS,), at_once)
+
     # Row(topic, partition, [offset], [key], [value])
     batches = micro_batches(records, "micro-batch-v1", cfg.batch_ms, cfg.batch_rows)
-    answers = (  # (topic, key, value): profiles, dead letters
-        batches.process(WriteFeatures(cfg), OUTGOING).uid("write-features-v1").name("write features")
-    )
+    letters = batches.process(FeatureStore(cfg), OUTGOING).uid("write-features-v1").name("write features")
 
-    sink(answers, "sink-v1", cfg.job)
+    asked = micro_batches(questions, "micro-batch-questions-v1", QUESTIONS_MS, cfg.batch_rows)
+    profiles = asked.process(FeatureStore(cfg), OUTGOING).uid("read-profiles-v1").name("read profiles")
+
+    sink(letters.union(profiles), "sink-v1", cfg.job)
 
 
 def main() -> None:

@@ -62,7 +62,14 @@ class RecommendMetrics:
             *(f"events_total topic {topic.value}" for topic in (Topic.CLICKS, Topic.PURCHASES, Topic.REQUESTS)),
             *(f"slates_total fallback {fallback.value}" for fallback in _FALLBACKS),
             *(f"dead_letters_total reason {reason.value}" for reason in _REASONS),
-            *("places_total", "explored_places_total", "repeats_total", "late_total"),
+            *(
+                "places_total",
+                "explored_places_total",
+                "repeats_total",
+                "late_total",
+                "put_off_total",
+                "degraded_total",
+            ),
         ],
         ["bundle_size", "model_time_us", "weigh_time_us", "answer_time_us"],
         [*_IN_FORCE, *_MODEL],
@@ -80,6 +87,9 @@ class RecommendMetrics:
             meters.inc(f"dead_letters_total reason {response.letter.value}")
         if topic not in self._EVENTS:
             return
+        if response.until_ms is not None:
+            meters.inc("put_off_total")
+            return
         meters.inc(f"events_total topic {topic}")
         slate = response.slate
         if slate is None:
@@ -89,6 +99,8 @@ class RecommendMetrics:
         meters.inc("explored_places_total", sum([item.reason is ReasonCode.EXPLORED for item in slate.items]))
         if response.is_repeat:
             meters.inc("repeats_total")
+        if response.degraded:
+            meters.inc("degraded_total")
         if response.late:
             meters.inc("late_total")
         if response.model_ns:

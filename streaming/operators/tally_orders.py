@@ -43,7 +43,7 @@ class TallyOrders(KeyedProcessFunction):
         timers.register_processing_time_timer((now_ms // self._interval_ms + 1) * self._interval_ms)
 
     def on_timer(self, timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Iterator[Outgoing]:
-        (item_id,) = ctx.get_current_key()
+        item_id = ctx.get_current_key()
         tally = self._tally()
         if tally.together:
             yield Topic.COMPLEMENTS.value, item_id, encode(complements_of(item_id, tally))

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.interaction import KIND_NUMBER, Kind
+from features.interest import Strongest
+from features.row import FeatureRow
 from features.session import Session
 from features.shopper import ShopperView
 from streaming.control.catalogue import Catalogue
@@ -20,6 +22,8 @@ from streaming.scoring.selection import Named, Selection
 
 COLD_COUNT = 10  # candidates that the model does not know
 POPULAR_COUNT = 100  # candidates where the model has none
+INTERESTS = 3  # categories, the strongest, of which popular items are candidates there too
+PRIOR_INTEREST = 1.0  # of every category, in views: what is known of a shopper who has just come says little
 
 _PURCHASE = KIND_NUMBER[Kind.PURCHASE]
 
@@ -128,7 +132,7 @@ def _only(output: ModelOutput, part: NDArray[np.bool_]) -> ModelOutput:
 
 def retrieve(
     shopper: ShopperView,
-    content_interest: Sequence[float],
+    features: FeatureRow,
     answer: ModelOutput | Fallback,
     model: SessionModel,
     catalogue: Catalogue,
@@ -140,13 +144,13 @@ def retrieve(
     Neither what the shopper has bought is among them nor `exclude`. Where the model says nothing, `answer` is why.
 
     What stands in for the model's is as likely to be clicked as an average item at the most, and the less so the less
-    popular it is. An item that the model does not know is as likely to be clicked as the candidate that is most like
-    it, less what they differ by; there are the COLD_COUNT that are nearest to `content_interest`, (D,) as the feature
-    row has it.
+    popular it is; without the model, also the less the shopper is interested in its category. An item that the model
+    does not know is as likely to be clicked as the candidate that is most like it, less what they differ by; there are
+    the COLD_COUNT that are nearest to the content interest.
     """
     unwanted = {catalogue.index_of[item] for item in (*shopper.bought, *exclude) if item in catalogue.index_of}
     if isinstance(answer, Fallback):
-        return _without_model(answer, unwanted, catalogue)
+        return _without_model(answer, features.long_interests[0], unwanted, catalogue)
     output = answer
     allowed = catalogue.available[output.items]
     if unwanted:
@@ -161,7 +165,7 @@ def retrieve(
         logits = np.concatenate([logits, _stand_in(least, more, catalogue)])
         buys = None if buys is None else np.concatenate([buys, np.zeros(len(more))])
     else:
-        cold, likely = _cold(content_interest, unwanted, item_index, logits, catalogue)
+        cold, likely = _cold(features.content_interest, unwanted, item_index, logits, catalogue)
         if len(cold):
             item_index, logits = np.concatenate([item_index, cold]), np.concatenate([logits, likely])
         buys = None if buys is None else np.concatenate([buys, np.zeros(len(cold))])
@@ -242,9 +246,26 @@ def with_more(candidates: Candidates, others: Candidates, catalogue: Catalogue) 
     )
 
 
-def _without_model(fallback: Fallback, unwanted: set[int], catalogue: Catalogue) -> Candidates:
+def _without_model(fallback: Fallback, interest: Strongest, unwanted: set[int], catalogue: Catalogue) -> Candidates:
+    """Return what is popular, of all and of the categories that the shopper is interested in."""
     item_index = _popular(unwanted, catalogue, POPULAR_COUNT)
-    return Candidates(item_index, _stand_in(PRIOR_CLICK_RATE, item_index, catalogue), None, fallback, b"")
+    weight_of = {
+        catalogue.categories.number_of[category]: weight
+        for category, weight in zip(interest.keys, interest.weights, strict=True)
+        if category in catalogue.categories.number_of
+    }
+    if not weight_of:
+        return Candidates(item_index, _stand_in(PRIOR_CLICK_RATE, item_index, catalogue), None, fallback, b"")
+    without = np.array(list(unwanted), dtype=np.int64)
+    for category in list(weight_of)[:INTERESTS]:
+        of_category = catalogue.available & (catalogue.category_index == category)
+        more = _most_popular(of_category, np.concatenate([without, item_index]), catalogue, POPULAR_COUNT)
+        item_index = np.concatenate([item_index, more])
+    weights = np.array([weight_of.get(category, 0.0) for category in catalogue.category_index[item_index].tolist()])
+    likely = (weights + PRIOR_INTEREST) / (max(weight_of.values()) + PRIOR_INTEREST) * catalogue.popularity[item_index]
+    best = np.argsort(-likely, kind="stable")[:POPULAR_COUNT]
+    logits = logit(np.maximum(PRIOR_CLICK_RATE * likely[best], UNLIKELY))
+    return Candidates(item_index[best], logits, None, fallback, b"")
 
 
 def _cold(

@@ -63,6 +63,7 @@ from streaming.scoring.slate import Slate, SlateRequest, make_slate
 
 WARM_UP_COUNT = 500
 EXPLAINED_CLICKS = 10  # of a session, the newest, where a request asks
+PATIENCE_MS = 300  # for what Feast has of a shopper, but not more than half of the time that a request has left
 AHEAD_AT_MOST_MS = 300_000  # of this clock; one event from next year would make all others of its shopper late
 
 _TOPICS = Topic.RECOMMENDATIONS.value, Topic.FEATURE_LOG.value
@@ -73,6 +74,7 @@ _JSON = msgspec.json.Encoder()  # no text in it can be mistaken for two
 _ENCODER = msgspec.msgpack.Encoder()
 _STATE_DECODER = msgspec.msgpack.Decoder(ShopperState)
 _PROFILE_DECODER = msgspec.msgpack.Decoder(Profile)
+_Brought = tuple[StoredProfile, Origin]  # a profile, and where it lies
 _NOBODY = shopper.view(shopper.new())
 
 
@@ -87,6 +89,8 @@ class Response:
     slate: Slate | None = None  # that is among the records
     model_ns: int = 0  # in the model, for all slates of the bundle
     letter: Reason | None = None  # of the dead letter that is among the records
+    until_ms: int | None = None  # until when the record is put off, and comes again with what came meanwhile
+    degraded: bool = False  # the slate was made without what Feast has
 
 
 class _Interaction(NamedTuple):
@@ -115,7 +119,8 @@ class _Asked(NamedTuple):
     named: Named | None  # items that are bid for, or go with the cart
     sequence: int  # of that interaction; 0 without any
     items_offset: int  # up to which the catalogue was known
-    profile: str  # that was adopted
+    profile: str = ""  # that was adopted
+    degraded: bool = False  # without what Feast has, which was waited for
 
 
 class Recommender:
@@ -132,8 +137,10 @@ class Recommender:
         An interaction leads to a slate and, unless it has come before, a feature row and a new state; the first one of
         a shopper also to the question what Feast has. A request leads to a slate and a record of what it was made from.
         Without consent the slate is made as for a shopper of whom nothing is known, and nothing is kept. A profile that
-        answers the question leads to a new state alone. A record that cannot be used, at which anything raises, or that
-        would lead to one that no broker takes, leads to its dead letter.
+        answers the question leads to a new state alone. A request of a shopper of whom nothing is stored asks the same,
+        and is put off; it comes again, in one bundle with the profile if that comes in time, which is part of its slate
+        alone. A record that cannot be used, at which anything raises, or that would lead to one that no broker takes,
+        leads to its dead letter.
 
         Args:
             records: of the topics SHOPPERS, each shopper's in their order.
@@ -142,8 +149,13 @@ class Recommender:
         Raises:
             SYSTEM_FAULTS: which are not about a record.
         """
+        return self._answer_apart(records, states, {})
+
+    def _answer_apart(
+        self, records: Sequence[Record], states: Mapping[str, bytes], profiles: dict[str, _Brought]
+    ) -> list[Response]:
         try:
-            responses = self._answer_many(records, states)
+            responses = self._answer_many(records, states, profiles)
             for response in responses:
                 check_sizes(response.records)
         except SYSTEM_FAULTS:
@@ -152,17 +164,21 @@ class Recommender:
             if len(records) == 1:
                 return [_refuse(failed(records[0].origin, error, records[0].raw or b""))]
             half = len(records) // 2  # what raises is a dead letter alone, and the others are answered without it
-            first = self.answer_many(records[:half], states)
-            return first + self.answer_many(records[half:], {**states, **new_states(records[:half], first)})
+            first = self._answer_apart(records[:half], states, profiles)
+            after = {**states, **new_states(records[:half], first)}
+            return first + self._answer_apart(records[half:], after, profiles)
         return responses
 
-    def _answer_many(self, records: Sequence[Record], states: Mapping[str, bytes]) -> list[Response]:
+    def _answer_many(
+        self, records: Sequence[Record], states: Mapping[str, bytes], profiles: dict[str, _Brought]
+    ) -> list[Response]:
+        """Answer them, or raise; to `profiles` is added what has come of shoppers of whom nothing is stored."""
         state_of: dict[str, _StoredState] = {}  # of the shoppers so far
         steps: list[Response | _Interaction | _Asked] = []
         with self._control.catalogue.unchanged():  # so that rows and slates are of the same items
             for record in records:
                 stored = state_of.get(record.key) or _StoredState(states.get(record.key))
-                step, state_of[record.key] = self._advance(record, stored)
+                step, state_of[record.key] = self._advance(record, stored, profiles)
                 steps.append(step)
             asks = [ask for step in steps if not isinstance(step, Response) for ask in _asks(step)]
             answers, model_ns = model_answers(asks, self._model, self._control.catalogue)
@@ -170,14 +186,15 @@ class Recommender:
             return [step if isinstance(step, Response) else self._respond(step, answer, model_ns) for step in steps]
 
     def _advance(
-        self, record: Record, stored: "_StoredState"
+        self, record: Record, stored: "_StoredState", profiles: dict[str, _Brought]
     ) -> tuple["Response | _Interaction | _Asked", "_StoredState"]:
         """Return what is to be answered by a slate, or the whole response, and what is stored of the shopper then."""
-        key, raw, origin = record
+        key, raw, origin, has_waited = record
         message = decode(key, raw, origin)
         if isinstance(message, DeadLetter):
             return _refuse(message), stored
         if isinstance(message, StoredProfile):
+            profiles[key] = message, origin
             return _adopt_profile(message, raw or b"", origin, stored)
         assert isinstance(message, Click | Purchase | Request), origin  # the topics hold nothing else
         ahead_ms = message.event_time_ms - now_ms()
@@ -188,8 +205,14 @@ class Recommender:
             letter = self._objection(message, origin, raw or b"")
             if letter is not None:
                 return _refuse(letter), stored
+            is_unknown = message.consent and stored.encoded is None
+            if is_unknown and not has_waited:
+                return _put_off(message), stored
+            brought = profiles.get(key) if is_unknown else None
+            known = stored if brought is None else _StoredState(None, adopt(stored.state(), *brought)[0])
             try:
-                return self._asked(message, origin, stored), stored
+                asked = self._asked(message, origin, known)
+                return asked._replace(degraded=is_unknown and brought is None), stored
             except ExpressionError as error:
                 return _refuse(invalid(origin, f"filter: {error}", raw or b"")), stored
         if not message.consent:
@@ -228,7 +251,7 @@ class Recommender:
         if not message.consent:
             features, page = extract_row("", _NOBODY, catalogue), clicked_at_request(_NOBODY.session, message)
             others = named(message, selected, (), catalogue, self._control.complements)
-            return _Asked(message, origin, _NOBODY, features, page, 0, selected, others, 0, catalogue.offset, "")
+            return _Asked(message, origin, _NOBODY, features, page, 0, selected, others, 0, catalogue.offset)
         state = stored.state()
         shopper_view, features, since_ms = at_request(state, message, catalogue)
         others = named(message, selected, shopper_view.bought, catalogue, self._control.complements)
@@ -278,10 +301,11 @@ class Recommender:
         slate = make_slate(asked.shopper_view, request, drawn_by, answer, self._model, self._control, of_named)
         if message.explain:
             slate = self._explained(slate, asked.clicked)
-        records = [(to_slates, key, self._recommendation(message, origin, slate, drawn_by))]
+        slate_record = self._recommendation(message, origin, slate, drawn_by, degraded=asked.degraded)
+        records = [(to_slates, key, slate_record)]
         if message.consent:
             records.append((to_log, key, self._request_record(asked, slate, drawn_by)))
-        return Response(records, slate=slate, model_ns=model_ns)
+        return Response(records, slate=slate, model_ns=model_ns, degraded=asked.degraded)
 
     def _explained(self, slate: Slate, clicked: list[str]) -> Slate:
         """Return the slate with the clicks that its items are found by; none of what the model has not found."""
@@ -311,7 +335,14 @@ class Recommender:
         return Response(records, interaction.state, late, slate=slate, model_ns=model_ns)
 
     def _recommendation(
-        self, message: Click | Purchase | Request, origin: Origin, slate: Slate, drawn_by: str, *, late: bool = False
+        self,
+        message: Click | Purchase | Request,
+        origin: Origin,
+        slate: Slate,
+        drawn_by: str,
+        *,
+        late: bool = False,
+        degraded: bool = False,
     ) -> bytes:
         request = message if isinstance(message, Request) else None
         return encode(
@@ -327,6 +358,7 @@ class Recommender:
                 slate=slate.items,
                 fallback=slate.fallback,
                 late=late,
+                degraded=degraded,
                 consent=message.consent,
                 policy_version=slate.policy_version,
                 policy_scope=slate.policy_scope,
@@ -403,7 +435,7 @@ class Recommender:
                 kind=ClickKind.VIEW,
             )
             bundle = [Record("warm-up", encode(click), Origin(Topic.CLICKS, 0, n))]
-            states |= new_states(bundle, self._answer_many(bundle, states))
+            states |= new_states(bundle, self._answer_many(bundle, states, {}))
 
 
 def _asks(step: _Interaction | _Asked) -> list[ModelAsk]:
@@ -467,7 +499,7 @@ def _encode_state(state: ShopperState) -> bytes:
 def _adopt_profile(
     message: StoredProfile, raw: bytes, origin: Origin, stored: _StoredState
 ) -> tuple[Response, _StoredState]:
-    if stored.encoded is None:  # forgotten meanwhile; the next interaction asks again
+    if stored.encoded is None:  # a request has asked, and is answered with it; or forgotten meanwhile
         return Response([]), stored
     state, error = adopt(stored.state(), message, origin)
     encoded = _encode_state(state)
@@ -475,6 +507,14 @@ def _adopt_profile(
         return Response([], encoded), _StoredState(encoded, state)
     letter = dead_letter_record(invalid(origin, error, raw))
     return Response([letter], encoded, letter=Reason.INVALID), _StoredState(encoded, state)
+
+
+def _put_off(request: Request) -> Response:
+    """Return the question what Feast has of a shopper, and until when its answer is waited for."""
+    key, now = request.shopper_id, now_ms()
+    left_ms = 2 * PATIENCE_MS if request.deadline_time_ms is None else request.deadline_time_ms - now
+    question = (Topic.PROFILE_REQUESTS.value, key, encode(ProfileRequest(shopper_id=key)))
+    return Response([question], until_ms=now + min(left_ms // 2, PATIENCE_MS))
 
 
 def turn_of(rec_id: str) -> int:

@@ -74,7 +74,7 @@ def orders(first: int, count: int) -> list[Recommendation | Feedback]:
     """Return orders of two items that nobody was shown, each of another shopper."""
     lines = list[Recommendation | Feedback]()
     for n in range(first, first + count):
-        for item in ("x", "y"):
+        for item in ("with-1", "with-2"):
             line = purchase(f"order-{n}-{item}", item, START_MS)
             lines.append(msgspec.structs.replace(line, shopper_id=f"o{n}", order_id=f"o{n}"))
     return lines
@@ -166,8 +166,8 @@ def test_killed_job_goes_on_and_learns_from_every_outcome_once(learning: Learnin
         newest = {key: raw for _, key, raw in read_topic(learning.cluster, Topic.COMPLEMENTS)}
         said = {key: msgspec.json.decode(raw or b"", type=Complements) for key, raw in newest.items()}
         return {key: (of.orders, of.together) for key, of in said.items()} == {
-            b"x": (60.0, {"y": 60.0}),
-            b"y": (60.0, {"x": 60.0}),
+            b"with-1": (60.0, {"with-2": 60.0}),
+            b"with-2": (60.0, {"with-1": 60.0}),
         }
 
     with learning.job("--restore", NEWEST) as job:

@@ -47,6 +47,7 @@ ARTIFACT = ROOT / "onnx_models" / "artifacts" / "generator"
 DEADLINE_S = 120.0
 GENERATOR_COUNT, JDATA_COUNT = 2_000, 3_000
 RETURNING = "parity-shopper-7"  # of the generator
+ONLY_IN_FEAST = "parity-only-in-feast"
 START_MS = now_ms() - 3_600_000
 TURNED = Policy(
     version=0,
@@ -80,9 +81,11 @@ def turned(stack: Stack) -> Policy:
 @pytest.fixture(scope="module")
 def logged(stack: Stack, traffic: list[Interaction], turned: Policy) -> dict[str, FeatureRecord]:
     """The whole log after `traffic`, by event id: the catalogue changes in it, and a shopper has a profile in Feast."""
-    old = [replace(view, event_id=f"old-{n}") for n, view in enumerate(views(RETURNING, *range(1, 4)))]
     store = OnlineStore(stack.feast_repo, 1.0)
-    store.write([feature_record([replace(interaction, event_time_ms=START_MS - 40 * DAY_MS) for interaction in old])])
+    for shopper_id in (RETURNING, ONLY_IN_FEAST):
+        old = [replace(view, event_id=f"old-{n}") for n, view in enumerate(views(shopper_id, *range(1, 4)))]
+        long_ago = [replace(interaction, event_time_ms=START_MS - 40 * DAY_MS) for interaction in old]
+        store.write([feature_record(long_ago)])
     store.close()
     with Subscriber(stack.cluster, Topic.PROFILES, StoredProfile) as profiles:
         stack.feed.interaction(
@@ -118,7 +121,12 @@ def logged(stack: Stack, traffic: list[Interaction], turned: Policy) -> dict[str
 @pytest.fixture(scope="module")
 def requested(stack: Stack, logged: dict[str, FeatureRecord]) -> set[str]:
     """The rec_ids of the request log, after requests of shoppers with and without a visit, a profile, and clicks."""
-    who = [RETURNING, "parity-stranger", *sorted({record.row.shopper_id for record in logged.values()})[:40]]
+    who = [
+        RETURNING,
+        ONLY_IN_FEAST,
+        "parity-stranger",
+        *sorted({record.row.shopper_id for record in logged.values()})[:40],
+    ]
     newest = {record.row.shopper_id: record.row for record in logged.values()}
     for n, shopper_id in enumerate(who):
         visit = newest[shopper_id].session_id if n % 2 == 0 and shopper_id in newest else f"visit-{n}"
@@ -253,3 +261,30 @@ def test_row_of_a_request_that_says_something_else_is_found_and_named(stack: Sta
     report = parity(stack, from_ms=at_ms, to_ms=at_ms + 1)
     assert (report.different, report.is_parity) == (1, False)
     assert "request parity-2): clicked is ('nothing-of-it',) in the log" in (report.first_difference or "")
+
+
+@pytest.mark.usefixtures("logged")
+def test_request_of_a_shopper_whom_feast_alone_knows_is_answered_with_the_profile(stack: Stack) -> None:
+    with Subscriber(stack.cluster, Topic.RECOMMENDATIONS, Recommendation) as slates:
+        deadline = time.monotonic() + DEADLINE_S
+        asked, degraded = 0, True
+        while degraded:  # one that has waited in vain says so: on a machine that is busy that may be the first
+            asked += 1
+            request = Request(
+                request_id=f"feast-{asked}",
+                shopper_id=ONLY_IN_FEAST,
+                session_id="visit",
+                surface="home",
+                event_time_ms=now_ms(),
+            )
+            stack.feed.request(request)
+            stack.feed.flush()
+            while (slate := slates.poll(0.2)) is None or slate.request_id != request.request_id:
+                stack.assert_running()
+                assert time.monotonic() < deadline, "no slate came"
+            degraded = slate.degraded
+    raw_records = [raw for _, _, raw in read_topic(stack.cluster, Topic.REQUEST_LOG)]
+    logged = {record.rec_id: record for record in map(decode_request_record, map(bytes, filter(None, raw_records)))}
+    record = logged[slate.rec_id]
+    assert (record.row.evidence_count, record.sequence) == (3, 0)
+    assert record.profile.startswith(Topic.PROFILES.value)

@@ -19,12 +19,12 @@ from streaming.io.feed import to_item
 from streaming.offline.sink import LOGS, Rows
 from streaming.operators import recommend, reject_control
 from streaming.operators.attribute import Attribute
+from streaming.operators.feature_store import FeatureStore
 from streaming.operators.learn import Learn
 from streaming.operators.pair_lines import PairLines
 from streaming.operators.recommend import Recommend
 from streaming.operators.reject_control import RejectControl
 from streaming.operators.tally_orders import TallyOrders
-from streaming.operators.write_features import WriteFeatures
 from streaming.records import RECORD_AT_MOST, TOMBSTONE, Record, decode, encode
 from streaming.schemas import (
     COMPACTED,
@@ -76,7 +76,7 @@ class Jobs:
             self.attribute = KeyedHarness(Attribute())
             self.learn = KeyedHarness(Learn(LearnConfig(job)))
             self.pair, self.tally = KeyedHarness(PairLines()), KeyedHarness(TallyOrders(1_000))
-            self.write = KeyedHarness(WriteFeatures(FeaturesConfig(job, repo, store_patience_s=1.0)))
+            self.write = KeyedHarness(FeatureStore(FeaturesConfig(job, repo, store_patience_s=1.0)))
         self.rows = {log.folder: Rows(log) for log in LOGS}
         for item in goods:
             self.send(Topic.ITEMS, item.item_id, encode(to_item(item)))
@@ -112,7 +112,7 @@ class Jobs:
                 of_item = Row(Topic.COMPLEMENTS.value, 0, 0, item_id, bought)
                 answers += self._process("tally orders", self.tally, item_id, of_item)
             answers += self._timed("tally orders", self.tally.fire)
-        if topic in FOR_FEAST:
+        if topic in (*FOR_FEAST, Topic.PROFILE_REQUESTS):
             answers += self._process("features", self.write, topic.value, batch)
         for log in LOGS:
             if log.topic == topic:

@@ -3,6 +3,7 @@
 import pickle
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -24,8 +25,9 @@ from streaming.io.feed import to_message
 from streaming.operators import recommend, reject_control
 from streaming.operators.recommend import Recommend
 from streaming.operators.reject_control import RejectControl
-from streaming.records import decode_features, encode, now_ms
+from streaming.records import decode_features, decode_request_record, encode, now_ms
 from streaming.schemas import (
+    Click,
     DeadLetter,
     Fallback,
     FeatureRecord,
@@ -37,6 +39,8 @@ from streaming.schemas import (
     Purchase,
     Reason,
     Recommendation,
+    Request,
+    RequestRecord,
     StoredProfile,
     Topic,
 )
@@ -51,6 +55,7 @@ DECODE: dict[Topic, Callable[[bytes], msgspec.Struct]] = {
     Topic.FEATURE_LOG: decode_features,
     Topic.PROBE_LOG: decode_features,
     Topic.PROFILE_REQUESTS: msgspec.json.Decoder(ProfileRequest).decode,
+    Topic.REQUEST_LOG: decode_request_record,
     Topic.DEAD_LETTERS: msgspec.json.Decoder(DeadLetter).decode,
 }
 
@@ -301,6 +306,114 @@ def test_profile_that_cannot_be_used_becomes_a_dead_letter_and_is_not_waited_for
     features = send(harness, view(1))[Topic.FEATURE_LOG]
     assert isinstance(features, FeatureRecord)
     assert (features.row.evidence_count, features.profile) == (2, "profiles[0]@0")
+
+
+def asked(request_id: str = "q", **fields: object) -> Request:
+    now = now_ms()
+    request = Request(request_id=request_id, shopper_id="s", session_id="x", surface="home", event_time_ms=now)
+    return msgspec.structs.replace(request, **fields)
+
+
+def feast_has(harness: BundleHarness, profile_state: bytes) -> dict[Topic, msgspec.Struct]:
+    stored = StoredProfile(shopper_id="s", spec_version=SPEC_VERSION, profile_state=profile_state)
+    return by_topic(harness.record(Topic.PROFILES, "s", encode(stored)))
+
+
+def test_request_of_a_shopper_who_is_not_known_here_is_answered_with_what_feast_has(harness: BundleHarness) -> None:
+    before = by_topic(harness.record(Topic.REQUESTS, "s", encode(asked())))
+    assert before == {Topic.PROFILE_REQUESTS: ProfileRequest(shopper_id="s")}
+    after = feast_has(harness, old_profile().profile_state)
+    slate, log = after[Topic.RECOMMENDATIONS], after[Topic.REQUEST_LOG]
+    assert isinstance(slate, Recommendation)
+    assert isinstance(log, RequestRecord)
+    assert (slate.request_id, slate.degraded, len(slate.slate)) == ("q", False, 20)
+    assert (log.row.evidence_count, log.sequence, log.profile) == (3, 0, "profiles[0]@0")
+    assert harness.state == {}, "a request changes nothing"
+    assert harness.fire(now_ms() + DAY_MS) == []
+    assert harness.counts["put_off_total"] == 1
+    assert harness.counts["degraded_total"] == 0
+    assert harness.counts["events_total{topic=requests}"] == 1
+
+
+def test_popular_items_are_of_what_a_shopper_who_comes_back_was_interested_in(harness: BundleHarness) -> None:
+    category_of = {item.item_id: item.category for item in shop.items()}
+    shares = []
+    for n, profile_state in enumerate((b"", old_profile().profile_state)):
+        harness.record(Topic.REQUESTS, "s", encode(asked(f"q{n}")))
+        slate = feast_has(harness, profile_state)[Topic.RECOMMENDATIONS]
+        assert isinstance(slate, Recommendation)
+        assert slate.fallback is Fallback.EMPTY_SESSION
+        assert [item.score for item in slate.slate] == sorted([item.score for item in slate.slate], reverse=True)
+        shares.append(sum(category_of[item.item_id] == "tea" for item in slate.slate))
+    stranger, returning = shares
+    assert stranger < 15 < returning
+
+
+def test_where_feast_has_nothing_the_slate_is_a_strangers_and_not_degraded(harness: BundleHarness) -> None:
+    harness.record(Topic.REQUESTS, "s", encode(asked()))
+    slate = feast_has(harness, b"")[Topic.RECOMMENDATIONS]
+    assert isinstance(slate, Recommendation)
+    assert (slate.fallback, slate.degraded) == (Fallback.EMPTY_SESSION, False)
+
+
+def test_request_waits_until_its_patience_ends_and_its_slate_says_so(harness: BundleHarness) -> None:
+    harness.record(Topic.REQUESTS, "s", encode(asked("patient")))
+    harness.record(Topic.REQUESTS, "s", encode(asked("hasty", deadline_time_ms=now_ms() + 200)))
+    (of_patient, _), (of_hasty, _) = harness.waiting["s"]
+    assert 0 < of_patient - now_ms() <= recommender.PATIENCE_MS
+    assert of_hasty - now_ms() <= 100
+    slates = [DECODE[Topic(topic)](raw) for topic, _, raw in harness.fire(of_patient) if topic == Topic.RECOMMENDATIONS]
+    assert [(slate.request_id, slate.degraded) for slate in slates] == [("patient", True), ("hasty", True)]  # type: ignore[attr-defined]
+    assert harness.counts["degraded_total"] == 2
+    assert feast_has(harness, old_profile().profile_state) == {}
+
+
+def test_who_clicks_meanwhile_is_known_and_nobody_s_request_waits_for_another_s(harness: BundleHarness) -> None:
+    harness.record(Topic.REQUESTS, "s", encode(asked()))
+    clicked = send(harness, view(0))
+    assert Topic.PROFILE_REQUESTS in clicked
+    at_once = by_topic(harness.record(Topic.REQUESTS, "s", encode(asked("q2"))))
+    assert isinstance(slate := at_once[Topic.RECOMMENDATIONS], Recommendation)
+    assert (slate.request_id, slate.degraded, slate.fallback) == ("q2", False, Fallback.NONE)
+    after = feast_has(harness, old_profile().profile_state)
+    assert isinstance(log := after[Topic.REQUEST_LOG], RequestRecord)
+    assert (log.row.evidence_count, log.sequence) == (4, 1)
+
+
+def test_request_that_has_waited_beyond_its_deadline_is_a_dead_letter(
+    harness: BundleHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    harness.record(Topic.REQUESTS, "s", encode(asked(deadline_time_ms=now_ms() + 1_000)))
+    later = now_ms() + 2_000
+    monkeypatch.setattr(recommender, "now_ms", lambda: later)
+    letter = feast_has(harness, b"")[Topic.DEAD_LETTERS]
+    assert isinstance(letter, DeadLetter)
+    assert letter.reason is Reason.EXPIRED
+
+
+def test_without_consent_nothing_is_asked_and_nothing_waited_for(harness: BundleHarness) -> None:
+    answered = by_topic(harness.record(Topic.REQUESTS, "s", encode(asked(consent=False))))
+    assert answered.keys() == {Topic.RECOMMENDATIONS}
+
+
+def test_record_that_raises_takes_no_profile_from_a_request_of_its_bundle(
+    harness: BundleHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    harness.record(Topic.REQUESTS, "s", encode(asked()))
+    by_hash = recommender.rec_id
+
+    def rec_id(message: Click | Purchase | Request, surface: str) -> str:
+        if message.shopper_id == "t":
+            msg = "as it was told"
+            raise ArithmeticError(msg)
+        return by_hash(message, surface)
+
+    monkeypatch.setattr(recommender, "rec_id", rec_id)
+    stored = StoredProfile(shopper_id="s", spec_version=SPEC_VERSION, profile_state=old_profile().profile_state)
+    other = harness.numbered(Topic.CLICKS, "t", encode(to_message(replace(view(0), shopper_id="t"))))
+    after = harness.bundle([other, harness.numbered(Topic.PROFILES, "s", encode(stored))])
+    assert [topic for topic, _, _ in after] == [Topic.DEAD_LETTERS, Topic.RECOMMENDATIONS, Topic.REQUEST_LOG]
+    assert decode_request_record(after[-1][2]).row.evidence_count == 3
 
 
 def test_everything_is_counted(harness: BundleHarness) -> None:

@@ -121,7 +121,7 @@ class KeyedHarness:
             current_processing_time=lambda: 0,
             register_processing_time_timer=lambda time: self.timers.update({self.key: time}),
         )
-        return SimpleNamespace(timer_service=lambda: service, get_current_key=lambda: Row(self.key))
+        return SimpleNamespace(timer_service=lambda: service, get_current_key=lambda: self.key)
 
     def fire(self) -> list[Outgoing]:
         """Let all timers be due and return what they led to."""
@@ -150,6 +150,7 @@ class BundleHarness:
         self.counts: Counter[str] = Counter()  # metrics: name{label=value} -> count
         self.gauges: dict[str, int] = {}  # and the last value of gauges and histograms
         self.output: list[Outgoing] = []
+        self.waiting: dict[str, list[tuple[int, Record]]] = {}  # key -> until when, and what
         self._operator = operator
         self._offsets: dict[str, Iterator[int]] = {}
         operator.open()
@@ -159,7 +160,8 @@ class BundleHarness:
         return self.bundle([self.numbered(topic, key, value)])
 
     def bundle(self, records: Sequence[Record]) -> list[Outgoing]:
-        """Send records of shoppers as one bundle and return what they led to."""
+        """Send records of shoppers as one bundle, with what has waited for them, and return what they led to."""
+        records = [one for record in records for one in (record, *self._again(record))]
         held = {record.key: self.state[record.key] for record in records if record.key in self.state}
         answer = _Answer(self._operator.answer_many(packed(records, held)))
         self._count(answer)
@@ -167,9 +169,17 @@ class BundleHarness:
             key = records[answer.int()].key
             self.state[key] = answer.bytes()
         new = [(TOPICS[answer.int()], answer.bytes().decode(), answer.bytes()) for _ in range(answer.int())]
+        for _ in range(answer.int()):
+            record, until_ms = records[answer.int()], answer.long()
+            self.waiting.setdefault(record.key, []).append((until_ms, record._replace(has_waited=True)))
         answer.assert_read()
         self.output += new
         return new
+
+    def fire(self, now_ms: int) -> list[Outgoing]:
+        """Let the timers until `now_ms` be due and return what they led to."""
+        due = [key for key, waiting in self.waiting.items() if waiting[0][0] <= now_ms]
+        return [record for key in due for record in self.bundle([again for _, again in self.waiting.pop(key)])]
 
     def broadcast(self, topic: Topic, key: str, value: bytes | None) -> None:
         """Send a control record."""
@@ -180,6 +190,10 @@ class BundleHarness:
         answer = _Answer(self._operator.apply_many(packed(records, {})))
         self._count(answer)
         answer.assert_read()
+
+    def _again(self, record: Record) -> list[Record]:
+        waiting = self.waiting.pop(record.key, []) if record.origin.topic == self._operator.AWAITED else []
+        return [again for _, again in waiting]
 
     def numbered(self, topic: Topic, key: str, value: bytes | None) -> Record:
         offsets = self._offsets.setdefault(topic, iter(range(1_000_000)))
@@ -201,9 +215,9 @@ class BundleHarness:
 def packed(records: Sequence[Record], states: Mapping[str, bytes]) -> bytes:
     """Return records and states as Java packs them."""
     parts = [pack(">i", len(records))]
-    for key, raw, origin in records:
+    for key, raw, origin, has_waited in records:
         topic, key_bytes = origin.topic.encode(), key.encode()
-        parts += (pack(">i", len(topic)), topic, pack(">iqi", origin.partition, origin.offset, 0))
+        parts += (pack(">i", len(topic)), topic, pack(">iqii", origin.partition, origin.offset, 0, has_waited))
         parts += (pack(">i", len(key_bytes)), key_bytes)
         parts += (pack(">i", -1),) if raw is None else (pack(">i", len(raw)), raw)
     parts.append(pack(">i", len(states)))

@@ -58,6 +58,7 @@ COMMANDS = (
         "bench feast",
         "bench shop",
         "bench quality",
+        "bench returning",
         "bench cold-start",
     ),
 )

@@ -11,6 +11,8 @@ import java.util.Map;
 import java.util.Objects;
 import java.util.concurrent.TimeUnit;
 import org.apache.flink.api.common.operators.MailboxExecutor;
+import org.apache.flink.api.common.state.ListState;
+import org.apache.flink.api.common.state.ListStateDescriptor;
 import org.apache.flink.api.common.state.StateTtlConfig;
 import org.apache.flink.api.common.state.ValueState;
 import org.apache.flink.api.common.state.ValueStateDescriptor;
@@ -19,8 +21,13 @@ import org.apache.flink.api.common.typeinfo.TypeInformation;
 import org.apache.flink.api.common.typeinfo.Types;
 import org.apache.flink.api.java.tuple.Tuple3;
 import org.apache.flink.configuration.Configuration;
+import org.apache.flink.runtime.state.VoidNamespace;
+import org.apache.flink.runtime.state.VoidNamespaceSerializer;
 import org.apache.flink.streaming.api.datastream.DataStream;
 import org.apache.flink.streaming.api.datastream.KeyedStream;
+import org.apache.flink.streaming.api.operators.InternalTimer;
+import org.apache.flink.streaming.api.operators.InternalTimerService;
+import org.apache.flink.streaming.api.operators.Triggerable;
 import org.apache.flink.streaming.api.operators.TwoInputStreamOperator;
 import org.apache.flink.streaming.api.operators.python.embedded.AbstractEmbeddedPythonFunctionOperator;
 import org.apache.flink.streaming.runtime.streamrecord.StreamRecord;
@@ -35,10 +42,12 @@ import org.apache.flink.types.Row;
  * checkpoint ever holds a part of a bundle.
  *
  * <p>Python's side is an object named {@code operation} with {@code answer_many(bytes)} and {@code apply_many(bytes)};
- * streaming/flink/bundles.py has the layout of both. State: bytes by key, with a TTL.
+ * streaming/flink/bundles.py has the layout of both. State: bytes by key, with a TTL; and {@code waiting}, records that
+ * Python would rather answer later. They come again, behind a record of the topic that they wait for, or when their time,
+ * a timer of processing time, has come: so they need no TTL.
  */
 public final class KeyedBundle extends AbstractEmbeddedPythonFunctionOperator<Tuple3<String, String, byte[]>>
-        implements TwoInputStreamOperator<Row, Row, Tuple3<String, String, byte[]>> {
+        implements TwoInputStreamOperator<Row, Row, Tuple3<String, String, byte[]>>, Triggerable<Row, VoidNamespace> {
     private static final long serialVersionUID = 1L;
     private static final TypeInformation<Tuple3<String, String, byte[]>> OUTGOING =
             Types.TUPLE(Types.STRING, Types.STRING, PrimitiveArrayTypeInfo.BYTE_PRIMITIVE_ARRAY_TYPE_INFO);
@@ -49,16 +58,20 @@ public final class KeyedBundle extends AbstractEmbeddedPythonFunctionOperator<Tu
     private final List<String> topicsOut;
     private final String stateName;
     private final long ttlMs;
+    private final String awaited; // the topic
     private final List<String> counterNames;
     private final List<String> histogramNames;
     private final List<String> gaugeNames;
 
     private transient ValueState<byte[]> state;
+    private transient ListState<Row> waiting;
+    private transient InternalTimerService<VoidNamespace> timers;
     private transient MailboxExecutor mailbox;
     private transient Meters meters;
     private transient List<Row> keys; // of the open bundle's records; none of control records have one
     private transient List<Row> records;
     private transient List<Long> arrivals; // ns
+    private transient List<Boolean> hasWaited; // of records
     private transient Map<Row, byte[]> states; // of the bundle's keys before it
     private transient boolean isControl; // what the open bundle holds
     private transient int bytes;
@@ -71,6 +84,7 @@ public final class KeyedBundle extends AbstractEmbeddedPythonFunctionOperator<Tu
             List<String> topicsOut,
             String stateName,
             long ttlMs,
+            String awaited,
             List<String> counters,
             List<String> histograms,
             List<String> gauges) {
@@ -79,6 +93,7 @@ public final class KeyedBundle extends AbstractEmbeddedPythonFunctionOperator<Tu
         this.topicsOut = new ArrayList<>(topicsOut);
         this.stateName = stateName;
         this.ttlMs = ttlMs;
+        this.awaited = awaited;
         this.counterNames = new ArrayList<>(counters);
         this.histogramNames = new ArrayList<>(histograms);
         this.gaugeNames = new ArrayList<>(gauges);
@@ -89,6 +104,7 @@ public final class KeyedBundle extends AbstractEmbeddedPythonFunctionOperator<Tu
      *
      * @param opening Python code that makes {@code operation}
      * @param topicsOut by their numbers in what Python returns
+     * @param awaited topic of the records behind which those that wait come again
      * @param counters, histograms, gauges names as {@link Meters} takes them
      */
     public static DataStream<Tuple3<String, String, byte[]>> of(
@@ -98,6 +114,7 @@ public final class KeyedBundle extends AbstractEmbeddedPythonFunctionOperator<Tu
             List<String> topicsOut,
             String stateName,
             long ttlMs,
+            String awaited,
             List<String> counters,
             List<String> histograms,
             List<String> gauges,
@@ -107,7 +124,8 @@ public final class KeyedBundle extends AbstractEmbeddedPythonFunctionOperator<Tu
                 .transform(
                         name,
                         OUTGOING,
-                        new KeyedBundle(opening, topicsOut, stateName, ttlMs, counters, histograms, gauges))
+                        new KeyedBundle(
+                                opening, topicsOut, stateName, ttlMs, awaited, counters, histograms, gauges))
                 .disableChaining() // a second operator of Python in the same thread would wait for this one for ever
                 .name(name)
                 .uid(uid);
@@ -120,11 +138,15 @@ public final class KeyedBundle extends AbstractEmbeddedPythonFunctionOperator<Tu
                 new ValueStateDescriptor<>(stateName, PrimitiveArrayTypeInfo.BYTE_PRIMITIVE_ARRAY_TYPE_INFO);
         descriptor.enableTimeToLive(StateTtlConfig.newBuilder(Duration.ofMillis(ttlMs)).build());
         state = getRuntimeContext().getState(descriptor);
+        waiting =
+                getRuntimeContext().getListState(new ListStateDescriptor<>("waiting", RecordDeserializer.RECORD));
+        timers = getInternalTimerService("waiting", VoidNamespaceSerializer.INSTANCE, this);
         mailbox = getContainingTask().getMailboxExecutorFactory().createExecutor(getOperatorConfig().getChainIndex());
         meters = new Meters(getMetricGroup(), counterNames, histogramNames, gaugeNames);
         keys = new ArrayList<>();
         records = new ArrayList<>();
         arrivals = new ArrayList<>();
+        hasWaited = new ArrayList<>();
         states = new LinkedHashMap<>();
         outgoing = new StreamRecord<>(null);
         meters.update(call("apply_many")); // of no records: by what slates will be weighed
@@ -137,19 +159,55 @@ public final class KeyedBundle extends AbstractEmbeddedPythonFunctionOperator<Tu
 
     @Override
     public void processElement1(StreamRecord<Row> element) throws Exception {
-        begin(false);
         Row key = (Row) getCurrentKey();
-        if (!states.containsKey(key)) {
-            states.put(key, state.value());
+        Row record = element.getValue().getFieldAs(1);
+        List<Row> again = awaited.equals(record.getField(0)) ? takeWaiting() : List.of();
+        if (records.size() + 1 + again.size() > RECORDS_AT_MOST) {
+            flush(); // what waits is answered with what it waits for
         }
-        keys.add(key);
-        add(element.getValue());
+        addKeyed(key, record, false);
+        for (Row waited : again) {
+            addKeyed(key, waited, true);
+        }
     }
 
     @Override
     public void processElement2(StreamRecord<Row> element) throws Exception {
         begin(true);
-        add(element.getValue());
+        add(element.getValue().getFieldAs(1), false);
+    }
+
+    /** All that waits under the key, also what has begun to since. */
+    @Override
+    public void onProcessingTime(InternalTimer<Row, VoidNamespace> timer) throws Exception {
+        Row key = timer.getKey();
+        for (Row waited : takeWaiting()) {
+            addKeyed(key, waited, true);
+        }
+    }
+
+    @Override
+    public void onEventTime(InternalTimer<Row, VoidNamespace> timer) {
+        throw new UnsupportedOperationException("no timer of event time is set");
+    }
+
+    private List<Row> takeWaiting() throws Exception {
+        List<Row> taken = new ArrayList<>();
+        waiting.get().forEach(taken::add);
+        waiting.clear();
+        return taken;
+    }
+
+    private void addKeyed(Row key, Row record, boolean waited) throws Exception {
+        begin(false);
+        if (!states.containsKey(key)) {
+            if (getCurrentKey() != key) {
+                setCurrentKey(key); // a bundle has left in between
+            }
+            states.put(key, state.value());
+        }
+        keys.add(key);
+        add(record, waited);
     }
 
     /** Before a barrier, at the end, and each second. */
@@ -165,12 +223,12 @@ public final class KeyedBundle extends AbstractEmbeddedPythonFunctionOperator<Tu
         }
     }
 
-    private void add(Row element) throws Exception {
-        Row record = element.getFieldAs(1);
+    private void add(Row record, boolean waited) throws Exception {
         byte[] value = record.getFieldAs(4);
         bytes += value == null ? 0 : value.length;
         records.add(record);
         arrivals.add(System.nanoTime());
+        hasWaited.add(waited);
         if (records.size() >= RECORDS_AT_MOST || isControl && bytes >= BYTES_AT_MOST) {
             flush();
         } else if (!mailPosted) {
@@ -206,10 +264,12 @@ public final class KeyedBundle extends AbstractEmbeddedPythonFunctionOperator<Tu
         if (!isControl) {
             keep(answer);
             emit(answer);
+            letWait(answer);
         }
         keys.clear();
         records.clear();
         arrivals.clear();
+        hasWaited.clear();
         states.clear();
         bytes = 0;
         seenByMail = 0;
@@ -229,6 +289,7 @@ public final class KeyedBundle extends AbstractEmbeddedPythonFunctionOperator<Tu
                     .putInt(record.<Integer>getFieldAs(1))
                     .putLong(record.<Long>getFieldAs(2))
                     .putInt((int) TimeUnit.NANOSECONDS.toMicros(now - arrivals.get(n)))
+                    .putInt(hasWaited.get(n) ? 1 : 0)
                     .putText(record.getFieldAs(3))
                     .putBytes(record.getFieldAs(4));
         }
@@ -242,6 +303,15 @@ public final class KeyedBundle extends AbstractEmbeddedPythonFunctionOperator<Tu
         for (int left = answer.getInt(); left > 0; left--) {
             setCurrentKey(keys.get(answer.getInt()));
             state.update(BundleBuffer.bytes(answer));
+        }
+    }
+
+    private void letWait(ByteBuffer answer) throws Exception {
+        for (int left = answer.getInt(); left > 0; left--) {
+            int number = answer.getInt();
+            setCurrentKey(keys.get(number));
+            waiting.add(records.get(number));
+            timers.registerProcessingTimeTimer(VoidNamespace.INSTANCE, answer.getLong());
         }
     }
 

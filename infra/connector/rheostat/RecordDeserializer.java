@@ -19,7 +19,7 @@ import org.apache.flink.util.Collector;
 public final class RecordDeserializer implements KafkaRecordDeserializationSchema<Row> {
     private static final long serialVersionUID = 1L;
 
-    private static final TypeInformation<Row> RECORD =
+    static final TypeInformation<Row> RECORD =
             Types.ROW_NAMED(
                     new String[] {"topic", "partition", "offset", "key", "value"},
                     Types.STRING,
