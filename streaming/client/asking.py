@@ -76,22 +76,22 @@ class Asker:
         return len(self._waiting)
 
     def close(self) -> None:
-        """End; what is still waited for is given up."""
+        """End; who still waits is told so."""
         self._stop.set()
         self._delivering.join()
         self._producer.flush(POLL_S)
         self._following.close()
         with self._lock:
-            left = [future for asked in self._waiting.values() for future in asked.futures]
-        for future in left:
-            future.cancel()
+            left = list(self._waiting)
+        for cause in left:
+            self._fail(cause, DeliveryError(self.error))
 
     def ask(self, request: Request) -> Future[bytes]:
         """Return what will be the slate, as it lies on its topic.
 
         The future raises RequestRefusedError where the request cannot be used, RequestExpiredError where its deadline
-        has passed, RequestFailedError where the job fails at it, DeliveryError where the broker does not take it.
-        Who does not wait any longer cancels it.
+        has passed, RequestFailedError where the job fails at it, DeliveryError where the broker does not take it, or
+        where this is closed. Who does not wait any longer cancels it.
 
         Raises:
             DeliveryError: more is waiting for the broker than it takes.

@@ -34,6 +34,7 @@ class RequestFields(TypedDict, total=False):
     size: int
     exclude: Sequence[str]
     context_item: str
+    cart: Sequence[str]
     candidates: Sequence[AskedItem]
     category: str
     filter: str
@@ -92,7 +93,7 @@ class Client:
             RequestRefusedError: the request cannot be used.
             RequestExpiredError: there was no answer in time.
             RequestFailedError: the job failed at it.
-            DeliveryError: the broker does not take it.
+            DeliveryError: the broker does not take it, or another thread has closed this meanwhile.
         """
         request, patience_s = self._request(shopper_id, session_id, surface, timeout_s, fields)
         answer = self._asker.ask(request)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
@@ -32,10 +33,11 @@ from streaming.client import (
     impression,
     purchase,
 )
+from streaming.client.client import RequestFields
 from streaming.config import Cluster
 from streaming.io.feed import Feed
 from streaming.io.topics import read_topic
-from streaming.schemas import Topic
+from streaming.schemas import Request, Topic
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 10.0
@@ -130,6 +132,25 @@ def test_an_answer_that_does_not_come_is_not_waited_for(client: Client) -> None:
         client.recommend("late", "v1", "home", timeout_s=0.1)
     with pytest.raises(RequestExpiredError, match="did not answer within 100 ms"):
         asyncio.run(client.recommend_async("late", "v1", "home", timeout_s=0.1))
+
+
+@pytest.mark.usefixtures("silence")
+def test_who_waits_when_the_client_is_closed_is_told_so(stream: Stream) -> None:
+    closing = Client(stream.cluster.bootstrap_servers, topic_prefix=stream.cluster.topic_prefix)
+    with ThreadPoolExecutor() as threads:
+        waiting = threads.submit(closing.recommend, "waits", "v1", "home", timeout_s=30.0)
+        while not len(closing._asker):
+            assert not waiting.done(), waiting.result()
+        closing.close()
+        with pytest.raises(DeliveryError, match="it has been closed"):
+            waiting.result()
+
+
+def test_all_that_a_request_may_say_can_be_said(client: Client) -> None:
+    own = {"shopper_id", "session_id", "surface", "event_time_ms", "deadline_time_ms", "schema_version"}
+    assert RequestFields.__annotations__.keys() == {*Request.__struct_encode_fields__} - own
+    slate = client.recommend("carts", "v1", "cart", cart=[ON_SALE[3]], size=4)
+    assert ON_SALE[3] not in [item.item_id for item in slate.slate]
 
 
 def test_what_a_closed_client_is_told_is_not_lost_silently(stream: Stream, client: Client) -> None:

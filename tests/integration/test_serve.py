@@ -290,7 +290,8 @@ def test_a_slate_is_explained_and_one_that_is_none_is_not(door: Door) -> None:
 def test_what_the_pages_ask_is_answered(door: Door) -> None:
     pages = "".join((ROOT / page).read_text(encoding="utf-8") for page in ("README.md", "docs/consume.md"))
     examples = re.findall(r"curl http://127\.0\.0\.1:8780(/\S+) -d '(.+?)'", pages)
-    assert {json.loads(body)["surface"] for _, body in examples} == {"home", "product", "listing", "search", "ads"}
+    surfaces = {json.loads(body)["surface"] for _, body in examples}
+    assert surfaces == {"home", "product", "cart", "listing", "search", "ads"}
     for path, body in examples:
         status, slate, _ = door.ask(path, raw=body.encode())
         assert (status, slate["surface"], bool(slate["slate"])) == (200, json.loads(body)["surface"], True)

@@ -57,10 +57,10 @@ def test_pages_that_are_opened_ask_for_slates_and_count_apart() -> None:
         surfaces[request.surface] += 1
         answer = slate(request.shopper_id, f"rec-{n}", items[n % 100 :: 100])
         traffic.show(msgspec.structs.replace(answer, request_id=request.request_id, surface=request.surface))
-    assert surfaces.keys() == {"home", "product", "search", "listing"}
+    assert surfaces.keys() == {"home", "product", "search", "listing", "cart"}
     arms = traffic.click_through()
     assert arms.keys() == {"policy 3", "popular items", *(f"{surface} page" for surface in surfaces)}
-    assert all(looks > 50 for _, looks in arms.values())
+    assert all(looks > 20 for _, looks in arms.values())
 
 
 @needs_data

@@ -20,6 +20,7 @@ class PageKind(StrEnum):
     PRODUCT = "product"
     SEARCH = "search"
     LISTING = "listing"
+    CART = "cart"
 
 
 class Hit(NamedTuple):
@@ -38,6 +39,7 @@ class Page(NamedTuple):
     item_id: str | None = None  # of a product's page
     category: str | None = None  # of a listing
     hits: tuple[Hit, ...] = ()  # of a search, best first
+    cart: tuple[str, ...] = ()  # what lies in it, of a cart's page
 
 
 class PageVisit(NamedTuple):
@@ -49,6 +51,7 @@ class PageVisit(NamedTuple):
     category: int  # of the visit
     after: NDArray[np.float64]  # (D,) of length 1: what the shopper looks for
     is_first: bool  # step of the visit
+    carted: int | None  # item that lies in the cart
 
 
 class Pages:
@@ -65,11 +68,15 @@ class Pages:
         who = visit.shopper_id, visit.session_id
         if visit.is_first:
             return Page(PageKind.HOME, *who)
-        match self._chance.choice((PageKind.PRODUCT, PageKind.SEARCH, PageKind.LISTING)):
+        kinds = [PageKind.PRODUCT, PageKind.SEARCH, PageKind.LISTING]
+        match self._chance.choice(kinds if visit.carted is None else [*kinds, PageKind.CART]):
             case PageKind.PRODUCT:
                 return Page(PageKind.PRODUCT, *who, item_id=assortment.items[visit.item].item_id)
             case PageKind.SEARCH:
                 return Page(PageKind.SEARCH, *who, hits=self._search(visit, assortment))
+            case PageKind.CART:
+                assert visit.carted is not None, "it is one of those that may be"
+                return Page(PageKind.CART, *who, cart=(assortment.items[visit.carted].item_id,))
         shelf = assortment.shelves[visit.category].item_index
         return Page(PageKind.LISTING, *who, category=assortment.items[int(shelf[0])].category)
 

@@ -204,7 +204,9 @@ class Shop:
         """Return the page that the shopper of the last act opens next, if one; its slate is shown as any other is."""
         visit = self._visits[self._acted]
         is_first = sum(visit.seen.values()) == 1
-        where = PageVisit(visit.shopper.id, self._session_id(visit), visit.item, visit.category, visit.after, is_first)
+        where = PageVisit(
+            visit.shopper.id, self._session_id(visit), visit.item, visit.category, visit.after, is_first, visit.carted
+        )
         return self._pages.open(where, self.assortment)
 
     def _session_id(self, visit: _Visit) -> str:
