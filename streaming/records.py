@@ -49,7 +49,7 @@ class Record(NamedTuple):
     key: str
     raw: bytes | None
     origin: Origin
-    has_waited: bool = False  # it was put off, and comes again
+    was_deferred: bool = False  # it was put off, and comes again
 
 
 MESSAGES: dict[str, type[Message]] = {

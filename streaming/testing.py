@@ -23,7 +23,7 @@ from streaming.control.item_estimates import EstimateTable, ItemEstimates
 from streaming.control.state import ControlState
 from streaming.io.feed import to_item
 from streaming.policy.attribution import Attribution, Feedback, Joined, Part
-from streaming.policy.complements import OrderLine, OrderTally, complements_of, take
+from streaming.policy.complements import OrderLine, OrderTally, add_line, complements_of
 from streaming.policy.estimates import FactsOf
 from streaming.policy.learning_state import LearningState
 from streaming.policy.table import PolicyTable
@@ -124,7 +124,7 @@ class FeedbackLoop:
         return learnt
 
     def _count(self, purchase: Purchase) -> None:
-        self._lines[purchase.shopper_id], news = take(self._lines.get(purchase.shopper_id, ()), purchase)
+        self._lines[purchase.shopper_id], news = add_line(self._lines.get(purchase.shopper_id, ()), purchase)
         for bought in news:
             tally = self._tallies.get(bought.item_id, OrderTally())
             self._tallies[bought.item_id] = tally.add(bought.time_ms, bought.orders, bought.together)
@@ -223,7 +223,7 @@ class Pipeline:
             return response
         nothing = StoredProfile(shopper_id=record.key, spec_version=SPEC_VERSION, profile_state=b"")  # Feast is empty
         profile = Record(record.key, encode(nothing), self._next(Topic.PROFILES))
-        return self._answered([profile, record._replace(has_waited=True)])
+        return self._answered([profile, record._replace(was_deferred=True)])
 
     def _answered(self, records: list[Record]) -> Response:
         """Return what the last of them leads to."""

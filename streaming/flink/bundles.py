@@ -28,7 +28,7 @@ TOPICS = [topic.value for topic in Topic]  # by their numbers in what goes to Ja
 
 _COUNT = Struct(">i")
 _PLACE = Struct(">iqii")  # partition, offset, us, 1 if it was put off
-_PUT_OFF = Struct(">iq")
+_DEFERRED = Struct(">iq")
 _OUTGOING = Struct(">ii")  # number of the topic, length of the key
 _PICKLED = b"\x80"  # of what is msgpack only an empty map begins so, and no state is one
 
@@ -98,9 +98,9 @@ def unpack(packed: bytes) -> Bundle:
     records, waited_us = [], []
     for _ in range(reader.count()):
         topic = reader.text()
-        partition, offset, us, put_off = reader.place()
+        partition, offset, us, deferred = reader.place()
         key = reader.text()
-        records.append(Record(key, reader.bytes(), Origin(topic, partition, offset), bool(put_off)))
+        records.append(Record(key, reader.bytes(), Origin(topic, partition, offset), bool(deferred)))
         waited_us.append(us)
     states = {}
     for _ in range(reader.count()):
@@ -116,7 +116,7 @@ def pack_answer(
     records: Sequence[Record],
     states: Mapping[str, bytes],
     outgoing: Iterable[Outgoing],
-    put_off: Mapping[int, int],
+    deferred: Mapping[int, int],
 ) -> bytes:
     """Return what goes to Java for a bundle of `records`.
 
@@ -125,7 +125,7 @@ def pack_answer(
         records: of the bundle.
         states: to be kept, by key.
         outgoing: to be written, in order.
-        put_off: until when (ms), by number of the record.
+        deferred: until when (ms), by number of the record.
     """
     number = {record.key: n for n, record in enumerate(records)}
     parts = [meters, _COUNT.pack(len(states))]
@@ -137,7 +137,7 @@ def pack_answer(
         key_bytes = key.encode(errors="replace")
         written += (_OUTGOING.pack(_TOPIC_NUMBER[topic], len(key_bytes)), key_bytes, _COUNT.pack(len(value)), value)
         count += 1
-    waiting = [_PUT_OFF.pack(number, until_ms) for number, until_ms in put_off.items()]
+    waiting = [_DEFERRED.pack(number, until_ms) for number, until_ms in deferred.items()]
     return b"".join((*parts, _COUNT.pack(count), *written, _COUNT.pack(len(waiting)), *waiting))
 
 

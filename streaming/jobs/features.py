@@ -10,7 +10,7 @@ from pyflink.datastream import StreamExecutionEnvironment
 from streaming.config import FeaturesConfig, features_config
 from streaming.flink.connectors import OUTGOING, micro_batches, sink, source
 from streaming.flink.environment import FOR_LITTLE_CPU, run
-from streaming.operators.feature_store import FeatureStore
+from streaming.operators.access_online_store import AccessOnlineStore
 from streaming.schemas import FOR_FEAST, Topic
 
 JOB_NAME = "features"
@@ -27,10 +27,10 @@ def build(env: StreamExecutionEnvironment, cfg: FeaturesConfig) -> None:
 
     # Row(topic, partition, [offset], [key], [value])
     batches = micro_batches(records, "micro-batch-v1", cfg.batch_ms, cfg.batch_rows)
-    letters = batches.process(FeatureStore(cfg), OUTGOING).uid("write-features-v1").name("write features")
+    letters = batches.process(AccessOnlineStore(cfg), OUTGOING).uid("write-features-v1").name("write features")
 
     asked = micro_batches(questions, "micro-batch-questions-v1", QUESTIONS_MS, cfg.batch_rows)
-    profiles = asked.process(FeatureStore(cfg), OUTGOING).uid("read-profiles-v1").name("read profiles")
+    profiles = asked.process(AccessOnlineStore(cfg), OUTGOING).uid("read-profiles-v1").name("read profiles")
 
     sink(letters.union(profiles), "sink-v1", cfg.job)
 

@@ -72,8 +72,11 @@ class Report:
 
 @dataclass
 class _Replay:
-    """What the log has come to: states by shopper and sequence, encoded, and what has a row."""
+    """By what the log is made again, and what it has come to: states by shopper and sequence, and what has a row."""
 
+    raw: Raw
+    catalogue: Catalogue
+    model: SessionModel
     states: dict[str, dict[int, bytes]] = field(default_factory=lambda: defaultdict(dict))
     logged: set[tuple[str, str, str]] = field(default_factory=set)  # shopper, event id, item
     requests: set[tuple[str, int, int]] = field(default_factory=set)  # where those lie that have a row
@@ -111,7 +114,8 @@ def check(
         progress(f"read {topic}", len(raw))
     items = list(read_topic(cluster, Topic.ITEMS))
     dead = {_place(_LETTER.decode(value or b"").origin) for _, _, value in read_topic(cluster, Topic.DEAD_LETTERS)}
-    report, replay = Report(), _Replay()
+    report, session_model = Report(), SessionModel(model)
+    replay, unread = _Replay(raw, Catalogue(session_model.items), session_model), iter([*items, None])
     log: list[tuple[int, Origin, str, bytes | None]] = []  # undecoded: a decoded record takes three times as much
     for topic in (Topic.FEATURE_LOG, Topic.REQUEST_LOG):
         for origin, key, value in read_topic(cluster, topic):
@@ -125,21 +129,19 @@ def check(
     # A process knows more and more items, so that this leaves the records of a shopper in their order, and a request
     # behind the interaction that it came after.
     log.sort(key=lambda entry: entry[0])
-    session_model = SessionModel(model)
-    catalogue, unread = Catalogue(session_model.items), iter([*items, None])
     ahead = next(unread)
     for n, (items_offset, origin, shopper_id, value) in enumerate(log, start=1):
         while ahead is not None and ahead[0].offset <= items_offset:
-            _put(catalogue, *ahead)
+            _put(replay.catalogue, *ahead)
             ahead = next(unread)
         record = decode(shopper_id, value, origin)
         if isinstance(record, RequestRecord):
             compared = from_ms <= record.request.event_time_ms < to_ms
-            _replay_request(origin, record, raw, catalogue, session_model, replay, report if compared else Report())
+            _replay_request(origin, record, replay, report if compared else Report())
         else:
             assert isinstance(record, FeatureRecord), "it was one when it was read"
             compared = from_ms <= record.interaction_time_ms < to_ms
-            _replay(origin, record, raw, catalogue, session_model, replay, report if compared else Report())
+            _replay(origin, record, replay, report if compared else Report())
         if n % 1_000 == 0 or n == len(log):
             progress("rows made again", n)
     _find_missing({where: record for where, record in raw.items() if where not in dead}, replay, from_ms, to_ms, report)
@@ -156,15 +158,7 @@ def _put(catalogue: Catalogue, origin: Origin, key: bytes, value: bytes | None) 
     catalogue.put(item_id, item if isinstance(item, Item) else None, origin.offset)
 
 
-def _replay(
-    origin: Origin,
-    record: FeatureRecord,
-    raw: Raw,
-    catalogue: Catalogue,
-    model: SessionModel,
-    replay: _Replay,
-    report: Report,
-) -> None:
+def _replay(origin: Origin, record: FeatureRecord, replay: _Replay, report: Report) -> None:
     shopper_id = record.row.shopper_id
     where = f"{origin} (shopper {shopper_id}, interaction {record.sequence}, event {record.event_id})"
     replay.logged.add((shopper_id, record.event_id, record.item_id))
@@ -173,11 +167,11 @@ def _replay(
     before = shopper.new() if record.sequence == 1 else None
     if record.sequence - 1 in states:
         before = _STATE_DECODER.decode(states[record.sequence - 1])
-    interaction = raw.get(_place(record.origin))
+    interaction = replay.raw.get(_place(record.origin))
     if before is None or interaction is None:
         report.without_history += 1
         return
-    before = _with_profile(before, record.profile, raw)
+    before = _with_profile(before, record.profile, replay.raw)
     if before is None:
         report.without_history += 1
         return
@@ -185,7 +179,7 @@ def _replay(
     if not isinstance(message, Click | Purchase):
         report.differs(f"{where}: the record at {record.origin} is no interaction: {message}")
         return
-    advanced = advance(before, message, catalogue)
+    advanced = advance(before, message, replay.catalogue)
     states[advanced.state.sequence] = _STATE_ENCODER.encode(advanced.state)
     states.pop(advanced.state.sequence - REPLAY_DEPTH, None)
     difference = _difference(record, advanced)
@@ -193,29 +187,21 @@ def _replay(
         report.differs(f"{where}: {difference}")
         return
     report.equal += 1
-    _compare_vector(record, clicked_items(advanced.shopper_view.session), model, report)
+    _compare_vector(record, clicked_items(advanced.shopper_view.session), replay.model, report)
 
 
-def _replay_request(
-    origin: Origin,
-    record: RequestRecord,
-    raw: Raw,
-    catalogue: Catalogue,
-    model: SessionModel,
-    replay: _Replay,
-    report: Report,
-) -> None:
+def _replay_request(origin: Origin, record: RequestRecord, replay: _Replay, report: Report) -> None:
     shopper_id, request = record.row.shopper_id, record.request
     where = f"{origin} (shopper {shopper_id}, after {record.sequence} interactions, request {request.request_id})"
     replay.requests.add(_place(record.origin))
     replay.read(record.origin)
     encoded = replay.states[shopper_id].get(record.sequence)
     state = shopper.new() if record.sequence == 0 else None if encoded is None else _STATE_DECODER.decode(encoded)
-    state = None if state is None else _with_profile(state, record.profile, raw)
+    state = None if state is None else _with_profile(state, record.profile, replay.raw)
     if state is None:
         report.without_history += 1
         return
-    shopper_view, row, _ = at_request(state, request, catalogue)
+    shopper_view, row, _ = at_request(state, request, replay.catalogue)
     clicked = clicked_at_request(shopper_view.session, request)
     difference = _row_difference(record.row, row)
     if not difference and list(record.clicked) != clicked:
@@ -224,7 +210,7 @@ def _replay_request(
         report.differs(f"{where}: {difference}")
         return
     report.requests_equal += 1
-    _compare_vector(record, clicked, model, report)
+    _compare_vector(record, clicked, replay.model, report)
 
 
 def _with_profile(state: ShopperState, profile: str, raw: Raw) -> ShopperState | None:

@@ -4,15 +4,15 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import msgspec
-from pyflink.common import Row, Time, Types
+from pyflink.common import Row
 from pyflink.datastream.functions import KeyedProcessFunction, RuntimeContext
-from pyflink.datastream.state import StateTtlConfig, ValueStateDescriptor
 
 from features.spec import STATE_TTL_MS
 from streaming.config import LearnConfig
 from streaming.control.item_records import ItemRecords
 from streaming.control.state import PolicyState
 from streaming.flink.garbage import keep_loaded
+from streaming.flink.state import value_state
 from streaming.flink.thread_mode import assert_thread_mode
 from streaming.operators.metrics import dead_letters, gauge, group
 from streaming.policy.learning_state import LearningState
@@ -44,9 +44,7 @@ class Learn(KeyedProcessFunction):
 
     def open(self, runtime_context: RuntimeContext) -> None:
         assert_thread_mode(runtime_context)
-        descriptor = ValueStateDescriptor("loop", Types.PICKLED_BYTE_ARRAY())
-        descriptor.enable_time_to_live(StateTtlConfig.new_builder(Time.milliseconds(STATE_TTL_MS)).build())
-        self._stored = runtime_context.get_state(descriptor)
+        self._stored = value_state(runtime_context, "loop", STATE_TTL_MS)
         self._control = PolicyState(ItemRecords())
         self._control.start(self._cfg.job.cluster, FOR_CONTROLLERS)
         self._version = gauge(group(runtime_context), "estimates_version")

@@ -67,7 +67,7 @@ class RecommendMetrics:
                 "explored_places_total",
                 "repeats_total",
                 "late_total",
-                "put_off_total",
+                "deferred_total",
                 "degraded_total",
             ),
         ],
@@ -88,7 +88,7 @@ class RecommendMetrics:
         if topic not in self._EVENTS:
             return
         if response.until_ms is not None:
-            meters.inc("put_off_total")
+            meters.inc("deferred_total")
             return
         meters.inc(f"events_total topic {topic}")
         slate = response.slate

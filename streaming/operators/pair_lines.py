@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 
 import msgspec
-from pyflink.common import Row, Time, Types
+from pyflink.common import Row
 from pyflink.datastream.functions import KeyedProcessFunction, RuntimeContext
-from pyflink.datastream.state import StateTtlConfig, ValueStateDescriptor
 
 from streaming.flink.garbage import keep_loaded
+from streaming.flink.state import value_state
 from streaming.flink.thread_mode import assert_thread_mode
-from streaming.policy.complements import LINES_TTL_MS, OrderLine, take
+from streaming.policy.complements import LINES_TTL_MS, OrderLine, add_line
 from streaming.records import decode
 from streaming.schemas import Origin, Outgoing, Purchase, Topic
 
@@ -20,16 +20,14 @@ _LINES = msgspec.msgpack.Decoder(tuple[OrderLine, ...])
 class PairLines(KeyedProcessFunction):
     """Key: shopper (the Kafka key). State: `lines` (bytes, msgpack of OrderLine, TTL LINES_TTL_MS). No timers.
 
-    Output, (topic, key, value): for COMPLEMENTS, by item, msgpack of Bought, which `TallyOrders` counts. A purchase
+    Output, (topic, key, value): for COMPLEMENTS, by item, msgpack of OrderDelta, which `TallyOrders` counts. A purchase
     without consent counts nothing, nor does one that cannot be read, of which the job `recommend` tells. State exactly
     once.
     """
 
     def open(self, runtime_context: RuntimeContext) -> None:
         assert_thread_mode(runtime_context)
-        descriptor = ValueStateDescriptor("lines", Types.PICKLED_BYTE_ARRAY())
-        descriptor.enable_time_to_live(StateTtlConfig.new_builder(Time.milliseconds(LINES_TTL_MS)).build())
-        self._lines = runtime_context.get_state(descriptor)
+        self._lines = value_state(runtime_context, "lines", LINES_TTL_MS)
         keep_loaded()
 
     def process_element(self, value: Row, ctx: KeyedProcessFunction.Context) -> Iterator[Outgoing]:
@@ -39,7 +37,7 @@ class PairLines(KeyedProcessFunction):
             return
         stored = self._lines.value()
         before = () if stored is None else _LINES.decode(stored)
-        lines, news = take(before, purchase)
+        lines, news = add_line(before, purchase)
         if lines is not before:
             self._lines.update(_ENCODER.encode(lines))
         for bought in news:

@@ -3,18 +3,18 @@
 from collections.abc import Iterator
 
 import msgspec
-from pyflink.common import Row, Time, Types
+from pyflink.common import Row
 from pyflink.datastream.functions import KeyedProcessFunction, RuntimeContext
-from pyflink.datastream.state import StateTtlConfig, ValueStateDescriptor
 
 from streaming.flink.garbage import keep_loaded
+from streaming.flink.state import value_state
 from streaming.flink.thread_mode import assert_thread_mode
-from streaming.policy.complements import TALLY_TTL_MS, Bought, OrderTally, complements_of
+from streaming.policy.complements import TALLY_TTL_MS, OrderDelta, OrderTally, complements_of
 from streaming.records import encode
 from streaming.schemas import Outgoing, Topic
 
 _ENCODER = msgspec.msgpack.Encoder()
-_TALLY, _BOUGHT = msgspec.msgpack.Decoder(OrderTally), msgspec.msgpack.Decoder(Bought)
+_TALLY, _DELTA = msgspec.msgpack.Decoder(OrderTally), msgspec.msgpack.Decoder(OrderDelta)
 
 
 class TallyOrders(KeyedProcessFunction):
@@ -29,13 +29,11 @@ class TallyOrders(KeyedProcessFunction):
 
     def open(self, runtime_context: RuntimeContext) -> None:
         assert_thread_mode(runtime_context)
-        descriptor = ValueStateDescriptor("tally", Types.PICKLED_BYTE_ARRAY())
-        descriptor.enable_time_to_live(StateTtlConfig.new_builder(Time.milliseconds(TALLY_TTL_MS)).build())
-        self._stored = runtime_context.get_state(descriptor)
+        self._stored = value_state(runtime_context, "tally", TALLY_TTL_MS)
         keep_loaded()
 
     def process_element(self, value: Row, ctx: KeyedProcessFunction.Context) -> None:
-        bought = _BOUGHT.decode(value[-1])
+        bought = _DELTA.decode(value[-1])
         tally = self._tally().add(bought.time_ms, bought.orders, bought.together)
         self._stored.update(_ENCODER.encode(tally))
         timers = ctx.timer_service()

@@ -57,7 +57,7 @@ class OrderTally(msgspec.Struct, frozen=True, array_like=True):
         return OrderTally(newest_ms, old * self.orders + new * orders, counts)
 
 
-class Bought(msgspec.Struct, frozen=True):
+class OrderDelta(msgspec.Struct, frozen=True):
     """What a line of an order adds."""
 
     item_id: str
@@ -66,7 +66,7 @@ class Bought(msgspec.Struct, frozen=True):
     together: dict[str, float]  # by the other item
 
 
-def take(lines: tuple[OrderLine, ...], purchase: Purchase) -> tuple[tuple[OrderLine, ...], list[Bought]]:
+def add_line(lines: tuple[OrderLine, ...], purchase: Purchase) -> tuple[tuple[OrderLine, ...], list[OrderDelta]]:
     """Return a shopper's newest lines with this one, and what it adds to the tallies: nothing if it has come before."""
     line = OrderLine(event_hash(purchase.order_id), purchase.item_id)
     of_order = [other.item_id for other in lines if other.order == line.order]
@@ -78,8 +78,8 @@ def take(lines: tuple[OrderLine, ...], purchase: Purchase) -> tuple[tuple[OrderL
     others = [item for item in of_order if not before & orders_of[item]]
     if before and not others:
         return kept, []
-    news = [Bought(line.item_id, purchase.event_time_ms, 0.0 if before else 1.0, dict.fromkeys(others, 1.0))]
-    news += [Bought(item, purchase.event_time_ms, 0.0, {line.item_id: 1.0}) for item in others]
+    news = [OrderDelta(line.item_id, purchase.event_time_ms, 0.0 if before else 1.0, dict.fromkeys(others, 1.0))]
+    news += [OrderDelta(item, purchase.event_time_ms, 0.0, {line.item_id: 1.0}) for item in others]
     return kept, news
 
 

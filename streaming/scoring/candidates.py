@@ -18,7 +18,7 @@ from streaming.policy.complements import AVERAGE
 from streaming.policy.objectives import PRIOR_CLICK_RATE, UNLIKELY, logit, sigmoid
 from streaming.schemas import Fallback, Request
 from streaming.scoring.model import ModelOutput, SessionModel
-from streaming.scoring.selection import Named, Selection
+from streaming.scoring.selection import ExtraCandidates, Selection
 
 COLD_COUNT = 10  # candidates that the model does not know
 POPULAR_COUNT = 100  # candidates where the model has none
@@ -220,13 +220,13 @@ def retrieve_within(
     )
 
 
-def with_named(candidates: Candidates, named: Named) -> Candidates:
+def with_extra(candidates: Candidates, extra: ExtraCandidates) -> Candidates:
     """Return the candidates with what is bid for each, and how far it goes with the cart."""
     item_index = candidates.item_index.tolist()
-    if named.bids:
-        candidates = candidates._replace(bid=np.array([named.bids.get(index, 0.0) for index in item_index]))
-    if named.complements:
-        chances = np.array([named.complements.get(index, 0.0) for index in item_index])
+    if extra.bids:
+        candidates = candidates._replace(bid=np.array([extra.bids.get(index, 0.0) for index in item_index]))
+    if extra.complements:
+        chances = np.array([extra.complements.get(index, 0.0) for index in item_index])
         candidates = candidates._replace(complement=chances / AVERAGE)
     return candidates
 

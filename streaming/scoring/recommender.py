@@ -58,7 +58,7 @@ from streaming.scoring.candidates import ModelAsk, clicked_at_request, clicked_i
 from streaming.scoring.considered import pack
 from streaming.scoring.explain import trace
 from streaming.scoring.model import ModelOutput, SessionModel
-from streaming.scoring.selection import Named, Selection, excluded, named, selection
+from streaming.scoring.selection import ExtraCandidates, Selection, excluded, extra_candidates, selection
 from streaming.scoring.slate import Slate, SlateRequest, make_slate
 
 WARM_UP_COUNT = 500
@@ -74,7 +74,7 @@ _JSON = msgspec.json.Encoder()  # no text in it can be mistaken for two
 _ENCODER = msgspec.msgpack.Encoder()
 _STATE_DECODER = msgspec.msgpack.Decoder(ShopperState)
 _PROFILE_DECODER = msgspec.msgpack.Decoder(Profile)
-_Brought = tuple[StoredProfile, Origin]  # a profile, and where it lies
+_ProfileRecord = tuple[StoredProfile, Origin]  # a profile, and where it lies
 _NOBODY = shopper.view(shopper.new())
 
 
@@ -116,7 +116,7 @@ class _Asked(NamedTuple):
     clicked: list[str]  # items that the model is asked with, oldest first
     since_ms: int  # the newest interaction
     selection: Selection | None  # of which alone the slate is made
-    named: Named | None  # items that are bid for, or go with the cart
+    extra: ExtraCandidates | None  # items that are bid for, or go with the cart
     sequence: int  # of that interaction; 0 without any
     items_offset: int  # up to which the catalogue was known
     profile: str = ""  # that was adopted
@@ -152,7 +152,7 @@ class Recommender:
         return self._answer_apart(records, states, {})
 
     def _answer_apart(
-        self, records: Sequence[Record], states: Mapping[str, bytes], profiles: dict[str, _Brought]
+        self, records: Sequence[Record], states: Mapping[str, bytes], profiles: dict[str, _ProfileRecord]
     ) -> list[Response]:
         try:
             responses = self._answer_many(records, states, profiles)
@@ -170,7 +170,7 @@ class Recommender:
         return responses
 
     def _answer_many(
-        self, records: Sequence[Record], states: Mapping[str, bytes], profiles: dict[str, _Brought]
+        self, records: Sequence[Record], states: Mapping[str, bytes], profiles: dict[str, _ProfileRecord]
     ) -> list[Response]:
         """Answer them, or raise; to `profiles` is added what has come of shoppers of whom nothing is stored."""
         state_of: dict[str, _StoredState] = {}  # of the shoppers so far
@@ -186,10 +186,10 @@ class Recommender:
             return [step if isinstance(step, Response) else self._respond(step, answer, model_ns) for step in steps]
 
     def _advance(
-        self, record: Record, stored: "_StoredState", profiles: dict[str, _Brought]
+        self, record: Record, stored: "_StoredState", profiles: dict[str, _ProfileRecord]
     ) -> tuple["Response | _Interaction | _Asked", "_StoredState"]:
         """Return what is to be answered by a slate, or the whole response, and what is stored of the shopper then."""
-        key, raw, origin, has_waited = record
+        key, raw, origin, was_deferred = record
         message = decode(key, raw, origin)
         if isinstance(message, DeadLetter):
             return _refuse(message), stored
@@ -206,8 +206,8 @@ class Recommender:
             if letter is not None:
                 return _refuse(letter), stored
             is_unknown = message.consent and stored.encoded is None
-            if is_unknown and not has_waited:
-                return _put_off(message), stored
+            if is_unknown and not was_deferred:
+                return _defer(message), stored
             brought = profiles.get(key) if is_unknown else None
             known = stored if brought is None else _StoredState(None, adopt(stored.state(), *brought)[0])
             try:
@@ -250,11 +250,11 @@ class Recommender:
         selected = selection(message, catalogue)
         if not message.consent:
             features, page = extract_row("", _NOBODY, catalogue), clicked_at_request(_NOBODY.session, message)
-            others = named(message, selected, (), catalogue, self._control.complements)
+            others = extra_candidates(message, selected, (), catalogue, self._control.complements)
             return _Asked(message, origin, _NOBODY, features, page, 0, selected, others, 0, catalogue.offset)
         state = stored.state()
         shopper_view, features, since_ms = at_request(state, message, catalogue)
-        others = named(message, selected, shopper_view.bought, catalogue, self._control.complements)
+        others = extra_candidates(message, selected, shopper_view.bought, catalogue, self._control.complements)
         return _Asked(
             message,
             origin,
@@ -277,14 +277,14 @@ class Recommender:
         if isinstance(answer, Fallback):
             model_ns = 0
         if isinstance(step, _Asked):
-            asked_twice = step.named is not None and step.named.selection is not None
+            asked_twice = step.extra is not None and step.extra.selection is not None
             return self._answer(step, answer, next(answers) if asked_twice else None, model_ns)
         return self._react(step, answer, model_ns)
 
     def _answer(
-        self, asked: _Asked, answer: ModelOutput | Fallback, of_named: ModelOutput | Fallback | None, model_ns: int
+        self, asked: _Asked, answer: ModelOutput | Fallback, of_extra: ModelOutput | Fallback | None, model_ns: int
     ) -> Response:
-        """Return the slate of a request; `of_named` is what the model says of the items that it names, if any."""
+        """Return the slate of a request; `of_extra` is what the model says of the items that it names, if any."""
         message, origin = asked.message, asked.origin
         to_slates, to_log = _ASKED_TOPICS
         key, drawn_by = message.shopper_id, rec_id(message, message.surface)
@@ -296,9 +296,9 @@ class Recommender:
             message.size,
             excluded(message),
             asked.selection,
-            asked.named,
+            asked.extra,
         )
-        slate = make_slate(asked.shopper_view, request, drawn_by, answer, self._model, self._control, of_named)
+        slate = make_slate(asked.shopper_view, request, drawn_by, answer, self._model, self._control, of_extra)
         if message.explain:
             slate = self._explained(slate, asked.clicked)
         slate_record = self._recommendation(message, origin, slate, drawn_by, degraded=asked.degraded)
@@ -443,8 +443,8 @@ def _asks(step: _Interaction | _Asked) -> list[ModelAsk]:
     if isinstance(step, _Interaction):
         return [ModelAsk(clicked_items(step.shopper_view.session))]
     asks = [ModelAsk(step.clicked, step.selection)]
-    if step.named is not None and step.named.selection is not None:
-        asks.append(ModelAsk(step.clicked, step.named.selection))
+    if step.extra is not None and step.extra.selection is not None:
+        asks.append(ModelAsk(step.clicked, step.extra.selection))
     return asks
 
 
@@ -509,7 +509,7 @@ def _adopt_profile(
     return Response([letter], encoded, letter=Reason.INVALID), _StoredState(encoded, state)
 
 
-def _put_off(request: Request) -> Response:
+def _defer(request: Request) -> Response:
     """Return the question what Feast has of a shopper, and until when its answer is waited for."""
     key, now = request.shopper_id, now_ms()
     left_ms = 2 * PATIENCE_MS if request.deadline_time_ms is None else request.deadline_time_ms - now

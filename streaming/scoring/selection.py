@@ -23,7 +23,7 @@ class Selection(NamedTuple):
     match: NDArray[np.float64] | None  # (A,) how well they match, 1 on average
 
 
-class Named(NamedTuple):
+class ExtraCandidates(NamedTuple):
     """Items that a request is about, beside those that its shopper is: candidates too, if the slate may hold them."""
 
     bids: dict[int, float]  # money for a click, by item index
@@ -59,13 +59,13 @@ def selection(request: Request, catalogue: Catalogue) -> Selection | None:
     return Selection(within, given, _match([score_of[index] for index in given.tolist()]))
 
 
-def named(
+def extra_candidates(
     request: Request,
     selected: Selection | None,
     bought: Collection[str],
     catalogue: Catalogue,
     complements: ComplementTable,
-) -> Named | None:
+) -> ExtraCandidates | None:
     """Return the items that are bid for, and those that go with the cart and the item of the page; None for none.
 
     What is not on sale, excluded, or not of the selection is left out without a word, as candidates are. So is what the
@@ -89,11 +89,11 @@ def named(
     if not bids and not goes_with:
         return None
     if selected is not None and selected.given is not None:
-        return Named(bids, goes_with, None)
+        return ExtraCandidates(bids, goes_with, None)
     given = np.array(list(bids | goes_with), dtype=np.int64)
     alone = np.zeros(len(within), dtype=bool)
     alone[given] = True
-    return Named(bids, goes_with, Selection(alone, given, None))
+    return ExtraCandidates(bids, goes_with, Selection(alone, given, None))
 
 
 def basket(request: Request) -> tuple[str, ...]:

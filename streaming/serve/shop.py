@@ -10,7 +10,7 @@ from streaming.control.state import ControlState
 from streaming.io.tail import Following, at_the_end
 from streaming.schemas import Fallback, Origin, Request, SlateItem, Topic
 from streaming.scoring.model import SessionModel
-from streaming.scoring.selection import excluded, named, selection
+from streaming.scoring.selection import excluded, extra_candidates, selection
 from streaming.scoring.slate import SlateRequest, make_slate
 
 _LOG = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ class Shop:
                 size=request.size,
                 exclude=excluded(request),
                 selection=selected,
-                named=named(request, selected, (), catalogue, self._control.complements),
+                extra=extra_candidates(request, selected, (), catalogue, self._control.complements),
             )
             nothing = Fallback.EMPTY_SESSION
             return make_slate(_NOBODY, asked, request.request_id, nothing, self._model, self._control, nothing).items

@@ -18,8 +18,8 @@ from streaming.control import state
 from streaming.io.feed import to_item
 from streaming.offline.sink import LOGS, Rows
 from streaming.operators import recommend, reject_control
+from streaming.operators.access_online_store import AccessOnlineStore
 from streaming.operators.attribute import Attribute
-from streaming.operators.feature_store import FeatureStore
 from streaming.operators.learn import Learn
 from streaming.operators.pair_lines import PairLines
 from streaming.operators.recommend import Recommend
@@ -76,7 +76,7 @@ class Jobs:
             self.attribute = KeyedHarness(Attribute())
             self.learn = KeyedHarness(Learn(LearnConfig(job)))
             self.pair, self.tally = KeyedHarness(PairLines()), KeyedHarness(TallyOrders(1_000))
-            self.write = KeyedHarness(FeatureStore(FeaturesConfig(job, repo, store_patience_s=1.0)))
+            self.write = KeyedHarness(AccessOnlineStore(FeaturesConfig(job, repo, store_patience_s=1.0)))
         self.rows = {log.folder: Rows(log) for log in LOGS}
         for item in goods:
             self.send(Topic.ITEMS, item.item_id, encode(to_item(item)))

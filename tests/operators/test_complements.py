@@ -3,14 +3,14 @@
 import msgspec
 import pytest
 from support.harness import KeyedHarness
+from support.records import order_line
 
 from streaming.operators.pair_lines import PairLines
 from streaming.operators.tally_orders import TallyOrders
 from streaming.policy.complements import LINES_TTL_MS, TALLY_TTL_MS
 from streaming.records import decode, encode
-from streaming.schemas import Complements, Origin, Purchase, Topic
+from streaming.schemas import Complements, Origin, Topic
 
-START_MS = 1_700_000_000_000
 INTERVAL_MS = 1_000
 
 
@@ -19,16 +19,7 @@ class Orders:
         self.pair, self.tally = KeyedHarness(PairLines()), KeyedHarness(TallyOrders(INTERVAL_MS))
 
     def line(self, order: str, item: str, *, consent: bool = True, shopper: str = "s") -> None:
-        purchase = Purchase(
-            event_id=f"{order}-{item}",
-            shopper_id=shopper,
-            session_id="x",
-            item_id=item,
-            event_time_ms=START_MS,
-            order_id=order,
-            consent=consent,
-        )
-        self.raw(shopper, encode(purchase))
+        self.raw(shopper, encode(order_line(order, item, shopper, consent=consent)))
 
     def raw(self, shopper: str, raw: bytes) -> None:
         for topic, item_id, bought in self.pair.record(Topic.PURCHASES, shopper, raw):

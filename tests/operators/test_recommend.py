@@ -330,7 +330,7 @@ def test_request_of_a_shopper_who_is_not_known_here_is_answered_with_what_feast_
     assert (log.row.evidence_count, log.sequence, log.profile) == (3, 0, "profiles[0]@0")
     assert harness.state == {}, "a request changes nothing"
     assert harness.fire(now_ms() + DAY_MS) == []
-    assert harness.counts["put_off_total"] == 1
+    assert harness.counts["deferred_total"] == 1
     assert harness.counts["degraded_total"] == 0
     assert harness.counts["events_total{topic=requests}"] == 1
 

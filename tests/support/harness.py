@@ -171,7 +171,7 @@ class BundleHarness:
         new = [(TOPICS[answer.int()], answer.bytes().decode(), answer.bytes()) for _ in range(answer.int())]
         for _ in range(answer.int()):
             record, until_ms = records[answer.int()], answer.long()
-            self.waiting.setdefault(record.key, []).append((until_ms, record._replace(has_waited=True)))
+            self.waiting.setdefault(record.key, []).append((until_ms, record._replace(was_deferred=True)))
         answer.assert_read()
         self.output += new
         return new
@@ -215,9 +215,9 @@ class BundleHarness:
 def packed(records: Sequence[Record], states: Mapping[str, bytes]) -> bytes:
     """Return records and states as Java packs them."""
     parts = [pack(">i", len(records))]
-    for key, raw, origin, has_waited in records:
+    for key, raw, origin, was_deferred in records:
         topic, key_bytes = origin.topic.encode(), key.encode()
-        parts += (pack(">i", len(topic)), topic, pack(">iqii", origin.partition, origin.offset, 0, has_waited))
+        parts += (pack(">i", len(topic)), topic, pack(">iqii", origin.partition, origin.offset, 0, was_deferred))
         parts += (pack(">i", len(key_bytes)), key_bytes)
         parts += (pack(">i", -1),) if raw is None else (pack(">i", len(raw)), raw)
     parts.append(pack(">i", len(states)))

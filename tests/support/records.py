@@ -130,6 +130,20 @@ def click(event_id: str, item_id: str, event_time_ms: int, rec_id: str | None = 
     )
 
 
+def order_line(
+    order: str, item_id: str, shopper_id: str = "s", event_time_ms: int = 1_700_000_000_000, *, consent: bool = True
+) -> Purchase:
+    return Purchase(
+        event_id=f"{order}-{item_id}",
+        shopper_id=shopper_id,
+        session_id="x",
+        item_id=item_id,
+        event_time_ms=event_time_ms,
+        order_id=order,
+        consent=consent,
+    )
+
+
 def purchase(
     event_id: str,
     item_id: str,

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.records import order_line as line
 from support.shop_front import CLICKS, ITEMS, MODEL, ON_SALE, logits_of_all, pipeline, request
 
 from features.sources.simulator import shop
@@ -20,7 +21,7 @@ from streaming.policy.complements import (
     TOGETHER_AT_MOST,
     OrderLine,
     OrderTally,
-    take,
+    add_line,
 )
 from streaming.policy.surfaces import CART, PRODUCT
 from streaming.policy.table import PolicyTable
@@ -44,22 +45,11 @@ from streaming.testing import Pipeline, recommendation
 START_MS = 1_700_000_000_000
 
 
-def line(order: str, item: str, shopper: str = "s", time_ms: int = START_MS) -> Purchase:
-    return Purchase(
-        event_id=f"{order}-{item}",
-        shopper_id=shopper,
-        session_id="x",
-        item_id=item,
-        event_time_ms=time_ms,
-        order_id=order,
-    )
-
-
 def tallied(*purchases: Purchase) -> dict[str, OrderTally]:
     """Return what the purchases lead to, which are taken as the job does."""
     lines, tallies = dict[str, tuple[OrderLine, ...]](), dict[str, OrderTally]()
     for purchase in purchases:
-        lines[purchase.shopper_id], news = take(lines.get(purchase.shopper_id, ()), purchase)
+        lines[purchase.shopper_id], news = add_line(lines.get(purchase.shopper_id, ()), purchase)
         for bought in news:
             tally = tallies.get(bought.item_id, OrderTally())
             tallies[bought.item_id] = tally.add(bought.time_ms, bought.orders, bought.together)
@@ -87,7 +77,7 @@ def test_an_order_of_a_whole_store_room_counts_by_its_first_lines_and_a_shopper_
     assert len(tallies) == LINES_AT_MOST
     lines: tuple[OrderLine, ...] = ()
     for n in range(3 * KEPT_AT_MOST):
-        lines, _ = take(lines, line(f"{n}", "a"))
+        lines, _ = add_line(lines, line(f"{n}", "a"))
     assert len(lines) == KEPT_AT_MOST
 
 

@@ -71,7 +71,7 @@ public final class KeyedBundle extends AbstractEmbeddedPythonFunctionOperator<Tu
     private transient List<Row> keys; // of the open bundle's records; none of control records have one
     private transient List<Row> records;
     private transient List<Long> arrivals; // ns
-    private transient List<Boolean> hasWaited; // of records
+    private transient List<Boolean> wasDeferred; // of records
     private transient Map<Row, byte[]> states; // of the bundle's keys before it
     private transient boolean isControl; // what the open bundle holds
     private transient int bytes;
@@ -146,7 +146,7 @@ public final class KeyedBundle extends AbstractEmbeddedPythonFunctionOperator<Tu
         keys = new ArrayList<>();
         records = new ArrayList<>();
         arrivals = new ArrayList<>();
-        hasWaited = new ArrayList<>();
+        wasDeferred = new ArrayList<>();
         states = new LinkedHashMap<>();
         outgoing = new StreamRecord<>(null);
         meters.update(call("apply_many")); // of no records: by what slates will be weighed
@@ -228,7 +228,7 @@ public final class KeyedBundle extends AbstractEmbeddedPythonFunctionOperator<Tu
         bytes += value == null ? 0 : value.length;
         records.add(record);
         arrivals.add(System.nanoTime());
-        hasWaited.add(waited);
+        wasDeferred.add(waited);
         if (records.size() >= RECORDS_AT_MOST || isControl && bytes >= BYTES_AT_MOST) {
             flush();
         } else if (!mailPosted) {
@@ -264,12 +264,12 @@ public final class KeyedBundle extends AbstractEmbeddedPythonFunctionOperator<Tu
         if (!isControl) {
             keep(answer);
             emit(answer);
-            letWait(answer);
+            defer(answer);
         }
         keys.clear();
         records.clear();
         arrivals.clear();
-        hasWaited.clear();
+        wasDeferred.clear();
         states.clear();
         bytes = 0;
         seenByMail = 0;
@@ -289,7 +289,7 @@ public final class KeyedBundle extends AbstractEmbeddedPythonFunctionOperator<Tu
                     .putInt(record.<Integer>getFieldAs(1))
                     .putLong(record.<Long>getFieldAs(2))
                     .putInt((int) TimeUnit.NANOSECONDS.toMicros(now - arrivals.get(n)))
-                    .putInt(hasWaited.get(n) ? 1 : 0)
+                    .putInt(wasDeferred.get(n) ? 1 : 0)
                     .putText(record.getFieldAs(3))
                     .putBytes(record.getFieldAs(4));
         }
@@ -306,7 +306,7 @@ public final class KeyedBundle extends AbstractEmbeddedPythonFunctionOperator<Tu
         }
     }
 
-    private void letWait(ByteBuffer answer) throws Exception {
+    private void defer(ByteBuffer answer) throws Exception {
         for (int left = answer.getInt(); left > 0; left--) {
             int number = answer.getInt();
             setCurrentKey(keys.get(number));

@@ -11,7 +11,7 @@ from support.records import feature_record, views
 
 from streaming.config import FeaturesConfig, JobConfig
 from streaming.io import online_store
-from streaming.operators.feature_store import FeatureStore
+from streaming.operators.access_online_store import AccessOnlineStore
 from streaming.records import encode
 from streaming.schemas import DeadLetter, FeatureRecord, Item, Outgoing, ProfileRequest, Reason, StoredProfile, Topic
 
@@ -50,7 +50,7 @@ class Store:
 def harness(monkeypatch: pytest.MonkeyPatch) -> KeyedHarness:
     monkeypatch.setattr(online_store, "OnlineStore", Store)
     job = JobConfig("nowhere:1", (), Path("nowhere"), "group")
-    return KeyedHarness(FeatureStore(FeaturesConfig(job, Path("nowhere"))))
+    return KeyedHarness(AccessOnlineStore(FeaturesConfig(job, Path("nowhere"))))
 
 
 def batch(harness: KeyedHarness, topic: Topic, *records: tuple[str, bytes | None]) -> list[Outgoing]:
