@@ -132,6 +132,8 @@ def test_dragging_a_slider_reorders_the_slate_and_letting_go_puts_it_in_force(ru
     version = running.in_force().version
     expect(page.locator("#version")).to_have_text(str(version))
     page.locator("#shopper").select_option(running.newest.shopper_id)
+    # Another shopper's was there before, and is until this one's has come.
+    expect(page.locator("#slate li").first).to_have_attribute("data-item", running.newest.slate[0].item_id)
     expect(page.locator("#about")).to_contain_text("home")
     before = order(page)
     assert before == [item.item_id for item in running.newest.slate]  # as it really went out
