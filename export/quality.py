@@ -74,7 +74,7 @@ class Served:
 
     def _run(self, names: list[str], item_seq: NDArray[np.int64]) -> list[Any]:
         seq_len = np.full(len(item_seq), item_seq.shape[1], dtype=np.int64)
-        values: tuple[NDArray[Any], ...] = (item_seq, seq_len, self._new_items, self._everything)
+        values: tuple[NDArray[Any], ...] = (item_seq, seq_len, self._new_items, self._everything, item_seq[:, :1])
         tensors = dict(zip(INPUTS, values, strict=True))
         outputs: list[Any] = self._session.run(names, feed_of(self._session, tensors))
         return outputs

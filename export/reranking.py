@@ -110,10 +110,12 @@ def _weigh(fusion: Fusion, config: FusionConfig, examples: list[Example]) -> Fus
 def _lists(fusion: Fusion, examples: list[Example]) -> Lists:
     parts = []
     everything = torch.ones(len(fusion.get_buffer("known")), dtype=torch.bool)
+    none_asked = torch.zeros(BATCH, 0, dtype=torch.int64)
     with Progress() as progress:
         task = progress.add_task("listing", total=len(examples))
         for start, (item_seq, seq_len, target) in enumerate(_batches(fusion, examples)):
-            candidates = fusion.candidates(item_seq, seq_len, _no_new_items(fusion), everything)
+            asked = item_seq, seq_len, _no_new_items(fusion), everything, none_asked[: len(target)]
+            candidates = fusion.candidates(*asked)
             hit = candidates.column == target[:, None]
             place = torch.where(hit.any(1), hit.float().argmax(1), hit.shape[1])
             bought = torch.zeros(hit.shape)

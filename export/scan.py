@@ -66,7 +66,8 @@ def recall_of_exact(exact: ServedRanker, searching: SearchedRanker, sessions: Se
     no_new, everything = torch.zeros(1, table.shape[1]), torch.ones(len(table), dtype=torch.bool)
     shares = []
     for part in range(0, len(rows), _BATCH):
-        batch = item_seq[part : part + _BATCH], seq_len[part : part + _BATCH], no_new, everything
+        of_part = item_seq[part : part + _BATCH]
+        batch = of_part, seq_len[part : part + _BATCH], no_new, everything, of_part[:, :1]
         expected, actual = exact(*batch)[0], searching(*batch)[0]
         shares.append((expected[:, :, None] == actual[:, None, :]).any(dim=2).float().mean(dim=1))
     return float(torch.cat(shares).mean())

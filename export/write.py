@@ -2,6 +2,7 @@
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from export.to_onnx import OPSET, export
 from features.similarity import neighbours
 from features.spec import SPEC_VERSION
 from onnx_models import artifact
+from onnx_models.session import OUTPUTS, TOP_ITEMS, TOP_LOGITS, TOP_PURCHASE
 
 GOLDEN_ITEMS = 20  # of each answer
 
@@ -51,14 +53,15 @@ def _golden(built: Built, ids: list[str]) -> artifact.Golden:
     """Return what the model answers to a short session, to one of two items, and to one of its greatest length."""
     rows = [[1, 2, 3], [5], [2, 1], [n % (len(ids) - 1) + 1 for n in range(built.shape.max_length)]]
     no_new, everything = torch.zeros(1, built.shape.hidden_dim), torch.ones(len(ids), dtype=torch.bool)
-    answers = []
+    answers: list[dict[str, list[Any]]] = []
     with torch.no_grad():
         for row in rows:
-            answer = built.served(torch.tensor([row]), torch.tensor([len(row)]), no_new, everything)
-            answers.append([part[0, :GOLDEN_ITEMS].tolist() for part in answer])
+            item_seq = torch.tensor([row])
+            answer = built.served(item_seq, torch.tensor([len(row)]), no_new, everything, item_seq)
+            answers.append({name: part[0, :GOLDEN_ITEMS].tolist() for name, part in zip(OUTPUTS, answer, strict=False)})
     return artifact.Golden(
         sessions=[[ids[index] for index in row] for row in rows],
-        top_items=[[ids[index] for index in answer[0]] for answer in answers],
-        top_logits=[answer[1] for answer in answers],
-        top_purchase=[answer[3] for answer in answers] if len(answers[0]) > 3 else None,
+        top_items=[[ids[index] for index in answer[TOP_ITEMS]] for answer in answers],
+        top_logits=[answer[TOP_LOGITS] for answer in answers],
+        top_purchase=[answer[TOP_PURCHASE] for answer in answers] if TOP_PURCHASE in answers[0] else None,
     )

@@ -59,7 +59,7 @@ class Parts(NamedTuple):
 
 
 class Candidates(NamedTuple):
-    column: Tensor  # (B, C) item number, or V+1+m for new item m
+    column: Tensor  # (B, C) item number, or V+1+m for new item m; then those that are asked for
     features: Tensor  # (B, C, F)
     vector: Tensor  # (B, D) of the session
 
@@ -133,8 +133,13 @@ class Fusion(nn.Module):
         neighbours, rules = self.neighbours.scores(known, seq_len), self.rules.scores(known, seq_len)
         return Parts(logits, *_shares(neighbours, M), *_shares(rules, M), vector)
 
-    def candidates(self, item_seq: Tensor, seq_len: Tensor, new_items: Tensor, available: Tensor) -> Candidates:
-        """Return the candidates of each session, best first by the weighted sum; the arguments are `forward`'s."""
+    def candidates(
+        self, item_seq: Tensor, seq_len: Tensor, new_items: Tensor, available: Tensor, asked_items: Tensor
+    ) -> Candidates:
+        """Return the candidates of each session, best first by the weighted sum, and then the items that are asked for.
+
+        The arguments are those of `forward`.
+        """
         table, known = self.ranker.get_buffer("table"), self.get_buffer("known")
         V, M, B = table.shape[0] - 1, new_items.shape[0] - 1, item_seq.shape[0]
         is_new = item_seq > V
@@ -142,7 +147,8 @@ class Fusion(nn.Module):
         probable, log_voted, log_ruled = weighed(logits, voted, ruled)
         total = probable + self.config.neighbours_weight * log_voted + self.config.rules_weight * log_ruled
         total = torch.where(_unavailable(available, M), UNAVAILABLE, total)
-        _, column = torch.topk(total, self.config.candidate_count)
+        _, best = torch.topk(total, self.config.candidate_count)
+        column = torch.cat([best, asked_items], dim=1)
         back = (seq_len[:, None] - 1 - torch.arange(item_seq.shape[1])).clamp(min=0)  # (B, T)
         newest = newest_of_its_item(item_seq)[torch.arange(B), seq_len - 1]
         same = (column[:, :, None] == (item_seq + is_new)[:, None, :]) * newest[:, None, :]  # (B, C, T)
@@ -153,7 +159,7 @@ class Fusion(nn.Module):
             return table[torch.where(new, 0, numbers)] + new_items[torch.where(new, numbers - V - 1, 0)]
 
         last = (item_seq + is_new).gather(1, seq_len[:, None] - 1)  # (B, 1)
-        near = (vectors(column) @ vectors(last).transpose(1, 2))[:, :, 0]
+        near = (vectors(column) * vectors(last)).sum(dim=2)  # no product of matrices: how many are asked changes none
         length = torch.log(seq_len.float())[:, None].expand_as(near)
         features = [
             probable.gather(1, column),
@@ -169,25 +175,29 @@ class Fusion(nn.Module):
         ]
         return Candidates(column, torch.cat([torch.stack(features, dim=2), padded[column]], dim=2), vector)
 
-    def forward(self, item_seq: Tensor, seq_len: Tensor, new_items: Tensor, available: Tensor) -> tuple[Tensor, ...]:
-        """Return the K best next items of each session, best first, their scores, and the session's vector.
+    def forward(
+        self, item_seq: Tensor, seq_len: Tensor, new_items: Tensor, available: Tensor, asked_items: Tensor
+    ) -> tuple[Tensor, ...]:
+        """Return what `ServedRanker.forward` does, of scores.
 
-        If it tells of purchases, a fourth output (B, K) is the probability that the rest of the session buys each item.
-        The arguments are those of `ServedRanker.forward`.
+        If it tells of purchases, two more outputs (B, K) and (B, A) are the probabilities that the rest of the session
+        buys each item.
         """
-        column, features, vector = self.candidates(item_seq, seq_len, new_items, available)
+        column, features, vector = self.candidates(item_seq, seq_len, new_items, available, asked_items)
         if self.reranker is None:
             scores, purchase = features @ weights_of(self.config), None
         else:
             scores, purchase = self.reranker(features)
         unavailable = _unavailable(available, new_items.shape[0] - 1)
         scores = torch.where(unavailable[column], UNAVAILABLE, scores)
-        top_scores, place = torch.topk(scores, self.config.candidate_count)
+        C = self.config.candidate_count
+        top_scores, place = torch.topk(scores[:, :C], C)
         column = column.gather(1, place)
-        answer = column - (column >= self.get_buffer("known").shape[0]).long(), top_scores, vector
+        answer = column - (column >= self.get_buffer("known").shape[0]).long(), top_scores, vector, scores[:, C:]
         if not self.tells_purchase or purchase is None:
             return answer
-        return *answer, torch.sigmoid(purchase).gather(1, place)
+        bought = torch.sigmoid(purchase)
+        return *answer, bought.gather(1, place), bought[:, C:]
 
 
 def _unavailable(available: Tensor, new_count: int) -> Tensor:

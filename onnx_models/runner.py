@@ -17,6 +17,10 @@ from numpy.typing import NDArray
 from features.errors import DeviceError
 from onnx_models.device import AUTO, CPU
 from onnx_models.session import (
+    ASKED_COUNT,
+    ASKED_ITEMS,
+    ASKED_LOGITS,
+    ASKED_PURCHASE,
     AVAILABLE,
     BATCH,
     ITEM_SEQ,
@@ -30,6 +34,8 @@ from onnx_models.session import (
 )
 
 BATCH_SIZES = (1, 4, 16, 64)
+ASKED_AT_ONCE = 128  # items of a session, in a call of a fixed size
+_OF_ASKED = frozenset({ASKED_LOGITS, ASKED_PURCHASE})  # outputs (B, A)
 _WARM_UP = 3  # calls of each batch size; the second one is captured
 _LOG = logging.getLogger(__name__)
 
@@ -40,9 +46,12 @@ class Sessions(NamedTuple):
     item_seq: NDArray[np.int64]  # (B, T)
     seq_len: NDArray[np.int64]  # (B,)
     available: NDArray[np.bool_]  # (V+1,) which items may be answered
+    asked_items: NDArray[np.int64]  # (B, A) whose logits are asked for beside the best, 0 = padding; A is at least 1
 
     def part(self, rows: slice) -> "Sessions":
-        return Sessions(self.item_seq[rows], self.seq_len[rows], self.available)
+        return self._replace(
+            item_seq=self.item_seq[rows], seq_len=self.seq_len[rows], asked_items=self.asked_items[rows]
+        )
 
 
 class Fixed(NamedTuple):
@@ -54,7 +63,7 @@ class Fixed(NamedTuple):
 
 
 class Answer(NamedTuple):
-    outputs: list[NDArray[Any]]  # by name, as they were asked for; (B, …) each
+    outputs: dict[str, NDArray[Any]]  # by name; (B, …) each
     device: str  # where it ran
 
 
@@ -66,7 +75,12 @@ class Runner(Protocol):
 
 
 def _by_name(sessions: Sessions) -> dict[str, NDArray[Any]]:
-    return {ITEM_SEQ: sessions.item_seq, SEQ_LEN: sessions.seq_len, AVAILABLE: sessions.available}
+    return {
+        ITEM_SEQ: sessions.item_seq,
+        SEQ_LEN: sessions.seq_len,
+        AVAILABLE: sessions.available,
+        ASKED_ITEMS: sessions.asked_items,
+    }
 
 
 class HostRunner:
@@ -81,7 +95,8 @@ class HostRunner:
 
     def run(self, sessions: Sessions) -> Answer:
         inputs = {**_by_name(sessions), NEW_ITEMS: self._new_items}
-        return Answer(self.session.run(self.output_names, {name: inputs[name] for name in self.input_names}), CPU)
+        outputs = self.session.run(self.output_names, {name: inputs[name] for name in self.input_names})
+        return Answer(dict(zip(self.output_names, outputs, strict=True)), CPU)
 
 
 class _Bucket:
@@ -97,41 +112,45 @@ class _Bucket:
         captured: bool,
     ) -> None:
         self.captured = captured
-        sizes = {BATCH: size, LENGTH: fixed.length, NEW_COUNT: len(fixed.new_items)}
+        sizes = {BATCH: size, LENGTH: fixed.length, NEW_COUNT: len(fixed.new_items), ASKED_COUNT: ASKED_AT_ONCE}
         self._session = open_session(graph, device, sizes, cuda_graph=captured)
         self._asked = Sessions(
             np.zeros((size, fixed.length), dtype=np.int64),
             np.ones(size, dtype=np.int64),
             np.ones(fixed.item_count + 1, dtype=bool),
+            np.zeros((size, ASKED_AT_ONCE), dtype=np.int64),
         )
-        self._asked.item_seq[:, 0] = (
-            1  # where nobody asks, the first item: of an empty session a graph may say anything
-        )
+        # Where nobody asks, the first item: of an empty session a graph may say anything.
+        self._asked.item_seq[:, 0] = 1
 
         def resident(array: NDArray[Any]) -> onnxruntime.OrtValue:
             return onnxruntime.OrtValue.ortvalue_from_numpy(array, *place(device))
 
-        self._results = [resident(output) for output in host.run(self._asked).outputs]
+        self._results = {name: resident(output) for name, output in host.run(self._asked).outputs.items()}
         self._inputs = {name: resident(tensor) for name, tensor in _by_name(self._asked).items()}
         tensors = {**self._inputs, NEW_ITEMS: resident(fixed.new_items)}
         self._binding = self._session.io_binding()
         for name in host.input_names:
             self._binding.bind_ortvalue_input(name, tensors[name])
-        for name, result in zip(host.output_names, self._results, strict=True):
+        for name, result in self._results.items():
             self._binding.bind_ortvalue_output(name, result)
         for _ in range(_WARM_UP):
             self.run(self._asked)
 
-    def run(self, sessions: Sessions) -> list[NDArray[Any]]:
+    def run(self, sessions: Sessions) -> dict[str, NDArray[Any]]:
+        """Return what the graph says of at most so many sessions, and at most ASKED_AT_ONCE items of each."""
         count = len(sessions.seq_len)
         self._asked.item_seq[:count], self._asked.seq_len[:count] = sessions.item_seq, sessions.seq_len
+        self._asked.asked_items[:count] = 0
+        self._asked.asked_items[:count, : sessions.asked_items.shape[1]] = sessions.asked_items
         self._inputs[ITEM_SEQ].update_inplace(self._asked.item_seq)
+        self._inputs[ASKED_ITEMS].update_inplace(self._asked.asked_items)
         self._inputs[SEQ_LEN].update_inplace(self._asked.seq_len)
         if not np.array_equal(self._asked.available, sessions.available):  # seldom, and large
             self._asked.available[:] = sessions.available
             self._inputs[AVAILABLE].update_inplace(self._asked.available)
         self._session.run_with_iobinding(self._binding)
-        return [result.numpy()[:count].copy() for result in self._results]
+        return {name: result.numpy()[:count].copy() for name, result in self._results.items()}
 
 
 def _bucket(graph: Path, device: str, size: int, fixed: Fixed, host: HostRunner) -> _Bucket:
@@ -168,10 +187,22 @@ class BucketRunner:
     def run(self, sessions: Sessions) -> Answer:
         parts = []
         for first in range(0, len(sessions.seq_len), BATCH_SIZES[-1]):
-            part = sessions.part(slice(first, first + BATCH_SIZES[-1]))
-            size = next(size for size in BATCH_SIZES if size >= len(part.seq_len))
-            parts.append(self._buckets[size].run(part))
-        return Answer([np.concatenate(outputs) for outputs in zip(*parts, strict=True)], self._device)
+            parts.append(self._run(sessions.part(slice(first, first + BATCH_SIZES[-1]))))
+        return Answer({name: np.concatenate([part[name] for part in parts]) for name in parts[0]}, self._device)
+
+    def _run(self, sessions: Sessions) -> dict[str, NDArray[Any]]:
+        """Return what the graph says of at most BATCH_SIZES[-1] sessions: once for ASKED_AT_ONCE items of each."""
+        bucket = self._buckets[next(size for size in BATCH_SIZES if size >= len(sessions.seq_len))]
+        width = sessions.asked_items.shape[1]
+        answers = [
+            bucket.run(sessions._replace(asked_items=sessions.asked_items[:, first : first + ASKED_AT_ONCE]))
+            for first in range(0, width, ASKED_AT_ONCE)
+        ]
+        asked = {
+            name: np.concatenate([answer[name] for answer in answers], axis=1)[:, :width]
+            for name in _OF_ASKED & answers[0].keys()
+        }
+        return answers[0] | asked
 
 
 class _Call:
@@ -214,18 +245,30 @@ class GroupRunner:
 
     def _run(self, calls: Sequence[_Call]) -> None:
         try:
-            item_seq = np.concatenate([call.sessions.item_seq for call in calls])
-            seq_len = np.concatenate([call.sessions.seq_len for call in calls])
-            outputs, device = self._runner.run(Sessions(item_seq, seq_len, calls[0].sessions.available))
+            outputs, device = self._runner.run(_joined([call.sessions for call in calls]))
         except Exception as error:
             for call in calls:
                 call.error = error
             return
         first = 0
         for call in calls:
-            part = slice(first, first + len(call.sessions.seq_len))
-            call.answer = Answer([output[part] for output in outputs], device)
+            part, width = slice(first, first + len(call.sessions.seq_len)), call.sessions.asked_items.shape[1]
+            own = {
+                name: output[part, :width] if name in _OF_ASKED else output[part] for name, output in outputs.items()
+            }
+            call.answer = Answer(own, device)
             first = part.stop
+
+
+def _joined(sessions: Sequence[Sessions]) -> Sessions:
+    """Return what is asked with one mask as one; what is asked of items, as wide as the widest."""
+    width = max(one.asked_items.shape[1] for one in sessions)
+    return Sessions(
+        np.concatenate([one.item_seq for one in sessions]),
+        np.concatenate([one.seq_len for one in sessions]),
+        sessions[0].available,
+        np.concatenate([np.pad(one.asked_items, ((0, 0), (0, width - one.asked_items.shape[1]))) for one in sessions]),
+    )
 
 
 def _address(array: NDArray[Any]) -> int:

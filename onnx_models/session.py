@@ -11,11 +11,22 @@ from numpy.typing import NDArray
 from features.errors import DeviceError
 from onnx_models.device import CPU, cuda_id
 
-ITEM_SEQ, SEQ_LEN, NEW_ITEMS, AVAILABLE = INPUTS = ("item_seq", "seq_len", "new_items", "available")
-TOP_ITEMS, TOP_LOGITS, SESSION_VECTOR = "top_items", "top_logits", "session_vector"
-TOP_PURCHASE = "top_purchase"  # of some models only
-OUTPUTS = (TOP_ITEMS, TOP_LOGITS, SESSION_VECTOR, TOP_PURCHASE)
-BATCH, LENGTH, NEW_COUNT = "B", "T", "M"  # axes of the inputs that a graph leaves open
+ITEM_SEQ, SEQ_LEN, NEW_ITEMS, AVAILABLE, ASKED_ITEMS = INPUTS = (
+    "item_seq",
+    "seq_len",
+    "new_items",
+    "available",
+    "asked_items",
+)
+TOP_ITEMS, TOP_LOGITS, SESSION_VECTOR, ASKED_LOGITS, TOP_PURCHASE, ASKED_PURCHASE = OUTPUTS = (
+    "top_items",
+    "top_logits",
+    "session_vector",
+    "asked_logits",
+    "top_purchase",  # this and the next of some models only
+    "asked_purchase",
+)
+BATCH, LENGTH, NEW_COUNT, ASKED_COUNT = "B", "T", "M", "A"  # axes of the inputs that a graph leaves open
 
 
 def providers(device: str, cuda_graph: bool = False) -> list[tuple[str, dict[str, str]]]:
@@ -41,7 +52,7 @@ def place(device: str) -> tuple[str, int]:
 
 
 def feed_of(session: onnxruntime.InferenceSession, tensors: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """Return those of `tensors`, by name, that the graph has an input for: an artifact may be without AVAILABLE."""
+    """Return those of `tensors`, by name, that the graph has an input for: AVAILABLE and ASKED_ITEMS are optional."""
     return {node.name: tensors[node.name] for node in session.get_inputs()}
 
 

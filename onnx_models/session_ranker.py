@@ -196,8 +196,8 @@ class ServedRanker(nn.Module):
         return query @ new_items.T + bias
 
     def forward(
-        self, item_seq: Tensor, seq_len: Tensor, new_items: Tensor, available: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
+        self, item_seq: Tensor, seq_len: Tensor, new_items: Tensor, available: Tensor, asked_items: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return the K likeliest next items of each session, best first, their logits, and the session's vector.
 
         Args:
@@ -205,13 +205,16 @@ class ServedRanker(nn.Module):
             seq_len: (B,) int64, at least 1.
             new_items: (M+1, n D) float32 unit vectors of items that the table lacks; V+m is row m, row 0 is padding.
             available: (V+1,) bool, which items of the table may be answered; of fewer than K the others come last.
+            asked_items: (B, A) int64, items of the table whose logits are asked for, 0 = padding.
 
         Returns:
-            top_items (B, K) int64 in 1 … V+M, top_logits (B, K) float32 and session_vector (B, n D) float32.
+            top_items (B, K) int64 in 1 … V+M, top_logits (B, K) float32, session_vector (B, n D) float32 and
+            asked_logits (B, A) float32, which mean something of what is available.
         """
         logits, vector = self.logits(item_seq, seq_len, new_items, available)
         top_logits, column = torch.topk(logits, self.candidate_count, dim=-1)
-        return column - (column >= self.get_buffer("table").shape[0]).long(), top_logits, vector
+        top_items = column - (column >= self.get_buffer("table").shape[0]).long()
+        return top_items, top_logits, vector, logits.gather(1, asked_items)
 
 
 class SearchedRanker(nn.Module):
@@ -223,9 +226,9 @@ class SearchedRanker(nn.Module):
         self.ranker, self.scan, self.candidate_count = ranker, scan, ranker.candidate_count
 
     def forward(
-        self, item_seq: Tensor, seq_len: Tensor, new_items: Tensor, available: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return what `ServedRanker.forward` does; an item that the scan does not find is missing."""
+        self, item_seq: Tensor, seq_len: Tensor, new_items: Tensor, available: Tensor, asked_items: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return what `ServedRanker.forward` does; an item that the scan does not find is not among the best."""
         table = self.ranker.get_buffer("table")
         bias = self.ranker.bias_of(available)
         B, V, M = item_seq.shape[0], table.shape[0] - 1, new_items.shape[0] - 1
@@ -244,7 +247,12 @@ class SearchedRanker(nn.Module):
         is_own = (others[:, :, None] == item_seq[:, None, :]).any(dim=2)
         logits = torch.cat([torch.where(is_own, NEVER, other_logits), torch.where(newest, own_logits, NEVER)], dim=1)
         top_logits, place = torch.topk(logits, self.candidate_count, dim=1)
-        return torch.cat([others, item_seq], dim=1).gather(1, place), top_logits, asked.vector
+        top_items = torch.cat([others, item_seq], dim=1).gather(1, place)
+        # A sum along the row and no product of matrices: what is said of an item does not depend on how many are asked.
+        asked_logits = (table[asked_items].float() * asked.query[:, None, :]).sum(dim=2) + bias[asked_items]
+        is_asked = asked_items[:, :, None] == item_seq[:, None, :]  # (B, A, T)
+        lift = torch.where(is_asked, asked.repeat[:, None, :], 0.0).sum(dim=2)
+        return top_items, top_logits, asked.vector, asked_logits + lift
 
 
 def newest_of_its_item(item_seq: Tensor) -> Tensor:

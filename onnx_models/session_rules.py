@@ -58,19 +58,20 @@ class SessionRules(nn.Module):
         return scores.scatter_add(1, item_seq, repeat)
 
     def forward(
-        self, item_seq: Tensor, seq_len: Tensor, new_items: Tensor, available: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the K best next items of each session, best first, their scores, and no session vector.
+        self, item_seq: Tensor, seq_len: Tensor, new_items: Tensor, available: Tensor, asked_items: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return the K best next items of each session, best first, their scores, no session vector, and asked scores.
 
         Args:
             item_seq: (B, T) int64, oldest first, 0 = padding on the right.
             seq_len: (B,) int64, at least 1.
             new_items: (M+1, 0); no rule has them, so none is ever a candidate.
             available: (V+1,) bool, which items may be answered; of fewer than K the others come last.
+            asked_items: (B, A) int64, items whose scores are asked for, 0 = padding.
         """
         popularity = self.get_buffer("popularity")
         known = torch.where(item_seq < popularity.shape[0], item_seq, 0)
         scores = self.scores(known, seq_len) + LEAST * popularity
         scores = torch.where(available, scores, UNAVAILABLE)
         top_scores, top_items = torch.topk(scores[:, 1:], self.config.candidate_count)
-        return top_items + 1, top_scores, new_items[:1].expand(item_seq.shape[0], -1)
+        return top_items + 1, top_scores, new_items[:1].expand(item_seq.shape[0], -1), scores.gather(1, asked_items)

@@ -1,6 +1,6 @@
 """Any ONNX graph, asked by tensors: what it takes, what it gives, its answer. On the session models' runtime."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -48,17 +48,21 @@ class TensorModel:
         name: by which it is asked for.
         version: of the model.
         session: of the graph.
-        constants: of inputs that need not be given.
+        defaults: of each input that need not be given, what it is by those that must.
 
     Raises:
         ArtifactError: one of its inputs or outputs is no tensor.
     """
 
     def __init__(
-        self, name: str, version: str, session: onnxruntime.InferenceSession, constants: Tensors = MappingProxyType({})
+        self,
+        name: str,
+        version: str,
+        session: onnxruntime.InferenceSession,
+        defaults: Mapping[str, Callable[[Tensors], NDArray[Any]]] = MappingProxyType({}),
     ) -> None:
         self.name, self.version = name, version
-        self._session, self._constants = session, dict(constants)
+        self._session, self._defaults = session, dict(defaults)
         self.inputs = _specs(name, session.get_inputs())
         self.outputs = _specs(name, session.get_outputs())
 
@@ -74,7 +78,7 @@ class TensorModel:
                 msg = f"{self.name} has no input {name!r}; it has {', '.join(specs)}"
                 raise TensorError(msg)
             _check(self.name, specs[name], tensor)
-        if missing := sorted(specs.keys() - given.keys() - self._constants.keys()):
+        if missing := sorted(specs.keys() - given.keys() - self._defaults.keys()):
             msg = f"{self.name}: the input {', '.join(missing)} is missing; it takes {', '.join(specs)}"
             raise TensorError(msg)
         names = [spec.name for spec in self.outputs]
@@ -83,7 +87,8 @@ class TensorModel:
             raise TensorError(msg)
         asked = [*wanted] or names
         try:
-            answers = self._session.run(asked, {name: given.get(name, self._constants.get(name)) for name in specs})
+            feed = {name: given[name] if name in given else self._defaults[name](given) for name in specs}
+            answers = self._session.run(asked, feed)
         except Exception as error:  # onnxruntime's errors have no base of their own
             msg = f"{self.name} raised {type(error).__name__}: {error}"
             raise TensorError(msg) from error

@@ -85,6 +85,7 @@ _PYTHON = {
     "streaming/operators/recommend.py": "answer",
     "streaming/scoring/model.py": MODEL,
     "streaming/scoring/candidates.py": "candidates",
+    "streaming/scoring/answers.py": "model",
     "streaming/policy/draw.py": "draw",
     "streaming/scoring/slate.py": "score",
     "streaming/control/item_estimates.py": "score",

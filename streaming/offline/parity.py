@@ -32,7 +32,7 @@ from streaming.schemas import (
     Topic,
 )
 from streaming.scoring.advance import Advanced, advance, at_request
-from streaming.scoring.candidates import clicked_at_request, clicked_items, known_session
+from streaming.scoring.answers import clicked_at_request, clicked_items, known_session
 from streaming.scoring.model import SessionModel
 from streaming.scoring.recommender import adopt
 

@@ -1,6 +1,5 @@
-"""From a shopper to the items that a slate may hold. Pure but for the model call, which is one for many shoppers."""
+"""From a shopper, and what the model says, to the items that a slate may hold. Pure."""
 
-import time
 from collections.abc import Collection, Sequence
 from itertools import islice
 from typing import NamedTuple
@@ -8,15 +7,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from features.interaction import KIND_NUMBER, Kind
 from features.interest import Strongest
 from features.row import FeatureRow
-from features.session import Session
 from features.shopper import ShopperView
 from streaming.control.catalogue import Catalogue
 from streaming.policy.complements import AVERAGE
 from streaming.policy.objectives import PRIOR_CLICK_RATE, UNLIKELY, logit, sigmoid
-from streaming.schemas import Fallback, Request
+from streaming.schemas import Fallback
 from streaming.scoring.model import ModelOutput, SessionModel
 from streaming.scoring.selection import ExtraCandidates, Selection
 
@@ -24,8 +21,6 @@ COLD_COUNT = 10  # candidates that the model does not know
 POPULAR_COUNT = 100  # candidates where the model has none
 INTERESTS = 3  # categories, the strongest, of which popular items are candidates there too
 PRIOR_INTEREST = 1.0  # of every category, in views: what is known of a shopper who has just come says little
-
-_PURCHASE = KIND_NUMBER[Kind.PURCHASE]
 
 
 class Candidates(NamedTuple):
@@ -40,94 +35,6 @@ class Candidates(NamedTuple):
     match: NDArray[np.float64] | None = None  # (K,) how well they match what was asked for; None: nobody said
     bid: NDArray[np.float64] | None = None  # (K,) money for a click, 0 for none; None: nobody bids
     complement: NDArray[np.float64] | None = None  # (K,) how far they go with the cart; None: nothing is known to
-
-
-class ModelAsk(NamedTuple):
-    """What the model is asked for one slate."""
-
-    clicked: Sequence[str]  # as `clicked_items` has it
-    selection: Selection | None = None  # what alone may be answered; None for all that is available
-
-
-def clicked_items(session: Session) -> list[str]:
-    """Return what was clicked in this session, oldest first, as the models are trained on it: without purchases."""
-    of_session = slice(-session.length, None)
-    return [
-        item
-        for item, kind in zip(session.recent_items[of_session], session.recent_kinds[of_session], strict=True)
-        if kind != _PURCHASE
-    ]
-
-
-def clicked_at_request(session: Session, request: Request) -> list[str]:
-    """Return what the model is asked with for a request, oldest first.
-
-    What lies in the cart and was not clicked in this session was clicked before, and the item of the page is now.
-    """
-    clicked = clicked_items(session)
-    clicked = [item for item in dict.fromkeys(request.cart) if item not in clicked] + clicked
-    if request.context_item is not None and clicked[-1:] != [request.context_item]:
-        clicked.append(request.context_item)
-    return clicked
-
-
-def known_session(clicked: Sequence[str], model: SessionModel) -> list[int]:
-    """Return the item indices of the clicked items that the model knows, oldest first: what it is asked with."""
-    return [model.index_of[item] for item in clicked if item in model.index_of]
-
-
-def model_answers(
-    asks: Sequence[ModelAsk], model: SessionModel, catalogue: Catalogue
-) -> tuple[list[ModelOutput | Fallback], int]:
-    """Return what the model says of each session, or why it says nothing; and the ns that it took for all.
-
-    It is asked once for all of them, and once more for each selection: of what it may answer a call knows one mask.
-    """
-    sessions = [known_session(ask.clicked, model) for ask in asks]
-    began = time.perf_counter_ns()
-    together = [session for session, ask in zip(sessions, asks, strict=True) if session and ask.selection is None]
-    outputs = iter(model.next_items_many(together, catalogue.available_known))
-    answers: list[ModelOutput | Fallback] = []
-    for session, ask in zip(sessions, asks, strict=True):
-        if not session:
-            answers.append(Fallback.UNKNOWN_TO_MODEL if ask.clicked else Fallback.EMPTY_SESSION)
-            continue
-        output = next(outputs) if ask.selection is None else _answer_within(session, ask.selection, model, catalogue)
-        answers.append(output or Fallback.MODEL_FAILED)
-    return answers, time.perf_counter_ns() - began
-
-
-def _answer_within(
-    session: list[int], selection: Selection, model: SessionModel, catalogue: Catalogue
-) -> ModelOutput | None:
-    """Return the model's likeliest items of a selection, of candidates that were given all; None where it fails."""
-    known = selection.within[: catalogue.first_cold]
-    parts, at_once = [known], model.manifest.candidate_count
-    if selection.given is not None and len(selection.given) > at_once:
-        parts = []
-        for first in range(0, len(selection.given), at_once):
-            part, given = np.zeros_like(known), selection.given[first : first + at_once]
-            part[given[given < len(part)]] = True
-            parts.append(part)
-    outputs = [model.next_items_many([session], part)[0] for part in parts]
-    answered = [_only(output, part) for output, part in zip(outputs, parts, strict=True) if output is not None]
-    if len(answered) < len(parts):
-        return None
-    logits = np.concatenate([output.logits for output in answered])
-    best = np.argsort(-logits, kind="stable")
-    purchases = [output.purchase for output in answered if output.purchase is not None]
-    return answered[0]._replace(
-        items=np.concatenate([output.items for output in answered])[best],
-        logits=logits[best],
-        purchase=np.concatenate(purchases)[best] if purchases else None,
-    )
-
-
-def _only(output: ModelOutput, part: NDArray[np.bool_]) -> ModelOutput:
-    """Return those answers that are in `part` (V+1,)."""
-    of_part = part[output.items]
-    purchase = None if output.purchase is None else output.purchase[of_part]
-    return output._replace(items=output.items[of_part], logits=output.logits[of_part], purchase=purchase)
 
 
 def retrieve(

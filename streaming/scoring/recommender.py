@@ -54,7 +54,7 @@ from streaming.schemas import (
     Topic,
 )
 from streaming.scoring.advance import Advanced, advance, at_request
-from streaming.scoring.candidates import ModelAsk, clicked_at_request, clicked_items, model_answers
+from streaming.scoring.answers import ModelAsk, clicked_at_request, clicked_items, model_answers
 from streaming.scoring.considered import pack
 from streaming.scoring.explain import trace
 from streaming.scoring.model import ModelOutput, SessionModel

@@ -41,8 +41,9 @@ def parts() -> tuple[ServedRanker, SessionNeighbours, SessionRules, torch.Tensor
 def test_without_a_reranker_items_are_ranked_by_the_weighted_sum_of_log_shares() -> None:
     ranker, neighbours, rules, popularity = parts()
     new_items = unit(3, D)
-    items, scores, vector = Fusion(CONFIG, ranker, neighbours, rules, popularity).eval()(
-        ITEM_SEQ, SEQ_LEN, new_items, ALL
+    asked_items = torch.tensor([[1, 0, 9], [4, 2, 9]])
+    items, scores, vector, asked_scores = Fusion(CONFIG, ranker, neighbours, rules, popularity).eval()(
+        ITEM_SEQ, SEQ_LEN, new_items, ALL, asked_items
     )
     logits, expected_vector = ranker.logits(ITEM_SEQ, SEQ_LEN, new_items, ALL)
     known = torch.where(ITEM_SEQ > V, 0, ITEM_SEQ)
@@ -52,6 +53,7 @@ def test_without_a_reranker_items_are_ranked_by_the_weighted_sum_of_log_shares()
         share = functional.pad(share / share.sum(1, keepdim=True).clamp(min=1e-12), (0, 3))
         expected = expected + weight * torch.log(share + LEAST)
     torch.testing.assert_close(scores, expected.topk(7).values)
+    torch.testing.assert_close(asked_scores, expected.gather(1, asked_items))
     expected[:, V + 1] = -torch.inf  # the padding of new items
     assert items.tolist() == [[c if c <= V else c - 1 for c in row] for row in expected.topk(7).indices.tolist()]
     torch.testing.assert_close(vector, expected_vector)
@@ -61,8 +63,9 @@ def test_without_a_reranker_items_are_ranked_by_the_weighted_sum_of_log_shares()
 def test_features_of_a_candidate() -> None:
     ranker, neighbours, rules, popularity = parts()
     new_items = unit(3, D)
-    candidates = Fusion(CONFIG, ranker, neighbours, rules, popularity).candidates(ITEM_SEQ, SEQ_LEN, new_items, ALL)
-    assert candidates.features.shape == (2, 7, len(FEATURES))
+    fusion = Fusion(CONFIG, ranker, neighbours, rules, popularity)
+    candidates = fusion.candidates(ITEM_SEQ, SEQ_LEN, new_items, ALL, torch.tensor([[3], [2]]))
+    assert candidates.features.shape == (2, 7 + 1, len(FEATURES))
     of = {name: candidates.features[:, :, n] for n, name in enumerate(FEATURES)}
     rows = torch.cat([ranker.get_buffer("table"), new_items])
     for row, (session, last) in enumerate([({3: 1, 1: 2, 14: 0}, 14), ({5: 1, 2: 0}, 2)]):  # column: places back
@@ -81,7 +84,7 @@ def test_features_of_a_candidate() -> None:
 def test_an_untrained_reranker_is_the_weighted_sum() -> None:
     ranker, neighbours, rules, popularity = parts()
     fusion = Fusion(CONFIG, ranker, neighbours, rules, popularity)
-    candidates = fusion.candidates(ITEM_SEQ, SEQ_LEN, unit(3, D), ALL)
+    candidates = fusion.candidates(ITEM_SEQ, SEQ_LEN, unit(3, D), ALL, ITEM_SEQ[:, :0])
     features = candidates.features.reshape(-1, len(FEATURES))
     scores, _ = Reranker(4, weights_of(CONFIG), features.mean(0), features.std(0) + 1)(candidates.features)
     apart = scores - candidates.features @ weights_of(CONFIG)  # the same for all, as the mean is taken off

@@ -47,13 +47,17 @@ def test_a_counted_model_chooses_is_served_and_ranks(
     assert evaluate(Served(tmp_path), split.test).recall_at_10 > 0.8  # at random: 0.17
     items, scores, vector, *_ = SessionModel(tmp_path).next_items([7, 8])
     with torch.no_grad():
-        _, expected, _ = baseline.model(
-            torch.tensor([[7, 8]]), torch.tensor([2]), torch.zeros(1, 0), torch.ones(61, dtype=torch.bool)
+        item_seq, everything = torch.tensor([[7, 8]]), torch.ones(61, dtype=torch.bool)
+        _, expected, _, asked_scores = baseline.model(
+            item_seq, torch.tensor([2]), torch.zeros(1, 0), everything, torch.tensor([[9, 40]])
         )
     np.testing.assert_allclose(scores, expected[0].numpy(), rtol=1e-4)
     assert 9 in items[:5]
     assert 9 not in SessionModel(tmp_path).next_items([7, 8], np.arange(61) != 9).items[:-1]
     assert vector.shape == (0,)
+    (asked,) = SessionModel(tmp_path).next_items_many([[7, 8]], asked_items=[[9, 40]])
+    assert asked is not None
+    np.testing.assert_allclose(asked.asked_logits, asked_scores[0].numpy(), rtol=1e-4)
 
 
 def test_the_fusion_is_fitted_and_served(split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

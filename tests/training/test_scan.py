@@ -21,7 +21,7 @@ from infra.bench import untrained_model
 from onnx_models import artifact
 from onnx_models import scan as scans
 from onnx_models.scan import Int8Scan, largest
-from onnx_models.session import AVAILABLE
+from onnx_models.session import ASKED_ITEMS, ASKED_LOGITS, AVAILABLE
 from onnx_models.session_ranker import NEVER, ServedRanker, SessionRanker, SessionRankerConfig
 from streaming.scoring.model import SessionModel
 
@@ -91,9 +91,10 @@ def test_own_and_new_items_are_ranked_with_the_others_and_once(
     item_seq = torch.tensor([[7, 8, 7, first_new + 1, 0], [5, 5, 5, 0, 0]])
     available = torch.rand(ITEM_COUNT + 1) < 0.9
     available[[7, 8]] = True
-    arguments = item_seq, torch.tensor([4, 3]), new_items, available
-    items, logits, vector = with_scan(ranker, scan, T)(*arguments)
-    expected_items, expected_logits, expected_vector = ranker(*arguments)
+    asked_items = torch.tensor([[7, 9, 0], [5, 8, 7]])  # of both its own
+    arguments = item_seq, torch.tensor([4, 3]), new_items, available, asked_items
+    items, logits, vector, asked_logits = with_scan(ranker, scan, T)(*arguments)
+    expected_items, expected_logits, expected_vector, expected_of_asked = ranker(*arguments)
     near = 1e-2 if scan == "gpu-fp16" else 1e-5  # whose table is rounded
     assert all(len(set(row.tolist())) == K for row in items)
     assert (items == expected_items).float().mean() > (0.5 if scan == "gpu-fp16" else 0.99)
@@ -101,6 +102,7 @@ def test_own_and_new_items_are_ranked_with_the_others_and_once(
     assert {7, 8, first_new + 1} <= set(items[0].tolist())
     torch.testing.assert_close(logits, expected_logits, atol=near, rtol=near)
     torch.testing.assert_close(vector, expected_vector, atol=near, rtol=near)
+    torch.testing.assert_close(asked_logits, expected_of_asked, atol=near, rtol=near)
 
 
 @pytest.mark.parametrize("scan", ["int8", "gpu-fp16"])  # each kind once: an export takes seconds
@@ -112,9 +114,13 @@ def test_the_job_answers_with_it_alike_in_any_bundle(
     write_artifact(tmp_path, scan, split, built, np.ones(ITEM_COUNT + 1, dtype=np.float32))
     model = SessionModel(tmp_path)
     rows = [session.tolist() for session in sessions][:16]
-    for alone, together in zip(map(model.next_items, rows), model.next_items_many(rows), strict=True):
+    asked_items = [row[-1:] + list(range(1, 2 + 11 * n)) for n, row in enumerate(rows)]  # ever more of them
+    alone = [model.next_items_many([row], None, [asked])[0] for row, asked in zip(rows, asked_items, strict=True)]
+    for one, together in zip(alone, model.next_items_many(rows, None, asked_items), strict=True):
+        assert one is not None
         assert together is not None
-        for a, b in zip(alone[:3], together[:3], strict=True):
+        assert together.asked_logits is not None
+        for a, b in zip((*one[:3], one.asked_logits), (*together[:3], together.asked_logits), strict=True):
             assert np.array_equal(_bits(a), _bits(b))
 
 
@@ -145,10 +151,19 @@ def test_an_untrained_model_is_one_that_the_job_takes(tmp_path: Path) -> None:
     assert output.items.max() > 2_000
 
 
+def without_asked_items(graph: onnx.ModelProto) -> None:
+    (gather,) = (node for node in graph.graph.node if ASKED_ITEMS in node.input)
+    for values, name in ((graph.graph.input, ASKED_ITEMS), (graph.graph.output, ASKED_LOGITS)):
+        (value,) = (value for value in values if value.name == name)
+        values.remove(value)
+    graph.graph.node.remove(gather)
+
+
 def test_an_artifact_that_does_not_ask_what_is_available_is_served(tmp_path: Path) -> None:
     """As all were before graphs had that input."""
     shutil.copytree(ARTIFACT, tmp_path, dirs_exist_ok=True)
     graph = onnx.load(tmp_path / artifact.GRAPH, load_external_data=False)
+    without_asked_items(graph)
     (asked,) = (tensor for tensor in graph.graph.input if tensor.name == AVAILABLE)
     everything = np.ones(artifact.read_manifest(tmp_path).item_count + 1, dtype=bool)
     graph.graph.input.remove(asked)
@@ -162,6 +177,7 @@ def test_an_artifact_that_does_not_ask_what_is_available_is_served(tmp_path: Pat
     sold_out = np.arange(len(everything)) != items[0]
     served = SessionModel(tmp_path).next_items(session, sold_out)
     assert np.array_equal(served.items, items)
+    assert (SessionModel(ARTIFACT).takes_asked_items, SessionModel(tmp_path).takes_asked_items) == (True, False)
     np.testing.assert_allclose(served.logits, logits, atol=1e-4)
     np.testing.assert_array_equal(Served(tmp_path)(np.array([session]))[0][0], items)
 

@@ -13,6 +13,7 @@ CONFIG = SessionNeighboursConfig(
     item_decay=1.5, place_decay=2.0, age_decay=0.7, neighbour_count=5, session_count=4, length=6, candidate_count=10
 )
 V = 15
+ASKED = torch.tensor([[1, 9, 15]])
 
 
 def by_loops(log: list[list[int]], session: list[int]) -> dict[int, float]:
@@ -44,12 +45,14 @@ def test_scores_are_those_of_the_definition() -> None:
     item_seq = torch.zeros(30, 6, dtype=torch.long)
     for row, session in enumerate(sessions):
         item_seq[row, : len(session)] = torch.tensor(session)
-    items, scores, vector = model(
-        item_seq, torch.tensor([len(visit) for visit in sessions]), torch.zeros(1, 0), torch.ones(1, dtype=torch.bool)
+    seq_len, everything = torch.tensor([len(visit) for visit in sessions]), torch.ones(1, dtype=torch.bool)
+    items, scores, vector, asked_scores = model(
+        item_seq, seq_len, torch.zeros(1, 0), everything, ASKED.expand(len(sessions), -1)
     )
     assert vector.shape == (30, 0)
     for row, session in enumerate(sessions):
         expected = by_loops(log, session)
+        np.testing.assert_allclose(asked_scores[row], [expected.get(n, 0.0) for n in (1, 9, 15)], rtol=1e-4, atol=1e-7)
         best = sorted(expected.values(), reverse=True)[: CONFIG.candidate_count]
         best += [0.0] * (CONFIG.candidate_count - len(best))
         np.testing.assert_allclose(scores[row].numpy(), best, rtol=1e-4, atol=1e-7)

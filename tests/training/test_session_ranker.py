@@ -42,7 +42,8 @@ def test_logits_are_cosines_and_bias_and_the_repeat_channel_and_new_items_are_am
     new_items = table[[0, 8, 9]]  # items 8 and 9
     item_seq = torch.tensor([[3, 9]])
     available = torch.ones(8, dtype=torch.bool)
-    items, logits, vector = served(item_seq, torch.tensor([2]), new_items, available)
+    asked_items = torch.tensor([[7, 3, 0, 5]])
+    items, logits, vector, asked_logits = served(item_seq, torch.tensor([2]), new_items, available, asked_items)
     ranked = ranker(item_seq, torch.tensor([[0, 1]]), table[item_seq])
     expected = table @ ranked.vector[0] / CONFIG.temperature + torch.cat([bias, bias[1:].mean().repeat(2)])
     expected[3] += ranked.repeat[0, 0]
@@ -51,9 +52,10 @@ def test_logits_are_cosines_and_bias_and_the_repeat_channel_and_new_items_are_am
     assert items[0].tolist() == (best.indices + 1).tolist()
     assert torch.allclose(logits[0], best.values, atol=1e-5)
     assert torch.allclose(vector[0], ranked.vector[0], atol=1e-6)
+    assert torch.allclose(asked_logits[0, [0, 1, 3]], expected[[7, 3, 5]], atol=1e-5)  # 3 is lifted
     sold_out = int(items[items < 8][0])
     available[sold_out] = False
-    others, logits, _ = served(item_seq, torch.tensor([2]), new_items, available)
+    others, logits, *_ = served(item_seq, torch.tensor([2]), new_items, available, asked_items)
     assert others[0, :4].tolist() == [item for item in items[0].tolist() if item != sold_out]
     assert torch.allclose(logits[0, :4], best.values[items[0] != sold_out], atol=1e-5)
 

@@ -107,14 +107,19 @@ def test_the_served_artifact_gives_the_figures_of_the_torch_model(
 
 class _AnotherWhenExported(ServedRanker):
     def forward(
-        self, item_seq: torch.Tensor, seq_len: torch.Tensor, new_items: torch.Tensor, available: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        items, logits, vector = super().forward(item_seq, seq_len, new_items, available)
-        return items, logits + torch.compiler.is_exporting(), vector
+        self,
+        item_seq: torch.Tensor,
+        seq_len: torch.Tensor,
+        new_items: torch.Tensor,
+        available: torch.Tensor,
+        asked_items: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        items, logits, vector, asked_logits = super().forward(item_seq, seq_len, new_items, available, asked_items)
+        return items, logits + torch.compiler.is_exporting(), vector, asked_logits
 
 
 def test_a_graph_that_answers_otherwise_is_refused(tmp_path: Path) -> None:
     ranker = SessionRanker(MODEL.ranker)
     table = torch.nn.functional.normalize(torch.randn(41, 16), dim=1)
-    with pytest.raises(ParityError, match="batch 1, length 1, 0 new items"):
+    with pytest.raises(ParityError, match="batch 1, length 1, 0 new and 1 asked items"):
         export(_AnotherWhenExported([ranker], table, torch.zeros(41), 30), 40, 16, 8, tmp_path)

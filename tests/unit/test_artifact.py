@@ -114,21 +114,24 @@ def test_items_that_are_not_the_models_are_refused(
         SessionModel(folder)
 
 
-Outputs = tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]
+Outputs = tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda items, logits, vector: (items, logits * np.nan, vector), "not finite"),
-        (lambda items, logits, vector: (items, logits, vector * np.nan), "not finite"),
-        (lambda items, logits, vector: (items - 1, logits, vector), "numbered 0 to|its logits differ"),
-        (lambda items, logits, vector: (items + 1, logits, vector), "its logits differ|numbered 1 to"),
-        (lambda items, logits, vector: (items * 0 + 7, logits, vector), "same item more than once"),
-        (lambda items, logits, vector: (-items, logits, vector), "are numbered -"),
-        (lambda items, logits, vector: (items, logits[:, ::-1], vector), "its logits differ"),
-        (lambda items, logits, vector: (items, logits[:, :-1], vector), "100 items and 99 logits"),
-        (lambda items, logits, vector: (items, logits + 0.01, vector), "its logits differ"),
+        (lambda items, logits, vector, asked: (items, logits * np.nan, vector, asked), "not finite"),
+        (lambda items, logits, vector, asked: (items, logits, vector * np.nan, asked), "not finite"),
+        (lambda items, logits, vector, asked: (items - 1, logits, vector, asked), "numbered 0 to|its logits differ"),
+        (lambda items, logits, vector, asked: (items + 1, logits, vector, asked), "its logits differ|numbered 1 to"),
+        (lambda items, logits, vector, asked: (items * 0 + 7, logits, vector, asked), "same item more than once"),
+        (lambda items, logits, vector, asked: (-items, logits, vector, asked), "are numbered -"),
+        (lambda items, logits, vector, asked: (items, logits[:, ::-1], vector, asked), "its logits differ"),
+        (lambda items, logits, vector, asked: (items, logits[:, :-1], vector, asked), "100 items and 99 logits"),
+        (lambda items, logits, vector, asked: (items, logits + 0.01, vector, asked), "its logits differ"),
+        (lambda items, logits, vector, asked: (items, logits, vector, asked + 0.01), "where it is asked about them"),
+        (lambda items, logits, vector, asked: (items, logits, vector, asked[:, ::-1]), "where it is asked about them"),
+        (lambda items, logits, vector, asked: (items, logits, vector, asked * np.nan), "not finite"),
     ],
 )
 def test_model_that_answers_what_it_cannot_is_refused(

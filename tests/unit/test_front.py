@@ -66,13 +66,15 @@ class Buys:
             model.index_of,
             model.click_logits,
         )
-        self.tells_purchase, self.buy_rate = True, 0.5
+        self.tells_purchase, self.buy_rate, self.takes_asked_items = True, 0.5, False
 
     def next_items(self, session: list[int], available: NDArray[np.bool_] | None = None) -> ModelOutput:
         output = self._model.next_items(session, available)
         return output._replace(purchase=np.where(np.arange(len(output.items)) == 7, 1.0, 0.1).astype(np.float32))
 
-    def next_items_many(self, sessions: list[list[int]], available: NDArray[np.bool_]) -> list[ModelOutput]:
+    def next_items_many(
+        self, sessions: list[list[int]], available: NDArray[np.bool_], _: object = None
+    ) -> list[ModelOutput]:
         return [self.next_items(session, available) for session in sessions]
 
 

@@ -14,6 +14,7 @@ from features.errors import DeviceError, ModelAnswerError
 from onnx_models.artifact import GRAPH, read_manifest
 from onnx_models.device import AUTO, CPU, cuda_id
 from onnx_models.runner import (
+    ASKED_AT_ONCE,
     BATCH_SIZES,
     Answer,
     BucketRunner,
@@ -38,21 +39,26 @@ AVAILABLE = np.random.default_rng(1).random(MANIFEST.item_count + 1) < 0.9
 
 
 def asked(count: int, seed: int = 0) -> Sessions:
-    """Return sessions (B, T) of 1 to T items, with nine of ten items available."""
+    """Return sessions (B, T) of 1 to T items, with nine of ten items available, and items to ask about."""
     rng = np.random.default_rng(seed)
     seq_len = rng.integers(1, LENGTH + 1, count)
     item_seq = rng.integers(1, MANIFEST.item_count + 1, (count, LENGTH))
-    return Sessions(item_seq * (np.arange(LENGTH) < seq_len[:, None]), seq_len, AVAILABLE)
+    asked_items = rng.integers(0, MANIFEST.item_count + 1, (count, rng.integers(1, 3 * ASKED_AT_ONCE)))
+    return Sessions(item_seq * (np.arange(LENGTH) < seq_len[:, None]), seq_len, AVAILABLE, asked_items)
 
 
 def assert_same(answer: Answer, expected: Answer) -> None:
-    for output, of_expected in zip(answer.outputs, expected.outputs, strict=True):
+    assert answer.outputs.keys() == expected.outputs.keys()
+    for name, output in answer.outputs.items():
+        of_expected = expected.outputs[name]
         np.testing.assert_array_equal(output, of_expected)
 
 
 def assert_near(answer: Answer, expected: Answer) -> None:
     """Of a fixed shape onnxruntime joins other operators, and so sums in another order: ties may change places."""
-    for output, of_expected in zip(answer.outputs, expected.outputs, strict=True):
+    assert answer.outputs.keys() == expected.outputs.keys()
+    for name, output in answer.outputs.items():
+        of_expected = expected.outputs[name]
         if output.dtype == np.int64:
             assert (output == of_expected).mean() > 0.99
         else:

@@ -9,6 +9,8 @@ import pytest
 from support.shop_front import CLICKS, ITEMS, MODEL, ON_SALE, logits_of_all, pipeline, request
 
 from features.sources.simulator import shop
+from features.spec import OLDEST_MS
+from onnx_models.runner import Answer, Sessions
 from streaming.io.feed import to_message
 from streaming.records import Record, decode, encode
 from streaming.schemas import (
@@ -20,6 +22,7 @@ from streaming.schemas import (
     Policy,
     Reason,
     ReasonCode,
+    Recommendation,
     RequestRecord,
     Topic,
 )
@@ -79,6 +82,44 @@ def test_more_candidates_than_the_model_answers_at_once_are_all_weighed() -> Non
     assert len(many) > 4 * MODEL.manifest.candidate_count
     slate = shop_front.ask(request(candidates=candidates(*many), size=100))
     assert [item.item_id for item in slate.slate] == sorted(many, key=lambda item: -logits[MODEL.index_of[item]])[:100]
+
+
+def test_the_model_is_asked_once_for_a_bundle_and_says_what_it_would_of_a_mask(monkeypatch: pytest.MonkeyPatch) -> None:
+    asks = [
+        request(),
+        request(request_id="r2", candidates=candidates(*ON_SALE[:300])),
+        request(request_id="r3", category="tea"),
+        request(request_id="r4", bids=dict.fromkeys(ON_SALE[-7:], 0.5)),
+        request(request_id="r5", filter="item.price > 0", size=100),  # more than are asked about by number
+        request(request_id="r6", shopper_id="nobody", candidates=candidates(*ON_SALE[:5])),
+    ]
+    calls: list[tuple[int, int]] = []
+    run = MODEL._runner.run
+
+    def watched(sessions: Sessions) -> Answer:
+        calls.append(sessions.asked_items.shape)
+        return run(sessions)
+
+    monkeypatch.setattr(MODEL._runner, "run", watched)
+    of_tea = sum(ITEMS[item].category == "tea" for item in ON_SALE)
+    slates: list[list[Recommendation]] = []
+    for takes_asked_items in (True, False):
+        monkeypatch.setattr(MODEL, "takes_asked_items", takes_asked_items)
+        shop_front = pipeline()
+        calls.clear()
+        records = [
+            Record(ask.shopper_id, encode(ask), Origin(Topic.REQUESTS, 0, n), ask.shopper_id == "nobody")
+            for n, ask in enumerate(asks)
+        ]
+        slates.append(
+            [
+                msgspec.structs.replace(recommendation(response.records), emitted_time_ms=OLDEST_MS)
+                for response in shop_front._recommender.answer_many(records, shop_front._states)
+            ]
+        )
+        # Four of the shopper are one row; the filter's, with more than a thousand items, is a call of its own.
+        assert calls == ([(1, 300 + of_tea + 7), (1, 1)] if takes_asked_items else [(1, 1)] * 7)
+    assert slates[0] == slates[1]
 
 
 def test_search_goes_by_the_score_of_who_asks_and_among_equals_by_the_shopper() -> None:

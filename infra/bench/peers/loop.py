@@ -41,7 +41,7 @@ def main() -> None:
         for row, event in enumerate(events):
             last[event.shopper_id].append(index_of.get(event.item_id, 0))
             item_seq[row, : len(last[event.shopper_id])] = last[event.shopper_id]
-        asked = item_seq, (item_seq > 0).sum(axis=1), new_items, everything
+        asked = item_seq, (item_seq > 0).sum(axis=1), new_items, everything, item_seq[:, :1]
         feed = feed_of(model, dict(zip(INPUTS, asked, strict=True)))
         items, logits = model.run([TOP_ITEMS, TOP_LOGITS], feed)
         for event, its_items, its_logits in zip(events, items, logits, strict=True):
