@@ -30,7 +30,9 @@ from streaming.scoring.recommender import Recommender, new_states
 
 SEED = 29
 BUNDLES = (1, 4, 16, 64)
-REQUESTS = ("a page", "candidates", "category", "filter", "filter by text")
+MIX = ("a page", "candidates", "a page", "category")
+REQUESTS = ("a page", "candidates", "category", "filter", "filter by text", "mix")
+REQUEST_BUNDLES = (1, 4, 16)
 SHOPPERS, START_MS = 500, 1_700_000_000_000
 Of = TypeVar("Of")
 WARM_SHARE = 5  # a part of as many is not counted
@@ -64,10 +66,12 @@ def measure(folder: Path, events: int, policy: str, device: str, console: Consol
         figures[f"at_once_{size}"] = of_size = _answers(recommender, model, size, events)
         table.add_row(str(size), f"{of_size['us']:,}", f"{of_size['model_us']:,}", f"{of_size['p99_ms']:,}")
     console.print(table)
-    table = Table("request, alone", "µs", "of which the model", "ms p99", title="asked for")
+    columns = (f"{size} at once: µs, of which the model" for size in REQUEST_BUNDLES)
+    table = Table("request", *columns, title="asked for, the CPU of one")
     for kind in REQUESTS:
-        figures[kind] = of_kind = _asked(recommender, model, kind, max(events // 10, 20))
-        table.add_row(kind, f"{of_kind['us']:,}", f"{of_kind['model_us']:,}", f"{of_kind['p99_ms']:,}")
+        count = max(events // 5, 20)
+        figures[kind] = {f"at_once_{size}": _asked(recommender, model, kind, size, count) for size in REQUEST_BUNDLES}
+        table.add_row(kind, *(f"{of['us']:,} / {of['model_us']:,}" for of in figures[kind].values()))
     console.print(table)
     console.print({name: value for name, value in figures.items() if not isinstance(value, dict)})
     return figures
@@ -95,52 +99,51 @@ def _answers(recommender: Recommender, model: SessionModel, size: int, events: i
     }
 
 
-def _asked(recommender: Recommender, model: SessionModel, kind: str, count: int) -> dict[str, float]:
-    """Return the CPU time of a request of one of REQUESTS, us: of shoppers who have clicked three times."""
-    rng, ids = np.random.default_rng(SEED), model.items.ids
+def _asked(recommender: Recommender, model: SessionModel, kind: str, size: int, count: int) -> dict[str, float]:
+    """Return the CPU time of a request of one of REQUESTS, us, in bundles of `size`: of shoppers who have clicked."""
     states: dict[str, bytes] = {}
-    for n in range(3):
-        click = Click(
-            event_id=f"{n}",
-            shopper_id="asker",
-            session_id="0",
-            item_id=ids[1 + n],
-            event_time_ms=START_MS + n,
-            kind=ClickKind.VIEW,
-        )
-        bundle = [Record("asker", encode(click), Origin(Topic.CLICKS, 0, n))]
-        states |= new_states(bundle, recommender.answer_many(bundle, states))
-    took_ns, model_ns = list[int](), 0
-    for n in range(count):
+    for click in itertools.islice(clicks(model.items), 3 * SHOPPERS):
+        states |= new_states([click], recommender.answer_many([click], states))
+    requests = _requests(kind, model.items)
+    took_ns, model_ns, answered = list[int](), 0, 0
+    for first in range(0, count, size):
+        bundle = list(itertools.islice(requests, size))
+        began = time.thread_time_ns()
+        responses = recommender.answer_many(bundle, states)
+        used = time.thread_time_ns() - began
+        assert all(response.slate is not None for response in responses), responses
+        if first >= count // WARM_SHARE:
+            took_ns.append(used)
+            model_ns += max(response.model_ns for response in responses)
+            answered += size
+    return {
+        "us": round(sum(took_ns) / answered / 1e3, 1),
+        "model_us": round(model_ns / answered / 1e3, 1),
+        "p99_ms": round(float(np.percentile(took_ns, 99)) / 1e6, 2),
+    }
+
+
+def _requests(kind: str, items: Items) -> Iterator[Record]:
+    """Yield requests of one of REQUESTS, of the shoppers of `clicks` in turn."""
+    rng, ids = np.random.default_rng(SEED), items.ids
+    for n in itertools.count():
         own = rng.integers(1, len(ids), 100)
         wishes: dict[str, dict[str, Any]] = {
             "a page": {},
             "candidates": {"candidates": tuple([AskedItem(ids[index], 1.0) for index in own.tolist()])},
-            "category": {"category": _category(int(own[0]), model.items)},
-            "filter": {"filter": f"item.price < {20 + n} and item.stock > 0"},
-            "filter by text": {"filter": f"item.brand == {_brand(int(own[0]), model.items)!r}"},
+            "category": {"category": _category(int(own[0]), items)},
+            "filter": {"filter": f"item.price < {20 + n % 100} and item.stock > 0"},
+            "filter by text": {"filter": f"item.brand == {_brand(int(own[0]), items)!r}"},
         }
         request = Request(
             request_id=f"{kind}-{n}",
-            shopper_id="asker",
+            shopper_id=f"s-{n % SHOPPERS}",
             session_id="0",
             surface="listing",
             event_time_ms=START_MS + 60_000,
-            **wishes[kind],
+            **wishes[MIX[n % len(MIX)] if kind == "mix" else kind],
         )
-        records = [Record("asker", encode(request), Origin(Topic.REQUESTS, 0, n))]
-        began = time.thread_time_ns()
-        (response,) = recommender.answer_many(records, states)
-        used = time.thread_time_ns() - began
-        assert response.slate is not None, response
-        if n >= count // WARM_SHARE:
-            took_ns.append(used)
-            model_ns += response.model_ns
-    return {
-        "us": round(sum(took_ns) / len(took_ns) / 1e3, 1),
-        "model_us": round(model_ns / len(took_ns) / 1e3, 1),
-        "p99_ms": round(float(np.percentile(took_ns, 99)) / 1e6, 2),
-    }
+        yield Record(request.shopper_id, encode(request), Origin(Topic.REQUESTS, 0, n))
 
 
 def clicks(items: Items, shoppers: str = "s-") -> Iterator[Record]:
