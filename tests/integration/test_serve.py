@@ -339,7 +339,12 @@ def test_a_plain_model_predicts_for_rows(door: Door) -> None:
         assert (status, error in said["error"]) == (400, True), said
 
 
-def test_the_model_of_the_slates_answers_by_tensors_what_it_answers_in_the_stream(door: Door) -> None:
+@pytest.mark.parametrize(
+    "asked_items", [[], [{"name": "asked_items", "shape": [1, 2], "datatype": "INT64", "data": [7, 1999]}]]
+)
+def test_the_model_of_the_slates_answers_by_tensors_what_it_answers_in_the_stream(
+    door: Door, asked_items: list[dict[str, object]]
+) -> None:
     session = [MODEL.index_of[click.item_id] for click in CLICKS[:3]]
     status, said, _ = door.ask(
         f"/v2/models/{MODEL.manifest.name}/infer",
@@ -348,13 +353,18 @@ def test_the_model_of_the_slates_answers_by_tensors_what_it_answers_in_the_strea
             "inputs": [
                 {"name": "item_seq", "shape": [1, 3], "datatype": "INT64", "data": session},
                 {"name": "seq_len", "shape": [1], "datatype": "INT64", "data": [3]},
+                *asked_items,
             ],
-            "outputs": [{"name": "top_items"}, {"name": "top_logits"}],
+            "outputs": [{"name": "top_items"}, {"name": "top_logits"}, {"name": "asked_logits"}],
         },
     )
     assert (status, said["id"], said["model_version"]) == (200, "one", MODEL.manifest.model_version)
-    items, logits = said["outputs"]
-    expected = MODEL.next_items(session)
+    items, logits, asked_logits = said["outputs"]
+    (expected,) = MODEL.next_items_many([session], None, [[7, 1999]])
+    assert expected is not None
+    if asked_items:
+        assert expected.asked_logits is not None
+        assert asked_logits["data"] == pytest.approx(expected.asked_logits.tolist(), abs=1e-4)
     assert items["data"] == expected.items.tolist()
     assert logits["data"] == pytest.approx(expected.logits.tolist(), abs=1e-4)
     assert (items["shape"], items["datatype"]) == ([1, len(expected.items)], "INT64")

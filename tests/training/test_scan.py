@@ -16,7 +16,7 @@ from export.quality import Served
 from export.scan import NEAREST_PER_CANDIDATE, Scan, recall_of_exact, searched, with_scan
 from export.sessions import Sessions, Split
 from export.write import write_artifact
-from features.errors import ParityError, TrainingError
+from features.errors import ArtifactError, ParityError, TrainingError
 from infra.bench import untrained_model
 from onnx_models import artifact
 from onnx_models import scan as scans
@@ -184,3 +184,16 @@ def test_an_artifact_that_does_not_ask_what_is_available_is_served(tmp_path: Pat
 
 def _bits(values: NDArray[np.generic]) -> NDArray[np.uint8]:
     return np.ascontiguousarray(values).view(np.uint8)
+
+
+def test_one_that_takes_asked_items_and_does_not_answer_is_refused(tmp_path: Path) -> None:
+    shutil.copytree(ARTIFACT, tmp_path, dirs_exist_ok=True)
+    graph = onnx.load(tmp_path / artifact.GRAPH, load_external_data=False)
+    (answer,) = (value for value in graph.graph.output if value.name == ASKED_LOGITS)
+    graph.graph.output.remove(answer)
+    onnx.save(graph, tmp_path / artifact.GRAPH)
+    artifact.write_manifest(
+        tmp_path, replace_fields(artifact.read_manifest(tmp_path), files=artifact.digests(tmp_path))
+    )
+    with pytest.raises(ArtifactError, match="it takes asked_items, but does not answer asked_logits"):
+        SessionModel(tmp_path)

@@ -16,6 +16,7 @@ from features.interaction import Interaction, Kind
 from features.sources.simulator import shop
 from features.spec import SPEC_VERSION
 from infra.bench.slate import POLICIES
+from onnx_models.runner import Answer, Sessions
 from streaming import records
 from streaming.control.state import ControlState
 from streaming.io.feed import to_message
@@ -193,9 +194,36 @@ def test_fault_of_the_system_is_no_records(answers: Recommender, monkeypatch: py
 def test_model_answers_many_sessions_as_each_alone(size: int) -> None:
     model = shared_model(ARTIFACT)
     sessions = [list(range(1 + n, 2 + n + n % 25)) for n in range(size)]
-    for session, together in zip(sessions, model.next_items_many(sessions), strict=True):
-        alone = model.next_items(session)
+    asked_items = [list(range(5, 5 + 7 * n % 60)) for n in range(size)]  # of some none
+    for n, together in enumerate(model.next_items_many(sessions, None, asked_items)):
+        (alone,) = model.next_items_many([sessions[n]], None, [asked_items[n]])
+        assert alone is not None
         assert together is not None
+        assert together.asked_logits is not None
+        assert alone.asked_logits is not None
+        assert together.asked_logits.shape == (len(asked_items[n]),)
+        assert together.asked_logits.tobytes() == alone.asked_logits.tobytes()
         assert together.items.tobytes() == alone.items.tobytes()
         assert together.logits.tobytes() == alone.logits.tobytes()
         assert together.vector.tobytes() == alone.vector.tobytes()
+
+
+def test_what_fails_together_is_asked_apart_with_the_items_of_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = SessionModel(ARTIFACT)
+    sessions, asked_items = [[1], [2, 3], [4]], [[7, 8], [9], []]
+    expected = model.next_items_many(sessions, None, asked_items)
+    run = model._runner.run
+
+    def fails_for_many(asked: Sessions) -> Answer:
+        if len(asked.seq_len) > 1:
+            msg = "out of memory"
+            raise RuntimeError(msg)
+        return run(asked)
+
+    monkeypatch.setattr(model._runner, "run", fails_for_many)
+    for output, of_expected in zip(model.next_items_many(sessions, None, asked_items), expected, strict=True):
+        assert output is not None
+        assert of_expected is not None
+        assert output.asked_logits is not None
+        assert of_expected.asked_logits is not None
+        assert output.asked_logits.tolist() == of_expected.asked_logits.tolist()
