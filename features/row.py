@@ -73,8 +73,8 @@ def check(features: FeatureRow) -> None:
         "content_interest": len(features.content_interest) <= CONTENT_DIM,
         "collaborative_items": len(features.collaborative_items) == len(features.collaborative_weights),
     }
-    shapes |= {name: _fit(getattr(features, name)) for name in _INTEGERS}
-    wrong = [name for name, is_right in shapes.items() if not is_right]
+    unfit = [name for name in _INTEGERS if not _fit(getattr(features, name))]
+    wrong = sorted({*unfit, *(name for name, is_right in shapes.items() if not is_right)})
     if wrong:
         msg = f"row: {', '.join(wrong)} out of bounds"
         raise ValueError(msg)

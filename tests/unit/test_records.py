@@ -5,11 +5,16 @@ import gzip
 import hashlib
 import json
 import pickle
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 import pytest
+from support.records import feature_record, views
 
+from features.interaction import KINDS
+from features.interest import Strongest
+from features.spec import CONTENT_DIM, LATEST_MS, WINDOWS
 from streaming.records import RAW_KEPT, RECORD_AT_MOST, dead_letter_record, decode, encode, failed, invalid, now_ms
 from streaming.schemas import Click, DeadLetter, Fallback, Item, Origin, Outcome, Policy, Purchase, Reason, Topic
 
@@ -236,3 +241,33 @@ def test_consent_in_a_text_is_no_refusal_of_it() -> None:
 
 def test_path_of_the_field_is_said_without_consent() -> None:
     assert "`$.kind`" in refused(click(consent=False, kind="glance")).error
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("event_time_ms", LATEST_MS + 1),
+        ("session_counts", ()),
+        ("session_counts", (0,) * len(KINDS) + (1,)),
+        ("session_counts", (0,) * (len(KINDS) - 1) + (2**63,)),
+        ("recent_items", ("i1", "i2")),
+        ("recent_kinds", ("stolen",)),
+        ("recent_age_ms", (2**63,)),
+        ("window_counts", ()),
+        ("window_counts", ((),)),
+        ("window_counts", ((2**63,) * len(KINDS),) * len(WINDOWS)),
+        ("short_interest", Strongest(("tea",), ())),
+        ("long_interests", ()),
+        ("content_interest", (0.0,) * (CONTENT_DIM + 1)),
+        ("collaborative_items", ("i1",)),
+        ("purchase_count", -(2**63) - 1),
+    ],
+)
+def test_row_that_the_job_does_not_make_is_refused_by_its_column(name: str, value: Any) -> None:
+    record = feature_record(views("s1", NOW_MS))
+    assert decode("s1", encode(record), at(Topic.FEATURE_LOG)) == record
+    wrong = msgspec.json.encode(msgspec.structs.replace(record, row=replace(record.row, **{name: value})))
+    letter = decode("s1", wrong, at(Topic.FEATURE_LOG))
+    assert isinstance(letter, DeadLetter)
+    assert letter.reason is Reason.INVALID
+    assert name in letter.error
