@@ -63,15 +63,18 @@ class _Place(NamedTuple):
 
 
 class _Call:
-    """What the model is asked for a bundle: sessions that are alike are one row."""
+    """What the model is asked for a bundle: sessions that are alike are one row, up to ASKED_AT_MOST items of it."""
 
     def __init__(self) -> None:
-        self._row_of: dict[tuple[int, ...], int] = {}
+        self._sessions: list[list[int]] = []  # of each row
         self._asked_items: list[list[int]] = []  # of each row
+        self._row_of: dict[tuple[int, ...], int] = {}  # the newest of a session
 
-    def add(self, session: Sequence[int], items: NDArray[np.int64] | None, at_most: int) -> _Place:
-        row = self._row_of.setdefault(tuple(session), len(self._row_of))
-        if row == len(self._asked_items):
+    def add(self, session: list[int], items: NDArray[np.int64] | None, at_most: int) -> _Place:
+        row, count = self._row_of.get(tuple(session)), 0 if items is None else len(items)
+        if row is None or len(self._asked_items[row]) + count > ASKED_AT_MOST:
+            row = self._row_of[tuple(session)] = len(self._sessions)
+            self._sessions.append(session)
             self._asked_items.append([])
         of_row = self._asked_items[row]
         first = len(of_row)
@@ -81,7 +84,7 @@ class _Call:
 
     def run(self, model: SessionModel, available: NDArray[np.bool_]) -> list[ModelOutput | None]:
         asked_items = self._asked_items if any(self._asked_items) else None
-        return model.next_items_many([*map(list, self._row_of)], available, asked_items)
+        return model.next_items_many(self._sessions, available, asked_items)
 
 
 def model_answers(

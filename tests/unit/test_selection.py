@@ -92,6 +92,7 @@ def test_the_model_is_asked_once_for_a_bundle_and_says_what_it_would_of_a_mask(m
         request(request_id="r4", bids=dict.fromkeys(ON_SALE[-7:], 0.5)),
         request(request_id="r5", filter="item.price > 0", size=100),  # more than are asked about by number
         request(request_id="r6", shopper_id="nobody", candidates=candidates(*ON_SALE[:5])),
+        request(request_id="r7", candidates=candidates(*ON_SALE[:900])),
     ]
     calls: list[tuple[int, int]] = []
     run = MODEL._runner.run
@@ -117,8 +118,10 @@ def test_the_model_is_asked_once_for_a_bundle_and_says_what_it_would_of_a_mask(m
                 for response in shop_front._recommender.answer_many(records, shop_front._states)
             ]
         )
-        # Four of the shopper are one row; the filter's, with more than a thousand items, is a call of its own.
-        assert calls == ([(1, 300 + of_tea + 7), (1, 1)] if takes_asked_items else [(1, 1)] * 7)
+        # Four of the shopper are one row, and the last, with which it would have more than a thousand items, another;
+        # the filter's, of more than that, is a call of its own.
+        assert 300 + of_tea + 7 < 900
+        assert calls == ([(2, 900), (1, 1)] if takes_asked_items else [(1, 1)] * (7 + 9))
     assert slates[0] == slates[1]
 
 
