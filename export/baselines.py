@@ -127,7 +127,7 @@ def _judge(model: Any, examples: list[Example]) -> float:
     for start in range(0, len(examples), BATCH):
         item_seq, seq_len, target = batch_of(examples[start : start + BATCH], model.config.max_length)
         everything = torch.ones(1, dtype=torch.bool)  # of whatever size
-        items, scores, _ = model(item_seq, seq_len, torch.zeros(1, 0), everything)
+        items, scores, *_ = model(item_seq, seq_len, torch.zeros(1, 0), everything, item_seq[:, :1])
         rank.append(ranks(items.numpy(), scores.numpy(), target.numpy()))
     metrics = rank_metrics(np.concatenate(rank))
     return metrics.recall + metrics.mrr
