@@ -55,12 +55,18 @@ def test_slates_of_a_trained_model_are_its_own(name: str, models: Path, interact
 def test_sessions_together_are_answered_as_each_alone(name: str, models: Path) -> None:
     model = SessionModel(models / name)
     sessions = [list(range(1 + n, 2 + n + n % 25)) for n in range(50)]
+    asked_items = [list(range(1 + n, 1 + n + 7 * n % 60)) for n in range(50)]  # of some none
     alone = [model.next_items(session) for session in sessions]
+    of_asked = [
+        model.next_items_many([session], None, [asked])[0] for session, asked in zip(sessions, asked_items, strict=True)
+    ]
     for size in (3, 16, 50):
         for first in range(0, len(sessions), size):
-            for n, output in enumerate(model.next_items_many(sessions[first : first + size]), start=first):
+            part = slice(first, first + size)
+            for n, output in enumerate(model.next_items_many(sessions[part], None, asked_items[part]), start=first):
                 assert output is not None
                 assert bits(output) == bits(alone[n]), (size, n)
+                assert bits_of_asked(output) == bits_of_asked(of_asked[n]), (size, n)
 
 
 @pytest.mark.parametrize(
@@ -92,6 +98,13 @@ def test_trained_model_runs_in_the_job(
 
 def bits(output: ModelOutput) -> list[bytes]:
     arrays = output.items, output.logits, output.vector, output.purchase
+    return [values.tobytes() for values in arrays if values is not None]
+
+
+def bits_of_asked(output: ModelOutput | None) -> list[bytes]:
+    assert output is not None
+    assert output.asked_logits is not None
+    arrays = output.asked_logits, output.asked_purchase
     return [values.tobytes() for values in arrays if values is not None]
 
 
