@@ -6,6 +6,7 @@ The same load for each, in turns: at one rate, and at rising ones until one is n
 import contextlib
 import subprocess
 import sys
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -17,7 +18,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from features.errors import JobError
+from features.errors import JobError, StartError
 from infra.bench.load import WARM_UP_S, Load, goods, let_in, shop_load
 from infra.bench.slate import POLICIES
 from infra.local.kafka import ROOT, local_kafka
@@ -30,6 +31,7 @@ from streaming.io.feed import Feed
 SEED = 23
 RATES = (500, 700, 1_000, 1_400, 2_000, 2_800, 4_000, 5_600, 8_000)  # events a second, each tried after the one before
 HELD_P99_MS = 250.0
+START_S = 120.0  # in which a peer has to answer its first event
 PEERS = {
     "echo": "confluent-kafka, no thought",
     "pass-through": "PyFlink, keyed state, no thought",
@@ -77,6 +79,7 @@ def measure(
             for name in PEERS:
                 cluster = Cluster(broker.cluster.bootstrap_servers, f"{name}-{n}.")
                 with _peer(name, cluster, home / f"{name}-{n}", model, broker.process) as peer:
+                    _await_answer(name, peer, shoppers)
                     _run(peer, SEED, rate, rate * WARM_UP_S, shoppers)
                     runs[name].append(_run(peer, SEED + 1, rate, rate * seconds, shoppers))
                     console.print(f"round {n + 1} of {rounds}: {name}: {asdict(runs[name][-1])}", soft_wrap=True)
@@ -139,6 +142,19 @@ def _plain(
         yield process, assert_running
     finally:
         stop(process)
+
+
+def _await_answer(name: str, peer: Peer, shoppers: int) -> None:
+    """Return once the peer answers: where others share the cores a job of Flink takes longer than a load waits.
+
+    Raises:
+        StartError: it does not within START_S.
+    """
+    first, deadline = _load(SEED - 1, 1, 1, shoppers), time.monotonic() + START_S
+    while np.isnan(let_in(peer.cluster, first, peer.assert_running).received).all():
+        if time.monotonic() > deadline:
+            msg = f"the peer {name} answered nothing within {START_S:.0f} s"
+            raise StartError(msg)
 
 
 def _run(peer: Peer, seed: int, rate: int, count: int, shoppers: int) -> Run:
