@@ -1,6 +1,7 @@
 """What all servers here share: free ports, waiting until they answer, stopping them."""
 
 import contextlib
+import random
 import socket
 import subprocess
 import time
@@ -16,14 +17,25 @@ INTERVAL_S = 0.1
 # A start has no deadline but this: on a busy machine it takes long, and says nothing while the JVM compiles.
 STILL_S, WORK_S = 60.0, 0.5  # nothing moves if the log does not, and less than WORK_S of CPU is used within STILL_S
 LIMIT_S = 900.0
+# Below those that Linux gives to whoever asks for any, as Flink and py4j do: these took one before its server had it.
+PORTS = range(20_000, 32_768)
 
 
 def free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for bound_socket in sockets:
-            bound_socket.bind(("127.0.0.1", 0))
-        return [bound_socket.getsockname()[1] for bound_socket in sockets]
+    """Return ports that nothing listens on, of PORTS.
+
+    Raises:
+        StartError: there are not so many.
+    """
+    ports: list[int] = []
+    for port in random.SystemRandom().sample(PORTS, len(PORTS)):
+        with socket.socket() as bound_socket, contextlib.suppress(OSError):
+            bound_socket.bind(("127.0.0.1", port))
+            ports.append(port)
+        if len(ports) == count:
+            return ports
+    msg = f"of the ports {PORTS[0]} to {PORTS[-1]} {len(ports)} are free, {count} are needed"
+    raise StartError(msg)
 
 
 class Progress:

@@ -1,5 +1,6 @@
 """A start is waited for as long as it moves, and no longer."""
 
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ import pytest
 
 from features.errors import StartError
 from infra.local import process
-from infra.local.process import stop, wait_until
+from infra.local.process import PORTS, free_ports, stop, wait_until
 
 WRITES = "import time\nfor n in range(600): print(n, flush=True); time.sleep(0.05)"
 WORKS = "while True: pass"
@@ -47,3 +48,13 @@ def test_what_stands_still_is_given_up_with_the_end_of_its_log(tmp_path: Path, m
 def test_what_has_ended_is_said(tmp_path: Path) -> None:
     with started("raise SystemExit(3)", tmp_path / "log") as running, pytest.raises(StartError, match="exited with 3"):
         wait_until(lambda: False, "it", running, tmp_path / "log")
+
+
+def test_free_ports_are_none_that_a_system_gives_to_whoever_asks_for_any(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert set(free_ports(40)) <= set(PORTS)
+    with socket.socket() as taken:
+        (port,) = free_ports(1)
+        taken.bind(("127.0.0.1", port))
+        monkeypatch.setattr(process, "PORTS", range(port, port + 1))
+        with pytest.raises(StartError, match=rf"of the ports {port} to {port} 0 are free, 1 are needed"):
+            free_ports(1)
