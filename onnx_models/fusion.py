@@ -159,7 +159,7 @@ class Fusion(nn.Module):
             return table[torch.where(new, 0, numbers)] + new_items[torch.where(new, numbers - V - 1, 0)]
 
         last = (item_seq + is_new).gather(1, seq_len[:, None] - 1)  # (B, 1)
-        near = (vectors(column) * vectors(last)).sum(dim=2)  # no product of matrices: how many are asked changes none
+        near = (vectors(column) * vectors(last)).sum(dim=2)  # as of matrices it could depend on how many are asked
         length = torch.log(seq_len.float())[:, None].expand_as(near)
         features = [
             probable.gather(1, column),
