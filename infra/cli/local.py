@@ -1,7 +1,7 @@
 """Commands about what runs on this machine."""
 
 import contextlib
-import signal
+import re
 import subprocess
 import sys
 import time
@@ -18,14 +18,18 @@ from rich.table import Table
 
 from features.errors import ItemFileError, NotReadyError, RheostatError, StartError
 from infra.local.home import claim, remembered
+from infra.local.owner import left_behind, owner_of, owning, stop_all
+from infra.local.owner import words as words_of
+from infra.local.steps import SILENT_AT_MOST_S, Steps
 from infra.local.vocabulary import overlap
 from streaming.cli import running as runs
 from streaming.cli.items import Columns, ColumnsFile, Delimiter, load_file, open_file
-from streaming.cli.options import MODEL, AsJson, Model, OnCluster, errors, fail, print_json, say
+from streaming.cli.options import MODEL, AsJson, Model, OnCluster, errors, fail, print_json, say, stopping
 from streaming.cli.running import HOME, Running, running
 from streaming.config import MODEL_VARIABLE, Cluster
 
 STOP_TIMEOUT_S = 120.0
+A_STEP = re.compile(r" *\d+ s  ")  # what begins a line of Steps
 SIMULATED, OWN = "simulated", "own"  # whose items are on sale
 LastModel = Annotated[
     Path | None,
@@ -79,6 +83,7 @@ def up(
     if running_stack is not None:
         say(f"already running (process {running_stack.pid}); `rheostat down` stops it", console)
         _show(running_stack, home, console)
+        _refuse_other(running_stack, online_store, model, items)
         return
     from onnx_models.artifact import read_items, read_manifest
 
@@ -111,13 +116,16 @@ def up(
             msg = f"no line of {own.path} has an item that can be used"
             raise ItemFileError(msg)
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with contextlib.suppress(KeyboardInterrupt), errors(FileNotFoundError), contextlib.ExitStack() as stack_of:
-        with console.status("starting Kafka, Feast and three Flink jobs, and warming them up (about a minute) …"):
+        stack_of.enter_context(owning(home))
+        with Steps(console) as steps:
             on_sale = simulated.items() if shop == SIMULATED else []
-            stack = stack_of.enter_context(local_stack(home, artifact, on_sale, store=store.value, before_jobs=load))
+            stack = stack_of.enter_context(
+                local_stack(home, artifact, on_sale, store=store.value, before_jobs=load, steps=steps)
+            )
             repo = "--feast-repo", str(stack.feast_repo)
-            door = stack_of.enter_context(local_door(home, stack.cluster, artifact, *repo, port=port))
+            with steps.step("the HTTP door is open"):
+                door = stack_of.enter_context(local_door(home, stack.cluster, artifact, *repo, port=port))
         runs.write(
             home,
             cluster=stack.cluster,
@@ -143,24 +151,34 @@ def up(
 
 
 def down(home: Home = HOME) -> None:
-    """Stop what `rheostat up` started, the jobs with savepoints; exit 1 if nothing runs.
+    """Stop what runs in --home, the jobs with savepoints, and what a killed command has left there; exit 1 if nothing.
+
+    That may be a start that is on its way, too, a demo or a benchmark.
 
     Example: rheostat down
     """
-    console = Console()
-    stack = running(home)
-    process = None if stack is None else runs.process(stack)
-    if process is None:
-        say("nothing runs here", console)
-        raise typer.Exit(1)
     import psutil
 
-    with console.status("stopping …"):
-        process.terminate()
-        try:
-            process.wait(STOP_TIMEOUT_S)
-        except psutil.TimeoutExpired:
-            fail(f"process {process.pid} has not stopped within {STOP_TIMEOUT_S:.0f} s; see {home}/*.log")
+    console = Console()
+    process = owner_of(home)
+    if process is not None:
+        with Steps(console) as steps, steps.step(f"process {process.pid} has stopped everything"):
+            process.terminate()
+            try:
+                process.wait(STOP_TIMEOUT_S)
+            except psutil.TimeoutExpired:
+                process.kill()
+                process.wait(STOP_TIMEOUT_S)
+                say(f"process {process.pid} was killed: it had not stopped within {STOP_TIMEOUT_S:.0f} s", console)
+    left = left_behind().get(str(home.resolve()), [])
+    if left:
+        say(f"an earlier run has left {words_of(left)}", console)
+        with Steps(console) as steps, steps.step("it has stopped"):
+            stop_all(left)
+        runs.clear(home)
+    if process is None and not left:
+        say("nothing runs here", console)
+        raise typer.Exit(1)
     say("stopped", console)
 
 
@@ -171,9 +189,17 @@ def status(home: Home = HOME, as_json: AsJson = False) -> None:
     """
     console = Console(stderr=as_json)
     stack = running(home)
+    left = {of: words_of(processes) for of, processes in left_behind().items()}
+    for of, processes in left.items():
+        say(f"an earlier run has left {processes}: `rheostat down --home {of}` stops that", console)
     if stack is None:
-        say("nothing runs here; `rheostat up` starts it", console)
-        print_json({"running": False}, as_json)
+        starting = owner_of(home)
+        words = "nothing runs here; `rheostat up` starts it"
+        if starting is not None:
+            since_s = time.time() - starting.create_time()
+            words = f"process {starting.pid} starts it since {since_s:.0f} s; {home}/*.log say how far it is"
+        say(words, console)
+        print_json({"running": False, "starting": starting is not None, "left_behind": left}, as_json)
         raise typer.Exit(1)
     answers = _answers(stack)
     _show(stack, home, console)
@@ -182,8 +208,8 @@ def status(home: Home = HOME, as_json: AsJson = False) -> None:
         table.add_row(name, "yes" if is_there else "[red]no", words)
     console.print(table)
     figures = {name: {"answers": is_there, "says": words} for name, (is_there, words) in answers.items()}
-    print_json({"running": True, **msgspec.to_builtins(stack), "parts": figures}, as_json)
-    raise typer.Exit(0 if all(is_there for is_there, _ in answers.values()) else 1)
+    print_json({"running": True, **msgspec.to_builtins(stack), "parts": figures, "left_behind": left}, as_json)
+    raise typer.Exit(0 if all(is_there for is_there, _ in answers.values()) and not left else 1)
 
 
 def doctor(as_json: AsJson = False) -> None:
@@ -223,11 +249,12 @@ def demo(
 
     if data not in ("generator", "jdata"):
         fail(f"--data {data}: expected generator or jdata")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     console = Console(stderr=as_json)
     with errors(FileNotFoundError):
+        claimed = claim(home, "demo", fresh=True)
         try:
-            figures = run(data, data_dir, model.resolve(), claim(home, "demo", fresh=True), seconds, rate, console)
+            with owning(claimed):
+                figures = run(data, data_dir, model.resolve(), claimed, seconds, rate, console)
         except KeyboardInterrupt:
             say("interrupted; everything that was started is stopped", console)
             raise typer.Exit(130) from None
@@ -289,26 +316,51 @@ def _check_machine(online_store: OnlineStoreKind) -> None:
 
 
 def _start_detached(options: Sequence[str], home: Path, console: Console) -> None:
-    from infra.local.process import Progress
+    from infra.local.process import Progress, stop
 
     log = home / "up.log"
     command = [sys.executable, "-m", "streaming.cli.main", "up", *options]
-    with log.open("wb") as sink:
+    # Its own signals alone end it; this process only notes the signals: none comes between its start and its end.
+    with stopping() as interrupted, log.open("wb") as sink:
         child = subprocess.Popen(command, stdout=sink, stderr=subprocess.STDOUT, start_new_session=True)
-    progress = Progress(child, log)
-    with console.status("starting Kafka, Feast and three Flink jobs, and warming them up (about a minute) …"):
-        while (stack := running(home)) is None or stack.pid != child.pid:
-            if child.poll() is not None:
-                fail(f"it did not start:\n{log.read_text(encoding='utf-8', errors='replace')}")
-            if (why := progress.stuck()) is not None:
-                child.terminate()
-                fail(f"it was waited for until it is ready, and {why}; see {log} and {home}/*.log")
-            time.sleep(0.2)
+        progress = Progress(child, log)
+        with Steps(console, 2 * SILENT_AT_MOST_S) as steps, steps.step("everything is ready") as said:
+            lines = 0
+            while (stack := running(home)) is None or stack.pid != child.pid:
+                if interrupted.wait(0.2):
+                    stop(child, STOP_TIMEOUT_S)
+                    say("interrupted; everything that was started is stopped", console)
+                    raise typer.Exit(130)
+                if child.poll() is not None:
+                    stop_all(left_behind().get(str(home.resolve()), []))  # by one that was killed
+                    words = log.read_text(encoding="utf-8", errors="replace")
+                    fail(f"it did not start, and ended with {child.returncode}:\n{words}")
+                if (why := progress.stuck()) is not None:
+                    stop(child, STOP_TIMEOUT_S)
+                    fail(f"it was waited for until it is ready, and {why}; see {log} and {home}/*.log")
+                news = log.read_text(encoding="utf-8", errors="replace").splitlines()[lines:]
+                lines += len(news)
+                for line in filter(A_STEP.match, news):
+                    steps.relay(line)
+                    said(A_STEP.sub("", line))
     if stack.loaded:
         say(stack.loaded, console)
     _show(stack, home, console)
     say(f"{'items':17}  {overlap(stack.cluster, Path(stack.model))}", console)
     say("ready; `rheostat down` stops everything", console)
+
+
+def _refuse_other(stack: Running, online_store: OnlineStoreKind | None, model: Path | None, items: Path | None) -> None:
+    """End where what is asked for is not what runs."""
+    others = []
+    if online_store is not None and online_store != stack.online_store:
+        others.append(f"the online store {online_store.value}")
+    if model is not None and model.resolve() != Path(stack.model):
+        others.append(f"the model {model}")
+    if others:
+        fail(f"it runs without what you ask for, {' and '.join(others)}: `rheostat down`, then the same again")
+    if items is not None:
+        fail(f"it runs, and no items were taken from {items}: `rheostat items load {items}` puts them on sale")
 
 
 def _show(stack: Running, home: Path, console: Console) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from features.errors import HomeError
+from infra.local.owner import owner_of
 
 MARKER = ".rheostat-home.json"
 NAMED_AT_MOST = 3  # files of a folder that is refused
@@ -41,6 +42,9 @@ def claim(
     """
     home = home.resolve()
     marker = home / MARKER
+    if (at_work := owner_of(home)) is not None:
+        msg = f"process {at_work.pid} is at work in {home}: `rheostat down --home {home}` stops it; or choose another"
+        raise HomeError(msg)
     if home.exists() and not home.is_dir():
         msg = f"{home} is a file; expected a folder, or a path where one can be made"
         raise HomeError(msg)

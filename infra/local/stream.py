@@ -18,7 +18,7 @@ from streaming.schemas import Fallback, Recommendation, Topic
 
 DRAIN_S = 10.0
 POLL_S = 0.001
-SHOWN_EVERY_S = 0.5
+SHOWN_EVERY_S, SAID_EVERY_S = 0.5, 10.0  # in a terminal, elsewhere
 
 
 @dataclass
@@ -87,7 +87,8 @@ def let_in(
         Progress(*columns, console=console) as progress,
     ):
         task = progress.add_task("", total=count)
-        began, shown_at = time.perf_counter(), 0.0
+        began = said_at = time.perf_counter()
+        shown_at = 0.0
         give_up = began + count / rate + DRAIN_S
         while len(figures.sent) < count or (not figures.is_whole and time.perf_counter() < give_up):
             number, now = len(figures.sent), time.perf_counter()
@@ -109,6 +110,9 @@ def let_in(
                 shown_at = now
                 progress.update(task, completed=number, description=_live(figures, traffic))
                 assert_running()
+            if not console.is_terminal and now - said_at > SAID_EVERY_S:
+                said_at = now
+                console.print(f"{now - began:3.0f} s  {_live(figures, traffic)}", highlight=False, soft_wrap=True)
         progress.update(task, completed=count, description=_live(figures, traffic))
     return figures
 
