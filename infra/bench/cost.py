@@ -21,6 +21,7 @@ from infra.bench.profile import OPERATOR, Profiler, java_of, thread_cpu_us
 from infra.bench.slate import POLICIES
 from infra.local.process import cpu_s
 from infra.local.stack import Stack, local_stack
+from infra.local.steps import Steps
 
 SEED = 17
 WARM_AFTER = 4  # the CPU is counted after the first answer in so many
@@ -59,9 +60,10 @@ def measure(
         ArtifactError, StartError, JobError, NotReadyError: each says what to do.
     """
     costs: dict[str, Cost] = {}
-    with local_stack(home, model, goods(model), parallelism) as stack:
+    with local_stack(home, model, goods(model), parallelism, steps=Steps(console)) as stack:
         for record in POLICIES[policy]:
             stack.feed.policy(record)
+        console.print(f"warming up: {rate:,} events/s for {warm_up_s} s")
         warm_up(stack, rate, warm_up_s, shoppers)
         profiler = Profiler(java_of(psutil.Process(stack.jobs[0].process.pid)), home)
         for name, of_rate, count in (("paced", rate, rate * seconds), ("backlog", None, backlog)):

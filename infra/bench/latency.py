@@ -18,6 +18,7 @@ from rich.table import Table
 from infra.bench.load import goods, let_in, shop_load, warm_up
 from infra.local.process import cpu_s
 from infra.local.stack import Stack, local_stack
+from infra.local.steps import Steps
 from streaming.schemas import Policy
 
 BENCH_SEED = 11
@@ -42,13 +43,16 @@ def measure(
         ArtifactError, StartError, JobError, NotReadyError: each says what to do.
     """
     began = time.monotonic()
-    with local_stack(home, model, goods(model), parallelism) as stack:
+    with local_stack(home, model, goods(model), parallelism, steps=Steps(console)) as stack:
         ready_s = time.monotonic() - began
         console.print(f"ready after {ready_s:.1f} s")
+        # A line and no spinner: what draws one here would be measured, too.
+        console.print(f"warming up: {max(rates):,} events/s for {warm_up_s} s")
         warm_up(stack, max(rates), warm_up_s, shoppers)
         runs: list[dict[str, float]] = []
         versions = itertools.count(2)
         for n, rate in enumerate(rates):
+            console.print(f"measuring: {rate:,} events/s for {seconds} s")
             turns = list(itertools.islice(versions, TURNS_PER_SECOND * seconds))
             runs.append(_run(stack, rate, seconds, shoppers, BENCH_SEED + n, turns, console))
     return {"ready_s": round(ready_s, 1), "runs": runs}

@@ -26,6 +26,7 @@ from infra.bench.load import WARM_UP_SEED, goods, let_in, shop_load
 from infra.local.door import Door, local_door
 from infra.local.process import cpu_s
 from infra.local.stack import Stack, local_stack
+from infra.local.steps import Steps
 
 KINDS = ("page",) * 7 + ("product", "search", "listing")
 NEWCOMER = "newcomer"
@@ -58,7 +59,11 @@ def measure(
     Raises:
         ArtifactError, StartError, JobError, NotReadyError: each says what to do.
     """
-    with local_stack(home, model, goods(model)) as stack, local_door(home, stack.cluster, model) as door:
+    with (
+        local_stack(home, model, goods(model), steps=Steps(console)) as stack,
+        local_door(home, stack.cluster, model) as door,
+    ):
+        console.print(f"warming up for {CLICKS_S + warm_up_s} s, then {rate} requests/s for {seconds} s")
         clicks = shop_load(WARM_UP_SEED, CLICKS_PER_SECOND, CLICKS_PER_SECOND * CLICKS_S, shoppers)
         let_in(stack.cluster, clicks, stack.assert_running)
         items = shop.items()

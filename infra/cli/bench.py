@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
-from infra.local.home import claim
+from infra.cli.at_work import at_work
 from streaming.cli.options import MODEL, AsJson, Model, errors, fail, group, print_json
 
 PolicyName = Literal["relevance", "four objectives", "and diversity", "and exploration", "everything"]
@@ -32,9 +32,9 @@ def bench_latency(
     from infra.bench.latency import measure
 
     console = Console(stderr=as_json)
-    with errors(FileNotFoundError):
+    with errors(FileNotFoundError), at_work(home, "bench", console) as claimed:
         figures = measure(
-            claim(home, "bench", fresh=True),
+            claimed,
             model.resolve(),
             rate or [100, 1000],
             seconds,
@@ -66,8 +66,9 @@ def bench_serve(
     from infra.bench.serve import measure
 
     console = Console(stderr=as_json)
-    home = claim(home, "bench", fresh=True)
-    print_json(measure(home, model.resolve(), rate, seconds, warm_up, shoppers, newcomers, console), as_json)
+    with at_work(home, "bench", console) as claimed:
+        figures = measure(claimed, model.resolve(), rate, seconds, warm_up, shoppers, newcomers, console)
+    print_json(figures, as_json)
 
 
 @bench.command("cost")
@@ -92,8 +93,10 @@ def bench_cost(
     from infra.bench.cost import measure
 
     console = Console(stderr=as_json)
-    home = claim(home, "bench", fresh=True)
-    figures = measure(home, model.resolve(), rate, seconds, backlog, warm_up, shoppers, parallelism, policy, console)
+    with at_work(home, "bench", console) as claimed:
+        figures = measure(
+            claimed, model.resolve(), rate, seconds, backlog, warm_up, shoppers, parallelism, policy, console
+        )
     print_json(figures, as_json)
 
 
@@ -117,8 +120,9 @@ def bench_peers(
     from infra.bench.peers.measure import measure
 
     console = Console(stderr=as_json)
-    home = claim(home, "bench", fresh=True)
-    print_json(measure(home, model.resolve(), rate, seconds, rounds, hold, shoppers, console), as_json)
+    with at_work(home, "bench", console) as claimed:
+        figures = measure(claimed, model.resolve(), rate, seconds, rounds, hold, shoppers, console)
+    print_json(figures, as_json)
 
 
 @bench.command("catalogue")
@@ -247,7 +251,8 @@ def bench_feast(
     from infra.bench.feast import measure
 
     console = Console(stderr=as_json)
-    figures = measure(claim(home, "bench", fresh=True), rows, console)
+    with at_work(home, "bench", console) as claimed:
+        figures = measure(claimed, rows, console)
     print_json(figures, as_json)
 
 

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from features.errors import ItemFileError, NotReadyError, RheostatError, StartError
+from infra.cli.at_work import at_work
 from infra.local.home import claim, remembered
 from infra.local.owner import left_behind, owner_of, owning, stop_all
 from infra.local.owner import words as words_of
@@ -118,14 +119,14 @@ def up(
 
     with contextlib.suppress(KeyboardInterrupt), errors(FileNotFoundError), contextlib.ExitStack() as stack_of:
         stack_of.enter_context(owning(home))
-        with Steps(console) as steps:
-            on_sale = simulated.items() if shop == SIMULATED else []
-            stack = stack_of.enter_context(
-                local_stack(home, artifact, on_sale, store=store.value, before_jobs=load, steps=steps)
-            )
-            repo = "--feast-repo", str(stack.feast_repo)
-            with steps.step("the HTTP door is open"):
-                door = stack_of.enter_context(local_door(home, stack.cluster, artifact, *repo, port=port))
+        steps = Steps(console)
+        on_sale = simulated.items() if shop == SIMULATED else []
+        stack = stack_of.enter_context(
+            local_stack(home, artifact, on_sale, store=store.value, before_jobs=load, steps=steps)
+        )
+        repo = "--feast-repo", str(stack.feast_repo)
+        with steps, steps.step("the HTTP door is open"):
+            door = stack_of.enter_context(local_door(home, stack.cluster, artifact, *repo, port=port))
         runs.write(
             home,
             cluster=stack.cluster,
@@ -250,14 +251,8 @@ def demo(
     if data not in ("generator", "jdata"):
         fail(f"--data {data}: expected generator or jdata")
     console = Console(stderr=as_json)
-    with errors(FileNotFoundError):
-        claimed = claim(home, "demo", fresh=True)
-        try:
-            with owning(claimed):
-                figures = run(data, data_dir, model.resolve(), claimed, seconds, rate, console)
-        except KeyboardInterrupt:
-            say("interrupted; everything that was started is stopped", console)
-            raise typer.Exit(130) from None
+    with errors(FileNotFoundError), at_work(home, "demo", console) as claimed:
+        figures = run(data, data_dir, model.resolve(), claimed, seconds, rate, console)
     print_json(figures, as_json)
     whole = figures["slates"] == figures["events"] and figures["page_slates"] == figures["pages"]
     raise typer.Exit(0 if whole else 1)

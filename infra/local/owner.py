@@ -50,6 +50,8 @@ def owning(home: Path) -> Iterator[None]:
 
     def end_once(number: int, frame: object) -> None:
         nonlocal has_ended
+        if os.getpid() != owner.pid:  # a fork, which has nothing to stop
+            os._exit(128 + number)
         if has_ended:  # what stops in order is not to be torn apart
             os.write(2, b"stopping already, in order; what does not stop is killed after half a minute\n")
             return

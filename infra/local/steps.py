@@ -13,7 +13,7 @@ TICK_S, SILENT_AT_MOST_S = 0.5, 10.0
 
 
 class Steps:
-    """What is waited for, which may be several things at once, by threads.
+    """What is waited for, which may be several things at once, by threads. Entered for each time of waiting.
 
     Args:
         console: where it is said; None: nowhere.
@@ -29,6 +29,7 @@ class Steps:
 
     def __enter__(self) -> Self:
         if self._console is not None:
+            self._over.clear()
             if self._console.is_terminal:
                 self._status = self._console.status("")
                 self._status.start()
@@ -42,6 +43,7 @@ class Steps:
             self._ticking.join()
         if self._status is not None:
             self._status.stop()
+            self._status = None
 
     @contextlib.contextmanager
     def step(self, what: str) -> Iterator[Callable[[str], None]]:
