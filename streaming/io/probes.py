@@ -48,8 +48,8 @@ class Warmth:
     per_second: float
     p50_ms: float
     p99_ms: float
-    answered: int = WINDOW_COUNT
-    is_steady: bool = True  # the times have stopped falling
+    answered: int
+    is_steady: bool  # the times have stopped falling
 
     def __str__(self) -> str:
         words = f"p50 {self.p50_ms:.1f} ms, p99 {self.p99_ms:.1f} ms, {self.per_second:,.0f} slates/s at most"

@@ -111,6 +111,23 @@ def test_nothing_runs(tmp_path: Path) -> None:
     assert run("down", "--home", str(tmp_path))[0] == 1
 
 
+def test_second_start_with_other_options_says_that_they_differ(tmp_path: Path) -> None:
+    model = Path("onnx_models/artifacts/generator").resolve()
+    what = {"cluster": Cluster("b"), "online_store": "sqlite", "feast_repo": "f", "model": str(model), "metrics": {}}
+    running.write(tmp_path, **what)
+    here = "--home", str(tmp_path)
+    for same in ([], ["--online-store", "sqlite"], ["--model", str(model)]):
+        code, out, _ = run("up", *here, *same)
+        assert (code, "already running" in out) == (0, True)
+    for other, words in (
+        (["--online-store", "cassandra"], "runs without what you ask for, the online store cassandra: `rheostat down`"),
+        (["--model", str(tmp_path)], f"the model {tmp_path}"),
+        (["--items", str(tmp_path / running.FILE)], f"`rheostat items load {tmp_path / running.FILE}` puts them"),
+    ):
+        code, _, err = run("up", *here, *other)
+        assert (code, words in err) == (2, True), err
+
+
 def test_one_that_was_killed_does_not_count_as_running(tmp_path: Path) -> None:
     what = {"cluster": Cluster("b"), "online_store": "sqlite", "feast_repo": "f", "model": "m", "metrics": {}}
     running.write(tmp_path, **what)
