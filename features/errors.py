@@ -9,6 +9,7 @@
     │   ├── ExpressionError
     │   ├── RestoreError
     │   ├── HomeError
+    │   ├── ConfigFileError
     │   ├── PositionError
     │   ├── LoggedSlatesError
     │   ├── ExplanationError
@@ -72,6 +73,10 @@ class RestoreError(InputError):
 
 class HomeError(InputError):
     """A folder is not ours to write to; the message says what it holds and what to do."""
+
+
+class ConfigFileError(InputError):
+    """A file of options cannot be used; the message says where, what was found and what was expected."""
 
 
 class PositionError(InputError):

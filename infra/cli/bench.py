@@ -7,7 +7,8 @@ import typer
 from rich.console import Console
 
 from infra.cli.at_work import at_work
-from streaming.cli.options import MODEL, AsJson, Model, errors, fail, group, print_json
+from streaming.cli.group import fail, group
+from streaming.cli.options import MODEL, AsJson, Model, errors, print_json
 
 PolicyName = Literal["relevance", "four objectives", "and diversity", "and exploration", "everything"]
 

@@ -1,12 +1,13 @@
-"""The commands that need a checkout: they start servers, measure, or train. They add themselves to `rheostat`."""
+"""The commands that need a checkout: they start servers, measure, or train."""
 
-import typer
+from streaming.cli.group import Command
 
-from infra.cli.bench import bench
-from infra.cli.local import demo, doctor, down, status, traffic, up
-
-
-def register(app: typer.Typer) -> None:
-    for command in (up, down, status, doctor, demo, traffic):
-        app.command()(command)
-    app.add_typer(bench, name="bench")
+COMMANDS = {
+    "up": Command("infra.cli.local:up", "Start broker, online store, all jobs and the HTTP door here."),
+    "down": Command("infra.cli.local:down", "Stop what runs here, or what was left."),
+    "status": Command("infra.cli.local:status", "What runs here, and whether it answers."),
+    "doctor": Command("infra.cli.local:doctor", "What this machine lacks, and what to do."),
+    "demo": Command("infra.cli.local:demo", "The main job at work: it learns, is turned, and meets a shock."),
+    "traffic": Command("infra.cli.local:traffic", "Shoppers of the simulated shop, who react to their slates."),
+    "bench": Command("infra.cli.bench:bench", "Measure; nothing else should run beside it."),
+}

@@ -22,10 +22,10 @@ from infra.local.home import claim, remembered
 from infra.local.owner import left_behind, owner_of, owning, stop_all
 from infra.local.owner import words as words_of
 from infra.local.steps import SILENT_AT_MOST_S, Steps
-from infra.local.vocabulary import overlap
 from streaming.cli import running as runs
+from streaming.cli.group import fail
 from streaming.cli.items import Columns, ColumnsFile, Delimiter, load_file, open_file
-from streaming.cli.options import MODEL, AsJson, Model, OnCluster, errors, fail, print_json, say, stopping
+from streaming.cli.options import MODEL, AsJson, Model, OnCluster, errors, print_json, say, stopping
 from streaming.cli.running import HOME, Running, running
 from streaming.config import MODEL_VARIABLE, Cluster
 
@@ -142,7 +142,7 @@ def up(
         ready = running(home)
         assert ready is not None
         _show(ready, home, console)
-        say(f"{'items':17}  {overlap(ready.cluster, artifact)}", console)
+        say(f"{'items':17}  {_overlap(ready)}", console)
         say("ready; Ctrl-C stops everything", console)
         while True:
             stack.assert_running()
@@ -341,7 +341,7 @@ def _start_detached(options: Sequence[str], home: Path, console: Console) -> Non
     if stack.loaded:
         say(stack.loaded, console)
     _show(stack, home, console)
-    say(f"{'items':17}  {overlap(stack.cluster, Path(stack.model))}", console)
+    say(f"{'items':17}  {_overlap(stack)}", console)
     say("ready; `rheostat down` stops everything", console)
 
 
@@ -372,6 +372,12 @@ def _show(stack: Running, home: Path, console: Console) -> None:
         say(f"{name:17}  {value}", console)
 
 
+def _overlap(stack: Running) -> Any:
+    from infra.local.vocabulary import overlap
+
+    return overlap(stack.cluster, Path(stack.model))
+
+
 def _answers(stack: Running) -> dict[str, tuple[bool, str]]:
     from confluent_kafka import KafkaException
 
@@ -382,7 +388,7 @@ def _answers(stack: Running) -> dict[str, tuple[bool, str]]:
     from streaming.schemas import Topic
 
     def items() -> str:
-        there = overlap(stack.cluster, Path(stack.model))
+        there = _overlap(stack)
         if there.is_empty:
             raise NotReadyError(str(there))
         return str(there)

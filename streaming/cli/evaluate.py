@@ -7,24 +7,11 @@ from typing import Annotated, Any
 import msgspec
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from streaming.cli import policy_file
-from streaming.cli.options import (
-    DATA,
-    FOR_EVER_MS,
-    MODEL,
-    AsJson,
-    From,
-    Model,
-    To,
-    errors,
-    fail,
-    print_json,
-    say,
-    to_ms,
-)
+from streaming.cli.group import fail
+from streaming.cli.options import DATA, FOR_EVER_MS, MODEL, AsJson, From, Model, To, errors, print_json, say, to_ms
 from streaming.schemas import Measure
 
 LEAST_EFFECTIVE = 100.0
@@ -83,6 +70,8 @@ def _evaluated(
     confidence: float,
     console: Console,
 ) -> Any:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
     from onnx_models.artifact import read_items, read_manifest
     from streaming.offline import evaluation
     from streaming.offline.logged_slates import LoggedSlates

@@ -8,7 +8,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from streaming.cli.options import AsJson, OnCluster, errors, fail, print_json, say
+from streaming.cli.group import fail
+from streaming.cli.options import AsJson, OnCluster, errors, print_json, say
 from streaming.cli.policy import history
 from streaming.config import Cluster
 

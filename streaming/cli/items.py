@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from streaming.cli.options import AsJson, OnCluster, errors, group, print_json, say
+from streaming.cli.group import group
+from streaming.cli.options import AsJson, OnCluster, errors, print_json, say
 from streaming.config import Cluster
 
 if TYPE_CHECKING:
@@ -78,6 +78,7 @@ def open_file(file: Path, column: Sequence[str] | None, columns: Path | None, de
 def load_file(opened: "ItemFile", cluster: Cluster, replace: bool, console: Console) -> "Load":
     """Load the file, show how far it is, and say what has become of it."""
     from confluent_kafka import KafkaException
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from streaming.io.item_load import load_items
 

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from streaming.cli.group import fail, group
 from streaming.cli.options import (
     DATA,
     FOR_EVER_MS,
@@ -20,8 +21,6 @@ from streaming.cli.options import (
     OnCluster,
     To,
     errors,
-    fail,
-    group,
     print_json,
     say,
     stopping,

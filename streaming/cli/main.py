@@ -1,38 +1,63 @@
 """The command `rheostat`: everything that is done with the jobs and their data.
 
 Exit codes: 0 done; 1 the answer is no; 2 it could not be done, and one message says why; 130 interrupted.
+
+Options come from the command line, from the environment (RHEOSTAT_POLICY_SET_AUTHOR), from rheostat.toml here or where
+RHEOSTAT_CONFIG says, in this order: `bootstrap-servers = "…"` on top, `author = "…"` below [policy.set].
 """
 
 import importlib
 import importlib.util
+from typing import Annotated
 
-from streaming.cli.console import console
-from streaming.cli.evaluate import evaluate
-from streaming.cli.experiment import experiment
-from streaming.cli.explain import explain
-from streaming.cli.items import items
-from streaming.cli.log import log, parity, replay, train_set
-from streaming.cli.operate import dead_letters, features, watch
-from streaming.cli.options import group, on_topics
-from streaming.cli.policy import policy
-from streaming.cli.schemas import schemas
-from streaming.cli.serve import serve
+import typer
+
+from streaming.cli.group import Command, root
+from streaming.config import PREFIX_VARIABLE
 
 CHECKOUT = "infra.cli.commands"
-
-# What a sub-command needs is imported when it runs: Feast alone takes seconds.
-app = group(__doc__)
-app.callback()(on_topics)
+COMMANDS = {
+    "policy": Command("streaming.cli.policy:policy", "What slates aim at, now and before."),
+    "console": Command("streaming.cli.console:console", "A page that turns the policy, and shows what that does."),
+    "watch": Command("streaming.cli.operate:watch", "What the jobs do, live, from their metrics."),
+    "explain": Command("streaming.cli.explain:explain", "Why an item stands at its place."),
+    "evaluate": Command("streaming.cli.evaluate:evaluate", "What a policy would have brought, from the log."),
+    "experiment": Command("streaming.cli.experiment:experiment", "An experiment beside its control."),
+    "items": Command("streaming.cli.items:items", "What the shop sells."),
+    "features": Command("streaming.cli.operate:features", "What the online store holds."),
+    "dead-letters": Command("streaming.cli.operate:dead_letters", "Records that could not be used."),
+    "serve": Command("streaming.cli.serve:serve", "Slates, events and models over HTTP."),
+    "log": Command("streaming.cli.log:log", "The log of the feature rows that were scored."),
+    "train-set": Command("streaming.cli.log:train_set", "Training examples from the log."),
+    "parity": Command("streaming.cli.log:parity", "Whether every logged row can be made again to the bit."),
+    "replay": Command("streaming.cli.log:replay", "A public log onto the topics."),
+    "schemas": Command("streaming.cli.schemas:schemas", "JSON Schema, AsyncAPI and OpenAPI of all that is written."),
+}
 if importlib.util.find_spec("infra") is not None:  # a wheel has no servers to start and nothing to measure
-    importlib.import_module(CHECKOUT).register(app)
-for command in (replay, watch, explain, evaluate, experiment, console, serve, parity, schemas):
-    app.command()(command)
-app.command("train-set")(train_set)
-app.add_typer(policy, name="policy")
-app.add_typer(features, name="features")
-app.add_typer(dead_letters, name="dead-letters")
-app.add_typer(log, name="log")
-app.add_typer(items, name="items")
+    COMMANDS = importlib.import_module(CHECKOUT).COMMANDS | COMMANDS
+
+app = root(__doc__, COMMANDS)
+
+
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
+        from importlib.metadata import version
+
+        typer.echo(f"rheostat {version('rheostat')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _of_all(
+    topic_prefix: Annotated[
+        str, typer.Option(envvar=PREFIX_VARIABLE, help="What the names of the deployment's topics begin with.")
+    ] = "",
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print it and end.")
+    ] = False,
+) -> None:
+    pass  # the prefix is read by `_with_prefix`, whichever the command is
+
 
 if __name__ == "__main__":
     app(prog_name="rheostat")

@@ -13,7 +13,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from streaming.cli.options import AsJson, OnCluster, errors, fail, group, print_json, say, stopping, when
+from streaming.cli.group import fail, group
+from streaming.cli.options import AsJson, OnCluster, errors, print_json, say, stopping, when
 from streaming.cli.running import HOME, running
 from streaming.config import Cluster
 from streaming.io.scrape import OURS, PREFIX, Snapshot

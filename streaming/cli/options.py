@@ -13,45 +13,30 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import msgspec
 import typer
 from rich.console import Console
-from typer.core import TyperGroup
 
-from features.errors import RheostatError
+from streaming.cli.group import fail
 from streaming.cli.running import HOME, running
-from streaming.config import MODEL_VARIABLE, PREFIX_VARIABLE, Cluster
+from streaming.config import MODEL_VARIABLE, Cluster
 
 LOOPBACK = ("127.0.0.1", "localhost")
 MODEL = Path("onnx_models/artifacts/generator")
 DATA = HOME / "feast" / "data"
 
 
-def on_topics(
-    topic_prefix: Annotated[
-        str, typer.Option(envvar=PREFIX_VARIABLE, help="What the names of the deployment's topics begin with.")
-    ] = "",
-) -> None:
-    pass  # read by `_with_prefix`, whichever the command is
-
-
-def _at(address: str | Cluster) -> Cluster:
-    return address if isinstance(address, Cluster) else Cluster(address)  # what runs here comes this way, too
-
-
 def _with_prefix(context: typer.Context, cluster: Cluster) -> Cluster:
-    topic_prefix = context.find_root().params["topic_prefix"]
+    if not cluster.bootstrap_servers and not context.resilient_parsing:  # a shell completes without a broker
+        stack = running(HOME)
+        if stack is None:
+            msg = "no broker is named and nothing runs here; name one, or start everything with `rheostat up`"
+            raise typer.BadParameter(msg)
+        cluster = stack.cluster
+    topic_prefix = context.find_root().params.get("topic_prefix")
     return replace(cluster, topic_prefix=topic_prefix) if topic_prefix else cluster
-
-
-def _running_cluster() -> Cluster:
-    stack = running(HOME)
-    if stack is None:
-        msg = "no broker is named and nothing runs here; name one, or start everything with `rheostat up`"
-        raise typer.BadParameter(msg)
-    return stack.cluster
 
 
 OnCluster = Annotated[
@@ -61,9 +46,9 @@ OnCluster = Annotated[
         envvar="RHEOSTAT_BOOTSTRAP_SERVERS",
         help="Of the Kafka cluster.",
         metavar="HOST:PORT",
-        parser=_at,
+        parser=Cluster,
         callback=_with_prefix,
-        default_factory=_running_cluster,
+        default_factory=lambda: "",  # what runs here
         show_default="of `rheostat up`",
     ),
 ]
@@ -75,28 +60,6 @@ From = Annotated[datetime | None, typer.Option("--from", formats=_FORMATS, help=
 To = Annotated[datetime | None, typer.Option("--to", formats=_FORMATS, help="UTC; event time, this left out.")]
 FOR_EVER_MS = 1 << 62
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object as the last line of stdout.")]
-
-
-class _Group(TyperGroup):
-    """Ends any of its commands with one message where an error of our own came through: an operator can mend those."""
-
-    def invoke(self, ctx: Any) -> Any:
-        try:
-            return super().invoke(ctx)
-        except RheostatError as error:
-            fail(str(error), error)
-
-
-def group(help_: str) -> typer.Typer:
-    return typer.Typer(
-        cls=_Group, no_args_is_help=True, add_completion=False, help=help_, pretty_exceptions_enable=False
-    )
-
-
-def fail(words: str, cause: Exception | None = None) -> NoReturn:
-    """Say what an operator can mend, and end with exit code 2."""
-    say(f"rheostat: {words}", Console(stderr=True))
-    raise typer.Exit(2) from cause
 
 
 @contextlib.contextmanager

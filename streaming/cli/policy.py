@@ -4,14 +4,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
-import numpy as np
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from features.errors import PolicyError
 from streaming.cli import evaluate, policy_file
-from streaming.cli.options import DATA, MODEL, AsJson, Model, OnCluster, errors, fail, group, print_json, when
+from streaming.cli.group import fail, group
+from streaming.cli.options import DATA, MODEL, AsJson, Model, OnCluster, errors, print_json, when
 from streaming.config import Cluster
 from streaming.schemas import Measure
 
@@ -179,6 +179,8 @@ def history(cluster: Cluster) -> Any:
 
 def _scale(expression: str, cluster: Cluster) -> float:
     """Return what an item of the shop has of the objective on average, so that 1 is an average item."""
+    import numpy as np
+
     from streaming.control.catalogue import Catalogue, unknown_to_any_model
     from streaming.control.policies import read_items
     from streaming.policy.expression import SESSION_FIELDS, Expression

@@ -4,12 +4,12 @@ import getpass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from streaming.cli.options import fail
+from streaming.cli.group import fail
 
 
 def read(file: Path) -> dict[str, Any]:
+    import yaml
+
     try:
         fields = yaml.safe_load(file.read_text())
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -2,11 +2,14 @@
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
-import psutil
 
 from streaming.config import Cluster
+
+if TYPE_CHECKING:
+    import psutil
 
 HOME = Path(".local/up")  # where `up` keeps its data, so where the others look for them
 FILE = "up.json"
@@ -27,6 +30,8 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
 
 def write(home: Path, **what: object) -> None:
     """Say that this process has `what` running."""
+    import psutil
+
     stack = msgspec.convert({"pid": os.getpid(), "began": psutil.Process().create_time(), **what}, Running)
     (home / FILE).write_bytes(msgspec.json.encode(stack))
 
@@ -44,7 +49,9 @@ def running(home: Path) -> Running | None:
     return stack if process(stack) is not None else None
 
 
-def process(stack: Running) -> psutil.Process | None:
+def process(stack: Running) -> "psutil.Process | None":
+    import psutil
+
     try:
         alive = psutil.Process(stack.pid)
         return alive if abs(alive.create_time() - stack.began) < 1.0 else None

@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from streaming.cli.options import LOOPBACK, MODEL, Model, OnCluster, errors, fail, listening, say
+from streaming.cli.group import fail
+from streaming.cli.options import LOOPBACK, MODEL, Model, OnCluster, errors, listening, say
 from streaming.cli.running import HOME, running
 
 KEEP_ALIVE_S = 75  # longer than the minute of a usual load balancer, which would ask on a connection that is gone

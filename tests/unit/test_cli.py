@@ -1,7 +1,13 @@
 """The command `rheostat`: what it offers, how it ends, what it says where something is wrong."""
 
 import json
+import os
+import subprocess
+import sys
+import types
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -10,6 +16,7 @@ from support.records import feature_record, views
 from typer.testing import CliRunner
 
 from streaming.cli import options, running
+from streaming.cli.group import Command, group, root
 from streaming.cli.main import app
 from streaming.config import Cluster
 from streaming.offline.tables import feature_frame
@@ -73,20 +80,14 @@ def test_every_command_explains_itself_with_an_example(command: str) -> None:
 
 
 def test_no_command_is_left_out_and_exit_codes_are_documented() -> None:
-    def names(typer_app: typer.Typer, before: str = "") -> set[str]:
-        own = {
-            f"{before}{command.name or command.callback.__name__}"
-            for command in typer_app.registered_commands
-            if command.callback
-        }
-        inner = [
-            names(group.typer_instance, f"{group.name} ")
-            for group in typer_app.registered_groups
-            if group.typer_instance
-        ]
-        return own.union(*inner)
+    def names(name: str, command: Any) -> set[str]:
+        below = getattr(command, "commands", {})
+        return {f"{name} {each}" for each in below} or {name}
 
-    assert names(app) == set(COMMANDS)
+    root: Any = typer.main.get_group(app)
+    assert set().union(*(names(name, root.get_command(None, name)) for name in root.list_commands(None))) == set(
+        COMMANDS
+    )
     code, out, _ = run("--help")
     assert code == 0
     for words in ("0 done", "1 the answer is no", "2 it could not be done", "130 interrupted"):
@@ -171,8 +172,10 @@ def test_model_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 def test_cluster_is_what_runs_or_what_is_named_with_the_prefix(monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[Cluster] = []
-    commands = options.group("")
-    commands.callback()(options.on_topics)
+    commands = group("")
+
+    @commands.callback()
+    def of_all(topic_prefix: str = "") -> None: ...
 
     @commands.command()
     def take(cluster: options.OnCluster) -> None:
@@ -187,3 +190,101 @@ def test_cluster_is_what_runs_or_what_is_named_with_the_prefix(monkeypatch: pyte
         result = CliRunner().invoke(commands, arguments)
         assert result.exit_code == 0, result.output
     assert given == [Cluster("here:1"), Cluster("here:1", "p."), Cluster("there:2")]
+
+
+def python(code: str, **environment: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={**os.environ, **environment}
+    )
+    return done.stdout
+
+
+def test_start_imports_nothing_that_only_a_command_needs() -> None:
+    out = python("import sys, streaming.cli.main; print(*sys.modules)")
+    for heavy in ("numpy", "rich", "msgspec", "psutil", "yaml", "confluent_kafka", "prometheus_client", "pydantic"):
+        assert heavy not in out.split(), heavy
+
+
+def test_version_and_short_help_and_what_was_meant() -> None:
+    assert run("--version") == (0, f"rheostat {version('rheostat')}\n", "")
+    assert run("-h")[:2] == run("--help")[:2]
+    assert run("policy", "set", "-h")[:2] == run("policy", "set", "--help")[:2]
+    code, _, err = run("polcy", "get")
+    assert (code, "Did you mean 'policy'?" in err) == (2, True)
+
+
+def test_help_fits_80_columns_and_is_plain_in_a_pipe() -> None:
+    for command in ([], ["policy", "set"], ["up"], ["demo"]):
+        out = python(f"from streaming.cli.main import app; app({[*command, '--help']!r})", COLUMNS="80")
+        assert max(map(len, out.splitlines())) <= 80
+        assert "\x1b" not in out
+
+
+@pytest.mark.parametrize("words", ["po", "policy se", "policy set --auth"])
+def test_shell_completes(words: str) -> None:
+    asked = {"_RHEOSTAT_COMPLETE": "complete_bash", "COMP_WORDS": f"rheostat {words}"}
+    asked["COMP_CWORD"] = f"{1 + words.count(' ')}"
+    out = python("from streaming.cli.main import app; app(prog_name='rheostat')", **asked)
+    assert out.strip() in ("policy", "set", "--author")
+
+
+@pytest.fixture
+def options_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("RHEOSTAT_BOOTSTRAP_SERVERS", raising=False)
+    monkeypatch.delenv("RHEOSTAT_TOPIC_PREFIX", raising=False)
+    return tmp_path / "rheostat.toml"
+
+
+def test_options_come_from_the_line_then_the_environment_then_the_file(
+    options_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[tuple[Cluster, str]] = []
+
+    def probe(cluster: options.OnCluster, author: str = "nobody") -> None:
+        given.append((cluster, author))
+
+    commands = {"probe": Command("a:b", "For this test.")}
+    of_test = root("", commands)
+
+    @of_test.callback()
+    def of_all(topic_prefix: str = "") -> None: ...
+
+    module = types.ModuleType("a")
+    module.b = probe  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "a", module)
+    options_file.write_text(
+        'bootstrap-servers = "file:1"\ntopic-prefix = "shop-a."\n[probe]\nauthor = "merchandising"\n'
+    )
+
+    def called(*words: str) -> tuple[Cluster, str]:
+        result = CliRunner().invoke(of_test, ["probe", *words])
+        assert result.exit_code == 0, result.output
+        return given[-1]
+
+    assert called() == (Cluster("file:1", "shop-a."), "merchandising")
+    monkeypatch.setenv("RHEOSTAT_PROBE_AUTHOR", "environment")
+    monkeypatch.setenv("RHEOSTAT_BOOTSTRAP_SERVERS", "environment:1")
+    assert called() == (Cluster("environment:1", "shop-a."), "environment")
+    assert called("--author", "me", "--bootstrap-servers", "me:1") == (Cluster("me:1", "shop-a."), "me")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("author = 1", "author: on top may stand bootstrap-servers, topic-prefix"),
+        ("[policy.set]\ncolour = 1", "[policy.set] has colour; expected one of author, bootstrap-servers, budget"),
+        ("[policy]\ncolour = 1", "[policy] has colour; expected one of get, history, remove, roll-back, set"),
+        ("not toml", "rheostat.toml cannot be read as TOML"),
+    ],
+)
+def test_file_of_options_that_cannot_be_used_is_one_clear_word(options_file: Path, text: str, words: str) -> None:
+    options_file.write_text(text)
+    code, _, err = run("policy", "set")
+    assert (code, words in err) == (2, True), err
+
+
+def test_file_of_options_that_is_named_has_to_be_there(options_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RHEOSTAT_CONFIG", str(options_file))
+    code, _, err = run("policy", "get")
+    assert (code, f"RHEOSTAT_CONFIG names {options_file}, which is not there" in err) == (2, True)
