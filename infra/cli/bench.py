@@ -33,7 +33,7 @@ def bench_latency(
     from infra.bench.latency import measure
 
     console = Console(stderr=as_json)
-    with errors(FileNotFoundError), at_work(home, "bench", console) as claimed:
+    with errors(OSError), at_work(home, "bench", console, model) as claimed:
         figures = measure(
             claimed,
             model.resolve(),
@@ -67,7 +67,7 @@ def bench_serve(
     from infra.bench.serve import measure
 
     console = Console(stderr=as_json)
-    with at_work(home, "bench", console) as claimed:
+    with at_work(home, "bench", console, model) as claimed:
         figures = measure(claimed, model.resolve(), rate, seconds, warm_up, shoppers, newcomers, console)
     print_json(figures, as_json)
 
@@ -94,7 +94,7 @@ def bench_cost(
     from infra.bench.cost import measure
 
     console = Console(stderr=as_json)
-    with at_work(home, "bench", console) as claimed:
+    with at_work(home, "bench", console, model) as claimed:
         figures = measure(
             claimed, model.resolve(), rate, seconds, backlog, warm_up, shoppers, parallelism, policy, console
         )
@@ -121,7 +121,7 @@ def bench_peers(
     from infra.bench.peers.measure import measure
 
     console = Console(stderr=as_json)
-    with at_work(home, "bench", console) as claimed:
+    with at_work(home, "bench", console, model) as claimed:
         figures = measure(claimed, model.resolve(), rate, seconds, rounds, hold, shoppers, console)
     print_json(figures, as_json)
 

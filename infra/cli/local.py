@@ -16,8 +16,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from features.errors import ItemFileError, NotReadyError, RheostatError, StartError
-from infra.cli.at_work import at_work
+from features.errors import ItemFileError, NotReadyError, RheostatError
+from infra.cli.at_work import at_work, check_machine, check_model
 from infra.local.home import claim, remembered
 from infra.local.owner import left_behind, owner_of, owning, stop_all
 from infra.local.owner import words as words_of
@@ -86,15 +86,13 @@ def up(
         _show(running_stack, home, console)
         _refuse_other(running_stack, online_store, model, items)
         return
-    from onnx_models.artifact import read_items, read_manifest
-
     last = {} if fresh else remembered(home)
     store = online_store or OnlineStoreKind(last.get("online_store", OnlineStoreKind.SQLITE))
     artifact = (model or Path(last.get("model", MODEL))).resolve()
     own = None if items is None else open_file(items, column, columns, delimiter)
     shop = OWN if own is not None else last.get("shop", SIMULATED)
-    _check_machine(store)
-    read_items(artifact, read_manifest(artifact))
+    check_machine(has_cassandra=store is OnlineStoreKind.CASSANDRA)
+    check_model(artifact)
     claim(home, "up", fresh, {"model": str(artifact)}, online_store=store.value, shop=shop)
     if detach:
         options = ["--home", str(home), "--port", f"{port}", "--delimiter", delimiter]
@@ -117,7 +115,7 @@ def up(
             msg = f"no line of {own.path} has an item that can be used"
             raise ItemFileError(msg)
 
-    with contextlib.suppress(KeyboardInterrupt), errors(FileNotFoundError), contextlib.ExitStack() as stack_of:
+    with contextlib.suppress(KeyboardInterrupt), errors(OSError), contextlib.ExitStack() as stack_of:
         stack_of.enter_context(owning(home))
         steps = Steps(console)
         on_sale = simulated.items() if shop == SIMULATED else []
@@ -251,7 +249,7 @@ def demo(
     if data not in ("generator", "jdata"):
         fail(f"--data {data}: expected generator or jdata")
     console = Console(stderr=as_json)
-    with errors(FileNotFoundError), at_work(home, "demo", console) as claimed:
+    with errors(OSError), at_work(home, "demo", console, model) as claimed:
         figures = run(data, data_dir, model.resolve(), claimed, seconds, rate, console)
     print_json(figures, as_json)
     whole = figures["slates"] == figures["events"] and figures["page_slates"] == figures["pages"]
@@ -293,21 +291,6 @@ def traffic(
     say(f"click-through of slates that were looked at: {click_through(shoppers)}", console)
     print_json(summary | {"click_through": shoppers.click_through()}, as_json)
     raise typer.Exit(0 if figures.is_whole else 1)
-
-
-def _check_machine(online_store: OnlineStoreKind) -> None:
-    """Raise StartError, naming all that `up` needs and this machine has not."""
-    from infra.local.doctor import CASSANDRA, examine
-
-    wanted = {CASSANDRA} if online_store is OnlineStoreKind.CASSANDRA else set[str]()
-    missing = [
-        f"{finding.what}: {finding.found}; {finding.remedy}"
-        for finding in examine()
-        if not finding.is_fine and (finding.is_needed or finding.what in wanted)
-    ]
-    if missing:
-        msg = "this machine lacks " + ". ".join(missing)
-        raise StartError(msg)
 
 
 def _start_detached(options: Sequence[str], home: Path, console: Console) -> None:

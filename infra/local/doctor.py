@@ -35,7 +35,12 @@ class Finding(NamedTuple):
 
 
 def examine() -> list[Finding]:
-    """Return what was found, in the order in which it is needed."""
+    """Return what was found of the machine and of what runs on it, in the order in which it is needed."""
+    return examine_machine() + _of_what_runs()
+
+
+def examine_machine() -> list[Finding]:
+    """Return what was found, whatever runs."""
     checks: tuple[Callable[[], Finding], ...] = (
         _python,
         _java,
@@ -51,7 +56,7 @@ def examine() -> list[Finding]:
         _cassandra,
         _providers,
     )
-    return [check() for check in checks] + _of_what_runs()
+    return [check() for check in checks]
 
 
 def _of_what_runs() -> list[Finding]:

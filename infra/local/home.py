@@ -66,8 +66,12 @@ def claim(
         _check_kind(home, found, made_by, {} if fresh else made_with)
         if fresh:
             _empty(home)
-    home.mkdir(parents=True, exist_ok=True)
-    marker.write_text(json.dumps({"made_by": made_by, **made_with, **changeable}), encoding="utf-8")
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        marker.write_text(json.dumps({"made_by": made_by, **made_with, **changeable}), encoding="utf-8")
+    except OSError as error:
+        msg = f"{home} cannot be written: {error.strerror}; give another folder (--home), or the right to write there"
+        raise HomeError(msg) from error
     return home
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from streaming.config import Cluster
+from streaming.io.topics import partitions_of
 from streaming.schemas import Origin
 
 TIMEOUT_S = 10.0
@@ -18,6 +19,9 @@ def at_the_end(cluster: Cluster, *topics: str) -> Consumer:
     """Return a consumer of all partitions of `topics` that gets the records written after this call.
 
     The partitions are assigned: joining a group takes a third of a second.
+
+    Raises:
+        TopicError: a topic or the broker is not there.
     """
     consumer = Consumer(
         {
@@ -29,9 +33,9 @@ def at_the_end(cluster: Cluster, *topics: str) -> Consumer:
         }
     )
     partitions = [
-        TopicPartition(topic, number)
-        for topic in map(cluster.topic, topics)
-        for number in consumer.list_topics(topic, timeout=TIMEOUT_S).topics[topic].partitions
+        TopicPartition(cluster.topic(topic), number)
+        for topic in topics
+        for number in partitions_of(consumer, cluster, topic)
     ]
     for partition in partitions:
         partition.offset = consumer.get_watermark_offsets(partition, timeout=TIMEOUT_S)[1]

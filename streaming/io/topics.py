@@ -33,7 +33,7 @@ def read_compacted(cluster: Cluster, topics: Sequence[str]) -> Iterator[Record]:
     """
     with closing(consumer(cluster)) as reader:
         for topic in topics:
-            count = len(_partitions(reader, cluster, topic))
+            count = len(partitions_of(reader, cluster, topic))
             if count != 1:
                 msg = (
                     f"topic `{cluster.topic(topic)}` on {cluster} has {count} partitions, expected 1. The newest "
@@ -62,7 +62,7 @@ def watermarks(cluster: Cluster, topic: str) -> dict[int, Watermarks]:
             number: Watermarks(
                 *reader.get_watermark_offsets(TopicPartition(cluster.topic(topic), number), timeout=TIMEOUT_S)
             )
-            for number in _partitions(reader, cluster, topic)
+            for number in partitions_of(reader, cluster, topic)
         }
 
 
@@ -85,7 +85,7 @@ def partitions(cluster: Cluster, topic: str) -> list[int]:
         TopicError: there is no such topic, or no such broker.
     """
     with closing(consumer(cluster)) as reader:
-        return _partitions(reader, cluster, topic)
+        return partitions_of(reader, cluster, topic)
 
 
 def read_topic(cluster: Cluster, topic: str) -> Iterator[Record]:
@@ -96,18 +96,23 @@ def read_topic(cluster: Cluster, topic: str) -> Iterator[Record]:
         KafkaException: the broker is not there, or did not answer within TIMEOUT_S.
     """
     with closing(consumer(cluster)) as reader:
-        for partition in _partitions(reader, cluster, topic):
+        for partition in partitions_of(reader, cluster, topic):
             yield from _read(reader, cluster, topic, partition)
 
 
-def _partitions(reader: Consumer, cluster: Cluster, topic: str) -> list[int]:
+def partitions_of(reader: Consumer, cluster: Cluster, topic: str) -> list[int]:
+    """Return the numbers of a topic's partitions, as `reader` hears of them.
+
+    Raises:
+        TopicError: there is no such topic, or no such broker.
+    """
     try:
         there = reader.list_topics(cluster.topic(topic), timeout=METADATA_TIMEOUT_S).topics
         numbers = sorted(there[cluster.topic(topic)].partitions)
     except KafkaException as error:
         msg = (
             f"the broker at {cluster} did not say within {METADATA_TIMEOUT_S:.0f} s whether it has the topic "
-            f"`{cluster.topic(topic)}`: {error.args[0].str()}"
+            f"`{cluster.topic(topic)}`: {error.args[0].str()}. Is one there? `rheostat status` says what runs here"
         )
         raise TopicError(msg) from error
     if not numbers:

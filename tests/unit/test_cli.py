@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import types
@@ -19,6 +20,7 @@ from streaming.cli import options, running
 from streaming.cli.group import Command, group, root
 from streaming.cli.main import app
 from streaming.config import Cluster
+from streaming.io import topics
 from streaming.offline.tables import feature_frame
 
 START_MS = 1_700_000_000_000
@@ -105,6 +107,18 @@ def test_commands_that_need_a_broker_say_so_where_none_is_named(
         assert "rheostat up" in " ".join(err.replace("│", " ").split())
     assert run("watch")[0] == 2
     assert run("features", "get", "x")[0] == 2
+
+
+@pytest.mark.parametrize("command", ["policy get", "console --port 0", "serve --port 0", "dead-letters list"])
+def test_broker_that_is_not_there_is_one_clear_word(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(topics, "METADATA_TIMEOUT_S", 0.2)
+    code, _, err = run(*command.split(), "--bootstrap-servers", "127.0.0.1:1")
+    assert code == 2
+    assert re.fullmatch(
+        r"rheostat: the broker at 127\.0\.0\.1:1 did not say within 0 s whether it has the topic `[a-z-]+`: .*\. "
+        r"Is one there\? `rheostat status` says what runs here\n",
+        err,
+    ), err
 
 
 def test_nothing_runs(tmp_path: Path) -> None:

@@ -54,6 +54,35 @@ def test_machine_that_lacks_java_changes_nothing(tmp_path: Path, monkeypatch: py
     assert (home / "savepoint").read_text() == "of a week"
 
 
+@pytest.mark.parametrize("command", [["up"], ["demo"], ["bench", "latency"]])
+def test_folder_that_cannot_be_written_is_one_clear_word(thesis: Path, command: list[str]) -> None:
+    below_a_file = thesis / "chapters" / "one.tex" / "home"
+    result = CliRunner().invoke(app, [*command, "--home", str(below_a_file)])
+    assert (result.exit_code, result.stderr) == (
+        2,
+        f"rheostat: {below_a_file} cannot be written: Not a directory; give another folder (--home), or the right to "
+        "write there\n",
+    )
+
+
+@pytest.mark.parametrize("command", [["up", "--fresh"], ["demo"], ["bench", "latency"]])
+def test_what_is_no_model_or_no_java_is_said_before_anything_is_touched(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = claim(tmp_path / "home", command[0], fresh=False)
+    (home / "data").write_text("of the last time")
+    here = "--home", str(home)
+    result = CliRunner().invoke(app, [*command, *here, "--model", str(tmp_path)])
+    assert (result.exit_code, f"no model in {tmp_path}" in result.stderr) == (2, True)
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path))
+    result = CliRunner().invoke(app, [*command, *here])
+    assert (result.exit_code, "install a JDK 17 and put it on PATH or name it in JAVA_HOME" in result.stderr) == (
+        2,
+        True,
+    )
+    assert (home / "data").read_text() == "of the last time"
+
+
 def test_own_folder_is_gone_on_with_and_emptied_only_if_that_is_said(tmp_path: Path) -> None:
     home = claim(tmp_path / "new" / "home", "up", fresh=False, online_store="sqlite")
     (home / "kafka").mkdir()
