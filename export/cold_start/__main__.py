@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         split, _ = jdata_views(options.data_dir)
     except DatasetError as error:
-        console.print(f"[red]{error}")
+        console.print(f"{error}", style="red", markup=False, emoji=False)
         return 1
     results, generator, content = compare(
         split, options.runs, torch.device(options.device), ColdConfig(seed=options.seed)

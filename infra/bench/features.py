@@ -85,6 +85,6 @@ def _measure(known: Items, items: list[ShopItem], log: Iterable[Interaction], co
         "state_bytes_max": max(sizes),
         "state_after": STATE_AFTER if state_bytes else "all",
     }
-    said = "  ".join(f"[bold]{name}[/] {value}" for name, value in figures.items())
+    said = "  ".join(f"{name} {value}" for name, value in figures.items())
     console.print(f"{len(items):,} items, {len(state_of):,} shoppers: {said}", highlight=False, soft_wrap=True)
     return figures

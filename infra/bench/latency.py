@@ -115,5 +115,5 @@ def _report(
         "turns_unseen": int(np.isnan(turn_ms).sum()),
         **{f"{name}_cpu_ms_per_event": used * 1000 / len(sent) for name, used in cpu.items()},
     }
-    console.print("  ".join(f"[bold]{name}[/] {value:,.2f}" for name, value in figures.items()))
+    console.print("  ".join(f"{name} {value:,.2f}" for name, value in figures.items()))
     return {name: round(value, 3) for name, value in figures.items()}

@@ -192,6 +192,6 @@ def _report(
         "max_ms": highest,
         **{f"{name}_cpu_ms_per_request": seconds * 1000 / count for name, seconds in used.items()},
     }
-    console.print("  ".join(f"[bold]{name}[/] {value:,.2f}" for name, value in figures.items()))
+    console.print("  ".join(f"{name} {value:,.2f}" for name, value in figures.items()))
     statuses = {f"{status}": int((answered.status == status).sum()) for status in np.unique(answered.status)}
     return {name: round(value, 3) for name, value in figures.items()} | {"statuses": statuses}

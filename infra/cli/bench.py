@@ -4,11 +4,10 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
 
 from infra.cli.at_work import at_work
 from streaming.cli.group import fail, group
-from streaming.cli.options import MODEL, AsJson, Model, errors, print_json
+from streaming.cli.options import MODEL, AsJson, Model, errors, print_json, printer
 
 PolicyName = Literal["relevance", "four objectives", "and diversity", "and exploration", "everything"]
 
@@ -32,7 +31,7 @@ def bench_latency(
     """
     from infra.bench.latency import measure
 
-    console = Console(stderr=as_json)
+    console = printer(as_json)
     with errors(OSError), at_work(home, "bench", console, model) as claimed:
         figures = measure(
             claimed,
@@ -66,7 +65,7 @@ def bench_serve(
     """
     from infra.bench.serve import measure
 
-    console = Console(stderr=as_json)
+    console = printer(as_json)
     with at_work(home, "bench", console, model) as claimed:
         figures = measure(claimed, model.resolve(), rate, seconds, warm_up, shoppers, newcomers, console)
     print_json(figures, as_json)
@@ -93,7 +92,7 @@ def bench_cost(
     """
     from infra.bench.cost import measure
 
-    console = Console(stderr=as_json)
+    console = printer(as_json)
     with at_work(home, "bench", console, model) as claimed:
         figures = measure(
             claimed, model.resolve(), rate, seconds, backlog, warm_up, shoppers, parallelism, policy, console
@@ -120,7 +119,7 @@ def bench_peers(
     """
     from infra.bench.peers.measure import measure
 
-    console = Console(stderr=as_json)
+    console = printer(as_json)
     with at_work(home, "bench", console, model) as claimed:
         figures = measure(claimed, model.resolve(), rate, seconds, rounds, hold, shoppers, console)
     print_json(figures, as_json)
@@ -142,7 +141,7 @@ def bench_catalogue(
     """
     from infra.bench.catalogue import measure
 
-    print_json(measure(model.resolve(), events, policy, device, Console(stderr=as_json)), as_json)
+    print_json(measure(model.resolve(), events, policy, device, printer(as_json)), as_json)
 
 
 @bench.command("slate")
@@ -158,7 +157,7 @@ def bench_slate(
     """
     from infra.bench.slate import measure
 
-    figures = measure(model, candidates, slates, Console(stderr=as_json))
+    figures = measure(model, candidates, slates, printer(as_json))
     print_json(figures, as_json)
 
 
@@ -175,7 +174,7 @@ def bench_control(
     """
     from infra.bench.control import measure
 
-    figures = measure(model, seeds, plot, Console(stderr=as_json))
+    figures = measure(model, seeds, plot, printer(as_json))
     print_json(figures, as_json)
 
 
@@ -210,7 +209,7 @@ def bench_tradeoff(
 
     if env is not None and data_dir is not None:
         fail("--env and --data-dir are two ways to compare: give one of them")
-    console = Console(stderr=as_json)
+    console = printer(as_json)
     if env is not None:
         print_json(sardine.measure(env, episodes, console, first_seed), as_json)
         return
@@ -234,7 +233,7 @@ def bench_features(
     """
     from infra.bench.features import measure
 
-    console = Console(stderr=as_json)
+    console = printer(as_json)
     figures = measure(model, events, data_dir, console)
     print_json(figures, as_json)
 
@@ -251,7 +250,7 @@ def bench_feast(
     """
     from infra.bench.feast import measure
 
-    console = Console(stderr=as_json)
+    console = printer(as_json)
     with at_work(home, "bench", console) as claimed:
         figures = measure(claimed, rows, console)
     print_json(figures, as_json)
@@ -267,7 +266,7 @@ def bench_shop(
     """
     from infra.bench.shop import measure
 
-    print_json(measure(interactions, Console(stderr=as_json)), as_json)
+    print_json(measure(interactions, printer(as_json)), as_json)
 
 
 @bench.command("quality")
@@ -283,7 +282,7 @@ def bench_quality(
     """
     from infra.bench.quality import measure
 
-    figures = measure(model, data.resolve(), train, Console(stderr=as_json))
+    figures = measure(model, data.resolve(), train, printer(as_json))
     print_json(figures, as_json)
 
 
@@ -298,7 +297,7 @@ def bench_returning(
     """
     from infra.bench.returning import measure
 
-    print_json(measure(data.resolve(), Console(stderr=as_json)), as_json)
+    print_json(measure(data.resolve(), printer(as_json)), as_json)
 
 
 @bench.command("cold-start")

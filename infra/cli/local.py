@@ -15,6 +15,7 @@ import msgspec
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from features.errors import ItemFileError, NotReadyError, RheostatError
 from infra.cli.at_work import at_work, check_machine, check_model
@@ -25,7 +26,7 @@ from infra.local.steps import SILENT_AT_MOST_S, Steps
 from streaming.cli import running as runs
 from streaming.cli.group import fail
 from streaming.cli.items import Columns, ColumnsFile, Delimiter, load_file, open_file
-from streaming.cli.options import MODEL, AsJson, Model, OnCluster, errors, print_json, say, stopping
+from streaming.cli.options import MODEL, AsJson, Model, OnCluster, errors, print_json, printer, say, stopping
 from streaming.cli.running import HOME, Running, running
 from streaming.config import MODEL_VARIABLE, Cluster
 
@@ -79,7 +80,7 @@ def up(
 
     Example: rheostat up --items products.csv --model onnx_models/mine --detach
     """
-    console = Console()
+    console = printer()
     running_stack = running(home)
     if running_stack is not None:
         say(f"already running (process {running_stack.pid}); `rheostat down` stops it", console)
@@ -158,7 +159,7 @@ def down(home: Home = HOME) -> None:
     """
     import psutil
 
-    console = Console()
+    console = printer()
     process = owner_of(home)
     if process is not None:
         with Steps(console) as steps, steps.step(f"process {process.pid} has stopped everything"):
@@ -186,7 +187,7 @@ def status(home: Home = HOME, as_json: AsJson = False) -> None:
 
     Example: rheostat status --json
     """
-    console = Console(stderr=as_json)
+    console = printer(as_json)
     stack = running(home)
     left = {of: words_of(processes) for of, processes in left_behind().items()}
     for of, processes in left.items():
@@ -204,7 +205,7 @@ def status(home: Home = HOME, as_json: AsJson = False) -> None:
     _show(stack, home, console)
     table = Table("what", "answers", "")
     for name, (is_there, words) in answers.items():
-        table.add_row(name, "yes" if is_there else "[red]no", words)
+        table.add_row(name, Text("yes") if is_there else Text("no", "red"), words)
     console.print(table)
     figures = {name: {"answers": is_there, "says": words} for name, (is_there, words) in answers.items()}
     print_json({"running": True, **msgspec.to_builtins(stack), "parts": figures, "left_behind": left}, as_json)
@@ -218,17 +219,18 @@ def doctor(as_json: AsJson = False) -> None:
     """
     from infra.local.doctor import examine
 
-    console = Console(stderr=as_json)
+    console = printer(as_json)
     findings = examine()
     table = Table("", "what", "found", "what to do")
     for finding in findings:
-        sign = "[green]ok" if finding.is_fine else "[red]missing" if finding.is_needed else "[yellow]missing, optional"
+        missing = Text("missing", "red") if finding.is_needed else Text("missing, optional", "yellow")
+        sign = Text("ok", "green") if finding.is_fine else missing
         table.add_row(sign, finding.what, finding.found, "" if finding.is_fine else finding.remedy)
     console.print(table)
-    missing = [finding.what for finding in findings if not finding.is_fine and finding.is_needed]
-    say(f"missing: {', '.join(missing)}" if missing else "everything that is needed is there", console)
+    lacks = [finding.what for finding in findings if not finding.is_fine and finding.is_needed]
+    say(f"missing: {', '.join(lacks)}" if lacks else "everything that is needed is there", console)
     print_json([finding._asdict() for finding in findings], as_json)
-    raise typer.Exit(1 if missing else 0)
+    raise typer.Exit(1 if lacks else 0)
 
 
 def demo(
@@ -248,7 +250,7 @@ def demo(
 
     if data not in ("generator", "jdata"):
         fail(f"--data {data}: expected generator or jdata")
-    console = Console(stderr=as_json)
+    console = printer(as_json)
     with errors(OSError), at_work(home, "demo", console, model) as claimed:
         figures = run(data, data_dir, model.resolve(), claimed, seconds, rate, console)
     print_json(figures, as_json)
@@ -279,7 +281,7 @@ def traffic(
     from infra.local.traffic import PAGE, ShopTraffic
     from streaming.io.feed import Feed
 
-    console = Console(stderr=as_json)
+    console = printer(as_json)
     with errors(KafkaException, TimeoutError), Feed(cluster) as feed:
         # Other shoppers each time: an event that has come before counts once.
         number = time.time_ns() // 1_000_000 if seed is None else seed

@@ -49,7 +49,7 @@ def by_window(looks: Sequence[Look], count: int, windows: int, merchants_items: 
 def show(windows: Sequence[Window], rate: float, merchant: str, events: dict[int, str], console: Console) -> None:
     """Print the windows; `events` says what happened before the interaction of that number."""
     console.print(
-        "\n[bold]The loop closes[/]: clicks that the slates have, of those that the best slates would have (what each "
+        "\nThe loop closes: clicks that the slates have, of those that the best slates would have (what each "
         f"shopper likes best at that moment, which no recommender can know), and {merchant}'s share of what is shown",
         soft_wrap=True,
     )
@@ -59,7 +59,7 @@ def show(windows: Sequence[Window], rate: float, merchant: str, events: dict[int
         if happened:
             console.print(table)
             table = _table()
-            console.print(*[f"  [italic]{words}[/]" for words in happened], sep="\n", highlight=False)
+            console.print(*[f"  {words}" for words in happened], sep="\n", style="italic", highlight=False)
         bars = Bar(1.0, 0.0, window.of_best, width=BAR), Bar(SHARE_SHOWN, 0.0, window.share, width=BAR // 2)
         table.add_row(f"{window.until / rate:.0f} s", f"{window.of_best:.1%}", bars[0], f"{window.share:.1%}", bars[1])
         first = window.until

@@ -5,9 +5,8 @@ import secrets
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from streaming.cli.options import LOOPBACK, MODEL, Model, OnCluster, errors, listening, say
+from streaming.cli.options import LOOPBACK, MODEL, Model, OnCluster, errors, listening, printer, say
 
 
 def console(
@@ -32,7 +31,7 @@ def console(
     from streaming.web.app import build
     from streaming.web.follow import Follower
 
-    words = Console()
+    words = printer()
     with listening(host, port) as listener:
         with errors(KafkaException), words.status("reading the shop …"):
             follower = Follower(cluster, read_items(model, read_manifest(model)))

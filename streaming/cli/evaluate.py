@@ -11,7 +11,20 @@ from rich.table import Table
 
 from streaming.cli import policy_file
 from streaming.cli.group import fail
-from streaming.cli.options import DATA, FOR_EVER_MS, MODEL, AsJson, From, Model, To, errors, print_json, say, to_ms
+from streaming.cli.options import (
+    DATA,
+    FOR_EVER_MS,
+    MODEL,
+    AsJson,
+    From,
+    Model,
+    To,
+    errors,
+    print_json,
+    printer,
+    say,
+    to_ms,
+)
 from streaming.schemas import Measure
 
 LEAST_EFFECTIVE = 100.0
@@ -40,7 +53,7 @@ def evaluate(
     from streaming.offline import evaluation
     from streaming.offline.logged_slates import policies_in_force
 
-    console = Console(stderr=as_json)
+    console = printer(as_json)
     with errors(OSError):
         in_force = policies_in_force(log)
     policy = policy_file.stamped(policy_file.read(file), in_force, None, str(file))

@@ -5,11 +5,10 @@ from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from streaming.cli.group import fail
-from streaming.cli.options import AsJson, OnCluster, errors, print_json, say
+from streaming.cli.options import AsJson, OnCluster, errors, print_json, printer, say
 from streaming.cli.policy import history
 from streaming.config import Cluster
 
@@ -34,7 +33,7 @@ def experiment(
     from streaming.policy.experiment import AT_LEAST, compare
     from streaming.schemas import ScopeKind, scope_of, split_scope
 
-    console = Console(stderr=as_json)
+    console = printer(as_json)
     in_force = history(cluster).table.policies
     scope = scope_of(ScopeKind.EXPERIMENT, name)
     policy = in_force.get(scope)

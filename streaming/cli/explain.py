@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from streaming.cli.options import MODEL, AsJson, Model, OnCluster, errors, print_json, say, when
+from streaming.cli.options import MODEL, AsJson, Model, OnCluster, errors, print_json, printer, say, when
 
 BAR = 24  # characters of the longest bar
 CLICKS_SHOWN = 5
@@ -41,7 +41,7 @@ def explain(
     from streaming.offline.explanation import explanation
     from streaming.scoring.model import SessionModel
 
-    console = Console(stderr=as_json)
+    console = printer(as_json)
     with errors(KafkaException), console.status("looking for the slate …"):
         explained = explanation(rec_id, place, cluster, lambda: SessionModel(model))
     fields = msgspec.to_builtins(explained)

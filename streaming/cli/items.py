@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from streaming.cli.group import group
-from streaming.cli.options import AsJson, OnCluster, errors, print_json, say
+from streaming.cli.options import AsJson, OnCluster, errors, print_json, printer, say
 from streaming.config import Cluster
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def load(
     Example: rheostat items load products.csv --column item_id=sku --column name=title
     """
     opened = open_file(file, column, columns, delimiter)
-    done = load_file(opened, cluster, replace, Console(stderr=as_json))
+    done = load_file(opened, cluster, replace, printer(as_json))
     print_json(asdict(done) | {"refused": done.refused}, as_json)
     raise typer.Exit(1 if done.refused else 0)
 

@@ -22,6 +22,7 @@ from streaming.cli.options import (
     To,
     errors,
     print_json,
+    printer,
     say,
     stopping,
     to_ms,
@@ -55,7 +56,7 @@ def replay(
     from streaming.io.topics import partitions
     from streaming.schemas import Topic
 
-    console = Console(stderr=as_json)
+    console = printer(as_json)
     with errors(KafkaException, TimeoutError):
         opened = _dataset(dataset).open_log(path)
         for topic in (Topic.RECOMMENDATIONS, Topic.DEAD_LETTERS):
@@ -155,7 +156,7 @@ def log_sink(
 
     from streaming.offline.sink import Landed, land
 
-    console = Console(stderr=as_json)
+    console = printer(as_json)
     with stopping() as stop, errors(KafkaException, OSError), console.status("landing …") as status:
 
         def progress(landed: dict[str, Landed]) -> None:
@@ -186,7 +187,7 @@ def train_set(
     """
     from streaming.offline import training_set
 
-    console = Console(stderr=as_json)
+    console = printer(as_json)
     with errors(OSError):
         horizon_ms = round(horizon_s * 1000)
         summary = training_set.build(log_folder, to_ms(from_, 0), to_ms(to, FOR_EVER_MS), horizon_ms, out)
@@ -216,7 +217,7 @@ def parity(
 
     from streaming.offline.parity import check
 
-    console = Console(stderr=as_json)
+    console = printer(as_json)
     with errors(KafkaException), console.status("reading …") as status:
 
         def progress(what: str, count: int) -> None:
@@ -237,7 +238,7 @@ def parity(
         as_json,
     )
     if not report.equal and not report.requests_equal and not report.different:
-        say("rheostat: no row was compared; is there a log, and a row of that time in it?", Console(stderr=True))
+        say("rheostat: no row was compared; is there a log, and a row of that time in it?", printer(True))
     raise typer.Exit(0 if report.is_parity else 1)
 
 

@@ -9,12 +9,11 @@ from typing import Annotated, Any
 
 import msgspec
 import typer
-from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
 from streaming.cli.group import fail, group
-from streaming.cli.options import AsJson, OnCluster, errors, print_json, say, stopping, when
+from streaming.cli.options import AsJson, OnCluster, errors, print_json, printer, say, stopping, when
 from streaming.cli.running import HOME, running
 from streaming.config import Cluster
 from streaming.io.scrape import OURS, PREFIX, Snapshot
@@ -39,7 +38,7 @@ def watch(
 
     Example: rheostat watch --once --json
     """
-    console = Console(stderr=as_json)
+    console = printer(as_json)
     stack = running(HOME)
     of_up = {} if stack is None else stack.metrics
     urls = [url or of_up.get(job) for job, url in (("recommend", recommend), ("features", features_url))]
@@ -73,7 +72,7 @@ def features_get(
     """
     from features.spec import FEATURES, View
 
-    console = Console(stderr=as_json)
+    console = printer(as_json)
     stack = running(HOME)
     repo = feast_repo or (None if stack is None else Path(stack.feast_repo))
     if repo is None:
@@ -111,7 +110,7 @@ def dead_letters_list(
 
     Example: rheostat dead-letters list --topic clicks --reason invalid
     """
-    console = Console(stderr=as_json)
+    console = printer(as_json)
     letters = _letters(cluster, topic, reason)
     table = Table("from", "when", "reason", "error", "raw")
     for letter in letters[-limit:]:
@@ -144,7 +143,7 @@ def dead_letters_replay(
     from streaming.records import decode_any, key_of
     from streaming.schemas import DeadLetter, Reason, Topic
 
-    console = Console(stderr=as_json)
+    console = printer(as_json)
     sent, unreadable, repeated, cut, late = 0, 0, 0, 0, 0
     seen: set[tuple[str, bytes]] = set()
     with errors(TimeoutError), Feed(cluster) as feed:

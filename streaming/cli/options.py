@@ -101,6 +101,11 @@ def errors(*kinds: type[Exception]) -> Iterator[None]:
         fail(str(error), error)
 
 
+def printer(as_json: bool = False) -> Console:
+    """Return where a command's words go: stderr where stdout ends with JSON. What comes from a record is no markup."""
+    return Console(stderr=as_json, emoji=False, markup=False)
+
+
 def say(words: str, console: Console) -> None:
     """Print `words` as they are: what comes from a record may look like markup."""
     console.print(words, markup=False, highlight=False, soft_wrap=True)

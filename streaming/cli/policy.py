@@ -6,18 +6,19 @@ from typing import Annotated, Any
 import msgspec
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from features.errors import PolicyError
 from streaming.cli import evaluate, policy_file
 from streaming.cli.group import fail, group
-from streaming.cli.options import DATA, MODEL, AsJson, Model, OnCluster, errors, print_json, when
+from streaming.cli.options import DATA, MODEL, AsJson, Model, OnCluster, errors, print_json, printer, say, when
 from streaming.config import Cluster
-from streaming.schemas import Measure
+from streaming.schemas import DEFAULT_POLICY, Measure
 
 policy = group("What slates aim at, now and before.")
 
 NOTHING = "-"
+STAMPED = frozenset({"schema_version", "scope", "version", "author", "time_ms"})
+_DEFAULTS = msgspec.to_builtins(DEFAULT_POLICY) | {"weights": None}
 Scope = Annotated[str, typer.Option(help="global, experiment:NAME, surface:NAME, segment:NAME or merchant:NAME.")]
 Author = Annotated[str | None, typer.Option(help="Who turns it.", show_default="you")]
 
@@ -28,9 +29,9 @@ def policy_get(cluster: OnCluster, as_json: AsJson = False) -> None:
 
     Example: rheostat policy get --json
     """
-    console = Console(stderr=as_json)
+    console = printer(as_json)
     policies = msgspec.to_builtins(list(history(cluster).table.policies.values()))
-    _print(policies, console)
+    show(policies, console)
     print_json(policies, as_json)
 
 
@@ -40,9 +41,9 @@ def policyhistory(cluster: OnCluster, as_json: AsJson = False) -> None:
 
     Example: rheostat policy history
     """
-    console = Console(stderr=as_json)
+    console = printer(as_json)
     policies = msgspec.to_builtins(history(cluster).written)
-    _print(policies, console)
+    show(policies, console)
     print_json(policies, as_json)
 
 
@@ -102,9 +103,7 @@ def policy_set(
         if msgspec.json.encode(fields) == before or (not current and not weight):
             fail("nothing is turned; give a file or, among others, --weight NAME=NUMBER. All: `policy set --help`")
     turned_policy = policy_file.stamped(fields, turned.table, author, str(file or "the policy"))
-    if gate and (
-        why := evaluate.gate(turned_policy, turned.table, log, model, reward, margin, Console(stderr=as_json))
-    ):
+    if gate and (why := evaluate.gate(turned_policy, turned.table, log, model, reward, margin, printer(as_json))):
         fail(f"the policy is refused at the gate, and what is in force stays: {why}")
     _write(turned_policy, turned, cluster, as_json)
 
@@ -147,7 +146,7 @@ def policy_remove(
     with errors(TimeoutError), Feed(cluster) as feed:
         feed.raw(Topic.POLICIES, scope, None)
         feed.flush()
-    Console(stderr=as_json).print(f"{scope}: version {removed.version} is no longer in force", markup=False)
+    say(f"{scope}: version {removed.version} is no longer in force", printer(as_json))
     print_json(removed, as_json)
 
 
@@ -163,7 +162,7 @@ def _write(policy: Any, turned: Any, cluster: Cluster, as_json: bool) -> None:
         fail(f"the policy is refused: {error}")
     replaced = turned.table.policies.get(policy.scope)
     shown = [policy] if replaced is None else [replaced, policy]
-    _print(msgspec.to_builtins(shown), Console(stderr=as_json))
+    show(msgspec.to_builtins(shown), printer(as_json))
     print_json(policy, as_json)
 
 
@@ -209,21 +208,21 @@ def _number(text: str) -> float:
         fail(f"{text!r} is not a number")
 
 
-def _print(policies: list[dict[str, Any]], console: Console) -> None:
-    table = Table("when", "scope", "version", "author", "weights", "diversity", "exploration")
+def show(policies: list[dict[str, Any]], console: Console) -> None:
+    """Print each policy as a head and the fields that are not at their defaults: a table of them fits no terminal."""
     for record in policies:
-        sign = "+" if record["duals"] else ""
-        weights = ", ".join(f"{name} {value:{sign}g}" for name, value in (record["duals"] or record["weights"]).items())
-        exploring = record["exploration"]
-        explores = f"budget {exploring['budget']:g}, temperature {exploring['temperature']:g}"
         turned = NOTHING if record["time_ms"] is None else when(record["time_ms"])
-        row = (
-            turned,
-            record["scope"],
-            record["version"],
-            record["author"],
-            weights,
-            record["diversity"],
-        )
-        table.add_row(*[f"{value}" for value in row], explores if exploring["budget"] else NOTHING)
-    console.print(table, markup=False)
+        say(f"version {record['version']}  {record['scope']}  {turned}  by {record['author']}", console)
+        for name, value in record.items():
+            if name not in STAMPED and value != _DEFAULTS[name]:
+                say(f"  {name:11}  {_words(value)}", console)
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, dict):
+        nested = any(isinstance(part, dict) for part in value.values())
+        parts = [f"{name} {_words(part)}" for name, part in value.items() if part is not None]
+        return ("; " if nested else ", ").join(parts)
+    if isinstance(value, (list, tuple)):
+        return " ".join(map(_words, value))
+    return f"{value:g}" if isinstance(value, float) else f"{value}"

@@ -11,12 +11,30 @@ def read(file: Path) -> dict[str, Any]:
     import yaml
 
     try:
-        fields = yaml.safe_load(file.read_text())
+        text = file.read_text(encoding="utf-8")
+        fields = yaml.safe_load(text)
+        if (node := yaml.compose(text, yaml.SafeLoader)) is not None:
+            _refuse_twins(node, file)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         fail(f"{file} is not YAML: {error}")
     if not isinstance(fields, dict):
         fail(f"{file}: expected the fields of a policy (scope, weights, …), found {fields!r}")
     return fields
+
+
+def _refuse_twins(node: Any, file: Path) -> None:
+    """End where a key comes twice: YAML keeps the last one, and the first would be lost in silence."""
+    if node.id == "mapping":
+        lines: dict[str, int] = {}
+        for key, value in node.value:
+            line = key.start_mark.line + 1
+            if key.value in lines:
+                fail(f"{file}, line {line}: {key.value} is there already, in line {lines[key.value]}: take one away")
+            lines[key.value] = line
+            _refuse_twins(value, file)
+    elif node.id == "sequence":
+        for value in node.value:
+            _refuse_twins(value, file)
 
 
 def stamped(fields: dict[str, Any], in_force: Any, author: str | None, source: str) -> Any:

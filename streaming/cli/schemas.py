@@ -5,9 +5,8 @@ from typing import Annotated
 
 import msgspec
 import typer
-from rich.console import Console
 
-from streaming.cli.options import AsJson, print_json, say
+from streaming.cli.options import AsJson, print_json, printer, say
 
 
 def schemas(
@@ -33,5 +32,5 @@ def schemas(
     out.mkdir(parents=True, exist_ok=True)
     for name, document in documents.items():
         (out / name).write_bytes(msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n")
-    say(f"{len(documents)} documents in {out}", Console(stderr=as_json))
+    say(f"{len(documents)} documents in {out}", printer(as_json))
     print_json({"folder": str(out), "documents": sorted(documents)}, as_json)

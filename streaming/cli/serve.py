@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from streaming.cli.group import fail
-from streaming.cli.options import LOOPBACK, MODEL, Model, OnCluster, errors, listening, say
+from streaming.cli.options import LOOPBACK, MODEL, Model, OnCluster, errors, listening, printer, say
 from streaming.cli.running import HOME, running
 
 KEEP_ALIVE_S = 75  # longer than the minute of a usual load balancer, which would ask on a connection that is gone
@@ -57,7 +56,7 @@ def serve(
     from streaming.serve.shop import Shop
     from streaming.serve.shoppers import Explanations, Features
 
-    words = Console()
+    words = printer()
     is_loopback = host in LOOPBACK
     with listening(host, port) as listener:
         with errors(KafkaException), words.status("reading the shop …"):

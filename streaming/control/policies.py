@@ -9,6 +9,7 @@ from streaming.config import Cluster
 from streaming.control.item_records import newest_items
 from streaming.io.feed import Feed
 from streaming.io.topics import read_compacted
+from streaming.policy import fields as fields_of
 from streaming.policy.check import apply_policy, validate
 from streaming.policy.table import PolicyTable, is_controller
 from streaming.records import decode, now_ms
@@ -60,6 +61,8 @@ def stamped(fields: dict[str, Any], in_force: PolicyTable, author: str) -> Polic
     Raises:
         PolicyError: a field is not as it must be.
     """
+    if why := fields_of.refusal(fields):
+        raise PolicyError(why)
     stamp = {"version": in_force.version + 1, "author": author, "time_ms": now_ms()}
     try:
         return msgspec.convert(fields | stamp, Policy)

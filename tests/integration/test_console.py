@@ -200,8 +200,8 @@ def test_what_is_asked_wrongly_is_one_clear_word(running: Running) -> None:
         status, said = running.ask("/policies", turn, token)
         assert (status, "open the link that `rheostat console` has printed" in said["error"]) == (401, True)
     for change, words in (
-        ({"weights": {"relevance": -1.0}}, "Expected `float` >= 0.0"),
-        ({"weights": {"fame": 1.0}}, "no objective is called fame"),
+        ({"weights": {"relevance": -1.0}}, "weights.relevance: -1.0; expected a number from 0 to 100"),
+        ({"weights": {"fame": 1.0}}, "weights.fame is no objective"),
         ({"weights": {"relevance": 0.0}}, "all weights are 0"),
         ({"scope": "merchant:nobody"}, "no item on sale has the merchant 'nobody'"),
         ({"scope": "controller:global"}, "is the job learn's"),

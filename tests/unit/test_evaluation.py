@@ -178,7 +178,7 @@ def test_the_command_says_the_estimates_and_what_the_gate_would(log: Path, tmp_p
     file.write_text("weights: {fame: 1.0}")
     result = CliRunner().invoke(app, command)
     assert result.exit_code == 2
-    assert "no objective is called fame" in " ".join(result.stderr.split())
+    assert "weights.fame is no objective" in " ".join(result.stderr.split())
 
 
 def test_a_log_whose_items_were_landed_too_late_or_by_another_version_is_said(log: Path, tmp_path: Path) -> None:

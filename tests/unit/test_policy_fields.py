@@ -1,0 +1,112 @@
+"""A policy that a person wrote: what is wrong is said by its key, what was found and what may stand there."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import typer
+
+from features.errors import PolicyError
+from streaming.cli import policy, policy_file
+from streaming.cli.options import printer
+from streaming.control.policies import stamped
+from streaming.policy.fields import refusal
+from streaming.policy.table import PolicyTable
+from streaming.schemas import Constraint, Measure, Policy
+
+GOOD: list[dict[str, Any]] = [
+    {},
+    {"scope": "surface:home", "weights": {"relevance": 1, "revenue": 0.5}},
+    {"objectives": {"clearance": {"expression": "item.stock > 50", "scale": 2.0}}, "weights": {"clearance": 1}},
+    {"scope": "segment:new", "when": "session.evidence < 5", "satiation": {"weight": 1}, "sponsored": {"places": [3]}},
+    {"constraints": {"floor": {"measure": "revenue", "at_least": None, "at_most": 3}}, "exploration": {"budget": 0.1}},
+    {**msgspec.to_builtins(Policy(version=7, author="someone"))},  # as it comes back from the topic
+]
+
+
+@pytest.mark.parametrize("fields", GOOD)
+def test_what_can_be_used_is_not_refused(fields: dict[str, Any]) -> None:
+    assert refusal(fields) is None
+    assert stamped(fields, PolicyTable(), "me").author == "me"
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"wieghts": {"relevance": 1}}, "wieghts is no field; did you mean weights? There are constraints, diversity,"),
+        ({"weights": {"revenu": 1}}, "weights.revenu is no objective; did you mean revenue? There are bid, complement"),
+        ({"weights": {"revenue": -1}}, "weights.revenue: -1; expected a number from 0 to 100"),
+        ({"weights": {"revenue": "1"}}, "weights.revenue: '1'; expected a number from 0 to 100"),
+        ({"weights": [1]}, "weights: [1]; expected lines NAME: a number from 0 to 100"),
+        (
+            {"scope": "surfce:home"},
+            "scope: 'surfce:home'; expected global, surface:NAME, segment:NAME",
+        ),
+        (
+            {"constraints": {"a": {"measure": "revenu", "at_least": 1}}},
+            "constraints.a.measure: 'revenu'; expected one of clicks, purchases, revenue, exposure, spend",
+        ),
+        (
+            {"constraints": {"a": {"at_least": 1}}},
+            "constraints.a.measure is missing; expected one of clicks,",
+        ),
+        (
+            {"constraints": {"a": {"measure": "revenue", "atleast": 1}}},
+            "constraints.a.atleast is no field; did you mean at_least?",
+        ),
+        ({"exploration": {"budget": 2}}, "exploration.budget: 2; expected a number from 0 to 1"),
+        ({"exploration": 0.1}, "exploration: 0.1; expected the fields budget, settled, temperature, epsilon, optimism"),
+        ({"sponsored": {"places": [0]}}, "sponsored.places: [0]; expected a list of at most 100 entries, each a whole"),
+        ({"sponsored": {"fill": "yes"}}, "sponsored.fill: 'yes'; expected true or false"),
+        ({"share": 1}, "share: 1; expected a number above 0 and below 1"),
+        ({"when": 3}, "when: 3; expected a text of 1 to 256 characters"),
+        ({"objectives": {"x": "item.price"}}, "objectives.x: 'item.price'; expected the fields expression, scale"),
+    ],
+)
+def test_what_is_wrong_is_said_by_its_key(fields: dict[str, Any], words: str) -> None:
+    assert (refusal(fields) or "").startswith(words)
+    with pytest.raises(PolicyError) as raised:
+        stamped(fields, PolicyTable(), "me")
+    assert str(raised.value).startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            "weights: {relevance: 1}\nscope: global\nweights: {revenue: 1}",
+            "line 3: weights is there already, in",
+        ),
+        ("constraints:\n  a: {measure: clicks}\n  a: {measure: revenue}", "line 3: a is there already, in line 2"),
+        ("weights: {relevance: 1", "is not YAML"),
+        ("- 1", "expected the fields of a policy (scope, weights, …), found [1]"),
+        ("", "expected the fields of a policy (scope, weights, …), found None"),
+    ],
+)
+def test_file_that_cannot_be_meant_is_refused(
+    text: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "policy.yaml"
+    file.write_text(text)
+    with pytest.raises(typer.Exit):
+        policy_file.read(file)
+    assert words in capsys.readouterr().err
+
+
+def test_policy_is_printed_as_it_is_written_whatever_its_names_look_like(capsys: pytest.CaptureFixture[str]) -> None:
+    written = Policy(
+        version=3,
+        author="me [red]",
+        scope="segment:new:x",
+        when="session.evidence < 5",
+        weights={"relevance": 1.0, "revenue": 0.5},
+        constraints={"floor": Constraint(measure=Measure.REVENUE, at_least=0.25)},
+    )
+    policy.show([msgspec.to_builtins(written)], printer())
+    assert capsys.readouterr().out.splitlines() == [
+        "version 3  segment:new:x  -  by me [red]",
+        "  weights      relevance 1, revenue 0.5",
+        "  constraints  floor measure revenue, at_least 0.25, over_s 10, speed 1",
+        "  when         session.evidence < 5",
+    ]
