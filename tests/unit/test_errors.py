@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from features import errors
-from streaming.cli.options import group
+from streaming.cli.group import group
 
 ALL = [error for _, error in inspect.getmembers(errors, inspect.isclass)]
 
