@@ -51,10 +51,10 @@ def test_commands_of_a_page_have_the_options_that_it_names(path: Path) -> None:
         for before, word in zip(["", *words], words, strict=False):
             if word.startswith("--") and word != "--help":
                 assert word in {option for parameter in command.params for option in parameter.opts}, text
-            elif word in getattr(command, "commands", {}):
-                command = command.commands[word]
+            elif hasattr(command, "get_command") and (below := command.get_command(None, word)) is not None:
+                command = below
             else:
-                assert before.startswith("--") or not hasattr(command, "commands") or word == "--help", text
+                assert before.startswith("--") or not hasattr(command, "get_command") or word == "--help", text
 
 
 def test_every_decision_is_in_the_index() -> None:
