@@ -12,6 +12,7 @@ from streaming.cli import evaluate, policy_file
 from streaming.cli.group import fail, group
 from streaming.cli.options import DATA, MODEL, AsJson, Model, OnCluster, errors, print_json, printer, say, when
 from streaming.config import Cluster
+from streaming.policy import fields as fields_of
 from streaming.schemas import DEFAULT_POLICY, Measure
 
 policy = group("What slates aim at, now and before.")
@@ -86,8 +87,11 @@ def policy_set(
     if file is not None:
         fields = policy_file.read(file)
     else:
-        current = msgspec.to_builtins(in_force.get(scope, {}))
-        fields = {"scope": scope} | {name: current[name] for name in current.keys() - {"version", "author", "time_ms"}}
+        from streaming.control.policies import begun
+
+        if why := fields_of.refusal({"scope": scope}):
+            fail(f"--{why}")
+        fields = msgspec.to_builtins(in_force[scope]) if scope in in_force else begun(scope, turned.table)
         exploring = {"budget": budget, "temperature": temperature, "epsilon": epsilon}
         explores = {name: value for name, value in exploring.items() if value is not None}
         options = (("diversity", diversity), ("when", when_), ("share", share))
@@ -100,12 +104,17 @@ def policy_set(
         if satiation is not None:
             fields["satiation"] = fields.get("satiation", {}) | {"weight": satiation}
         fields |= {name: value for name, value in options if value is not None}
-        if msgspec.json.encode(fields) == before or (not current and not weight):
+        if msgspec.json.encode(fields) == before:
             fail("nothing is turned; give a file or, among others, --weight NAME=NUMBER. All: `policy set --help`")
     turned_policy = policy_file.stamped(fields, turned.table, author, str(file or "the policy"))
     if gate and (why := evaluate.gate(turned_policy, turned.table, log, model, reward, margin, printer(as_json))):
         fail(f"the policy is refused at the gate, and what is in force stays: {why}")
     _write(turned_policy, turned, cluster, as_json)
+    words = printer(as_json)
+    if file is None and scope not in in_force:
+        say(f"{scope} had no policy: it begins with that of {turned.table.shadowed(scope).scope}", words)
+    for note in notes(turned_policy.scope, turned.table):
+        say(note, words)
 
 
 @policy.command("roll-back")
@@ -148,6 +157,20 @@ def policy_remove(
         feed.flush()
     say(f"{scope}: version {removed.version} is no longer in force", printer(as_json))
     print_json(removed, as_json)
+
+
+def notes(scope: str, table: Any) -> list[str]:
+    """Return what a turn of `scope` does not do, though one may think so."""
+    from streaming.policy.surfaces import SURFACES
+    from streaming.schemas import ScopeKind, split_scope
+
+    said = []
+    if before := table.before(scope):
+        said.append(f"unchanged where these count instead of {scope}: {', '.join(before)}")
+    kind, name = split_scope(scope)
+    if kind is ScopeKind.SURFACE and name not in SURFACES | table.surfaces:
+        said.append(f"no app is known to ask for the surface {name}; there are {', '.join(sorted(SURFACES))}")
+    return said
 
 
 def _write(policy: Any, turned: Any, cluster: Cluster, as_json: bool) -> None:

@@ -11,6 +11,7 @@ from streaming.io.feed import Feed
 from streaming.io.topics import read_compacted
 from streaming.policy import fields as fields_of
 from streaming.policy.check import apply_policy, validate
+from streaming.policy.objectives import NAMES
 from streaming.policy.table import PolicyTable, is_controller
 from streaming.records import decode, now_ms
 from streaming.schemas import Item, Policy, ScopeKind, Topic, split_scope
@@ -53,6 +54,22 @@ def read_items(cluster: Cluster) -> list[Item]:
         KafkaException: the broker is not there.
     """
     return [*newest_items(read_compacted(cluster, [Topic.ITEMS]))[0].values()]
+
+
+def begun(scope: str, table: PolicyTable) -> dict[str, Any]:
+    """Return the fields with which a scope without a policy begins: those of the policy that it will shadow.
+
+    A policy counts as a whole: one that began with nothing would take away all that it does not name.
+    """
+    kind, _ = split_scope(scope)
+    fields: dict[str, Any] = msgspec.to_builtins(table.shadowed(scope))
+    kept = {"weights", "objectives"} if kind is ScopeKind.MERCHANT else fields.keys() - fields_of.NOT_WRITTEN
+    if kind not in (ScopeKind.GLOBAL, ScopeKind.SURFACE):  # constraints are held for all slates or for a surface
+        kept -= {"constraints"}
+    if kind is ScopeKind.MERCHANT:
+        fields["objectives"] = {}
+        fields["weights"] = {name: value for name, value in fields["weights"].items() if name in NAMES}
+    return {name: fields[name] for name in fields if name in kept} | {"scope": scope}
 
 
 def stamped(fields: dict[str, Any], in_force: PolicyTable, author: str) -> Policy:

@@ -113,6 +113,25 @@ class PolicyTable:
         """Return the table without the scope's policy; the global one becomes the default."""
         return PolicyTable({name: record for name, record in self.policies.items() if name != scope})
 
+    def shadowed(self, scope: str) -> Policy:
+        """Return what weighs the slates of `scope` as long as it has no policy: of its surface, or the global one."""
+        plan = self._plans.get(scope)
+        return (plan or self._plans[GLOBAL]).policy
+
+    def before(self, scope: str) -> list[str]:
+        """Return the scopes whose policies count in place of that of `scope`, wherever they apply."""
+        kind, _ = split_scope(scope)
+        if kind is ScopeKind.MERCHANT:  # its items have its weights whatever the slate's policy is
+            return []
+        order = (ScopeKind.EXPERIMENT, ScopeKind.SEGMENT, ScopeKind.SURFACE, ScopeKind.GLOBAL)
+        ahead = order[: order.index(kind)]
+        own = (ScopeKind.EXPERIMENT, ScopeKind.SEGMENT)
+        return [
+            other
+            for other in sorted(self.policies)
+            if (its := split_scope(other)[0]) in ahead or (its is kind and kind in own and other < scope)
+        ]
+
     def written(self, scope: str) -> Policy | None:
         """Return the scope's policy if somebody wrote it; None for the default one, and for none."""
         policy = self.policies.get(scope)

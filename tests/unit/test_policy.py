@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from streaming.control.policies import begun, stamped
 from streaming.policy import kernels
 from streaming.policy.check import validate
 from streaming.policy.objectives import Calibration, intercept_of, logit, sigmoid
@@ -175,3 +176,38 @@ def test_an_experiment_is_for_its_share_of_the_shoppers_whatever_else_applies_to
     assert scopes.count("experiment:x") / len(scopes) == pytest.approx(0.25, abs=0.03)
     assert set(scopes) == {"experiment:x", "segment:a"}
     assert table.of("home", {}, "").policy.scope == "segment:a"  # who has not consented is no part of it
+
+
+def test_new_scope_begins_with_what_it_shadows_and_not_with_nothing() -> None:
+    everywhere = policy(
+        weights={"relevance": 1.0, "mine": 0.2},
+        objectives={"mine": {"expression": "item.margin"}},
+        diversity=0.3,
+        constraints={"floor": {"measure": "revenue", "at_least": 1}},
+    )
+    table = PolicyTable().put(everywhere)
+    for scope, of_their_own in (("experiment:bold", {"share": 0.5}), ("segment:new", {"when": "session.evidence < 5"})):
+        begins = begun(scope, table)
+        assert (begins["scope"], begins["weights"], begins["diversity"]) == (scope, everywhere.weights, 0.3)
+        assert "constraints" not in begins  # which would be held for these shoppers alone, and cannot be
+        assert validate(stamped(begins | of_their_own, table, "me"), 2, ()) is None
+    assert begun("surface:home", table)["constraints"].keys() == {"floor"}
+    assert begun("surface:search", table)["weights"] == {"match": 1.0, "relevance": 0.3}  # not the global's
+    assert begun("merchant:m", table) == {"scope": "merchant:m", "weights": {"relevance": 1.0}, "objectives": {}}
+    assert validate(stamped(begun("merchant:m", table), table, "me"), 2, ("m",)) is None
+
+
+def test_table_names_the_policies_that_count_instead() -> None:
+    table = PolicyTable()
+    for scope, more in (
+        ("surface:home", {}),
+        ("segment:new", {"when": "session.evidence < 5"}),
+        ("experiment:a", {"share": 0.1}),
+        ("experiment:b", {"share": 0.1}),
+        ("merchant:m", {}),
+    ):
+        table = table.put(policy(scope=scope, **more))
+    assert table.before("global") == ["experiment:a", "experiment:b", "segment:new", "surface:home"]
+    assert table.before("surface:cart") == ["experiment:a", "experiment:b", "segment:new"]
+    assert table.before("experiment:b") == ["experiment:a"]
+    assert table.before("experiment:a") == table.before("merchant:m") == []
