@@ -19,7 +19,7 @@ CHECKOUT = "infra.cli.commands"
 COMMANDS = {
     "policy": Command("streaming.cli.policy:policy", "What slates aim at, now and before."),
     "console": Command("streaming.cli.console:console", "A page that turns the policy, and shows what that does."),
-    "watch": Command("streaming.cli.operate:watch", "What the jobs do, live, from their metrics."),
+    "watch": Command("streaming.cli.watch:watch", "What the jobs do, live, from their metrics."),
     "explain": Command("streaming.cli.explain:explain", "Why an item stands at its place."),
     "evaluate": Command("streaming.cli.evaluate:evaluate", "What a policy would have brought, from the log."),
     "experiment": Command("streaming.cli.experiment:experiment", "An experiment beside its control."),

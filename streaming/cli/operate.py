@@ -1,61 +1,25 @@
-"""Commands for whoever runs the jobs: watch them, look at a shopper, look after dead letters."""
+"""Commands for whoever runs the jobs: look at a shopper, look after dead letters."""
 
 import contextlib
 import itertools
-import time
 from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 import typer
-from rich.live import Live
 from rich.table import Table
 
 from streaming.cli.group import fail, group
-from streaming.cli.options import AsJson, OnCluster, errors, print_json, printer, say, stopping, when
+from streaming.cli.options import AsJson, OnCluster, errors, print_json, printer, say, when
 from streaming.cli.running import HOME, running
 from streaming.config import Cluster
-from streaming.io.scrape import OURS, PREFIX, Snapshot
 
 features = group("What the online store holds.")
 dead_letters = group("Records that could not be used.")
 
 SHOWN_AT_MOST = 20
 NOTHING = "-"
-Recommend = Annotated[str | None, typer.Option("--recommend", help="URL of the job's metrics.", show_default="of `up`")]
-Features = Annotated[str | None, typer.Option("--features", help="URL of the job's metrics.", show_default="of `up`")]
-
-
-def watch(
-    recommend: Recommend = None,
-    features_url: Features = None,
-    interval_s: Annotated[float, typer.Option(min=0.2, help="Between two looks.")] = 1.0,
-    once: Annotated[bool, typer.Option(help="Look twice, print, and end.")] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Show what the jobs do, live, from their metrics (docs/metrics.md).
-
-    Example: rheostat watch --once --json
-    """
-    console = printer(as_json)
-    stack = running(HOME)
-    of_up = {} if stack is None else stack.metrics
-    urls = [url or of_up.get(job) for job, url in (("recommend", recommend), ("features", features_url))]
-    if None in urls:
-        fail("no jobs are named and nothing runs here; give --recommend and --features, or start `rheostat up`")
-    with stopping() as stop, errors(OSError):
-        before, began = _look(urls), time.monotonic()
-        with Live(console=console, auto_refresh=False) as live:
-            while not stop.wait(interval_s):
-                now = _look(urls)
-                ended = time.monotonic()
-                figures = _figures(before, now, ended - began)
-                live.update(_table(figures), refresh=True)
-                before, began = now, ended
-                if once:
-                    print_json(figures, as_json)
-                    return
 
 
 @features.command("get")
@@ -182,53 +146,6 @@ def dead_letters_replay(
         },
         as_json,
     )
-
-
-def _look(urls: list[Any]) -> tuple[Snapshot, Snapshot]:
-    from streaming.io.scrape import scrape
-
-    return scrape(urls[0]), scrape(urls[1])
-
-
-def _figures(before: tuple[Snapshot, Snapshot], now: tuple[Snapshot, Snapshot], seconds: float) -> dict[str, Any]:
-    (was, stored), (recommend, stores) = before, now
-
-    def rate(job: Snapshot, earlier: Snapshot, name: str) -> float:
-        return round((job.total(name) - earlier.total(name)) / seconds, 1)
-
-    def quantiles(job: Snapshot, name: str) -> dict[str, float | None]:
-        return {f"p{100 * float(q):g}": job.largest(name, quantile=q) for q in ("0.5", "0.99")}
-
-    source = {"operator_name": "Source:_shoppers"}
-    return {
-        "events_per_second": rate(recommend, was, f"{OURS}topic_events_total"),
-        "events": recommend.total(f"{OURS}topic_events_total"),
-        "slates": recommend.by(f"{OURS}fallback_slates_total", "fallback"),
-        "late": recommend.total(f"{OURS}late_total"),
-        "repeats": recommend.total(f"{OURS}repeats_total"),
-        "dead_letters": recommend.by(f"{OURS}reason_dead_letters_total", "reason"),
-        "policy_version": recommend.largest(f"{OURS}policy_version"),
-        "suspicious_prices": recommend.largest(f"{OURS}suspicious_prices"),
-        "queue_ms": recommend.largest(f"{PREFIX}currentEmitEventTimeLag", **source),
-        "pending_records": recommend.total(f"{PREFIX}pendingRecords", **source),
-        "model_us": quantiles(recommend, f"{OURS}model_time_us"),
-        "weigh_us": quantiles(recommend, f"{OURS}weigh_time_us"),
-        "answer_us": quantiles(recommend, f"{OURS}answer_time_us"),
-        "rows_written_per_second": rate(stores, stored, f"{OURS}rows_written_total"),
-        "feature_log_lag_ms": stores.largest(f"{OURS}feature_log_lag_ms"),
-        "store_us": quantiles(stores, f"{OURS}store_time_us"),
-    }
-
-
-def _table(figures: dict[str, Any]) -> Table:
-    table = Table(title="Rheostat", show_header=False)
-    for name, value in figures.items():
-        inner = value.items() if isinstance(value, dict) else [("", value)]
-        words = "  ".join(
-            f"{label} {NOTHING if figure is None else f'{figure:,.10g}'}".strip() for label, figure in inner
-        )
-        table.add_row(name.replace("_", " "), words)
-    return table
 
 
 def _letters(cluster: Cluster, topic: str | None, reason: str | None) -> list[Any]:

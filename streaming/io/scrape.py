@@ -32,6 +32,10 @@ class Snapshot:
         """Return the largest of all slots, None where no slot has said anything."""
         return max(self._values(name, labels), default=None)
 
+    def samples(self, name: str) -> list[tuple[dict[str, str], float]]:
+        """Return each sample's labels and value."""
+        return [(labels, value) for labels, value in self._samples.get(name, ()) if not math.isnan(value)]
+
     def by(self, name: str, label: str) -> dict[str, float]:
         """Return the sums by the values of `label`."""
         sums: dict[str, float] = {}

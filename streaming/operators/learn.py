@@ -14,7 +14,7 @@ from streaming.control.state import PolicyState
 from streaming.flink.garbage import keep_loaded
 from streaming.flink.state import value_state
 from streaming.flink.thread_mode import assert_thread_mode
-from streaming.operators.metrics import dead_letters, gauge, group
+from streaming.operators.metrics import OutcomeMetrics, dead_letters, gauge, group
 from streaming.policy.learning_state import LearningState
 from streaming.records import SYSTEM_FAULTS, TOMBSTONE, check_sizes, dead_letter_record, decode, encode, failed
 from streaming.schemas import FOR_CONTROLLERS, DeadLetter, Origin, Outcome, Outgoing, Topic
@@ -50,6 +50,7 @@ class Learn(KeyedProcessFunction):
         self._version = gauge(group(runtime_context), "estimates_version")
         self._version.update(0)
         self._dead_letters = dead_letters(group(runtime_context))
+        self._metrics = OutcomeMetrics(runtime_context)
         keep_loaded()
 
     def process_element(self, value: Row, ctx: KeyedProcessFunction.Context) -> Iterator[Outgoing]:
@@ -91,6 +92,9 @@ class Learn(KeyedProcessFunction):
         records += [(Topic.ESTIMATES.value, part.name, encode(part)) for part in parts]
         records += [(Topic.POLICIES.value, policy.scope, encode(policy)) for policy in turned]
         check_sizes(records)
+        for read in outcomes:
+            self._metrics.count(read.outcome, self._control.items.facts)
+        self._metrics.show(state.violations(self._control.table))
         return records
 
     def _learn_each(self, state: LearningState, outcomes: Sequence["_Read"]) -> tuple[LearningState, list[Outgoing]]:

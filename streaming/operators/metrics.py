@@ -4,6 +4,7 @@ All stand in the group `rheostat`. Counters end in `_total`, times say their uni
 so those are Flink's own from Java, which its Prometheus reporter exports as a summary with quantiles.
 """
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from pyflink.datastream.functions import RuntimeContext
@@ -13,7 +14,9 @@ from onnx_models.device import CPU
 from streaming.control.state import ControlState
 from streaming.flink.bundles import Meters
 from streaming.policy.attribution import FeedbackStatus
-from streaming.schemas import Fallback, Reason, ReasonCode, Topic
+from streaming.policy.estimates import FactsOf
+from streaming.policy.surfaces import SURFACES
+from streaming.schemas import Fallback, FeedbackType, Outcome, Reason, ReasonCode, Topic
 from streaming.scoring.model import SessionModel
 from streaming.scoring.recommender import Response
 
@@ -22,6 +25,7 @@ GROUP = "rheostat"
 _FALLBACKS: list[Fallback] = [fallback for fallback in Fallback if fallback is not Fallback.OTHER]
 _REASONS: list[Reason] = [reason for reason in Reason if reason is not Reason.OTHER]
 _IN_FORCE = "policy_version", "estimates_version", "suspicious_prices"
+_OTHER = "other"  # surfaces
 _MODEL = "model_on_gpu", "model_stepped_down"
 
 
@@ -52,6 +56,44 @@ class LearnMetrics:
             status: metrics.add_group("fate", status.value).counter("feedback_total") for status in FeedbackStatus
         }
         self.dead_letters = dead_letters(metrics)
+
+
+class OutcomeMetrics:
+    """Of the operator `learn`: what came of slates, by the surface on which they were shown."""
+
+    _COUNTERS = "seen_slates_total", "clicks_total", "purchases_total", "revenue_cents_total"
+
+    def __init__(self, runtime_context: RuntimeContext) -> None:
+        self._metrics = group(runtime_context)
+        # From the start, so that a rate is one from the first event on; an app may call others what it likes.
+        self._of_surface = {
+            name: {counter: self._metrics.add_group("surface", name).counter(counter) for counter in self._COUNTERS}
+            for name in (*sorted(SURFACES), _OTHER)
+        }
+        self._of_constraint: dict[tuple[str, str], Gauge] = {}
+
+    def count(self, outcome: Outcome, facts_of: FactsOf) -> None:
+        """Count the news of an outcome; revenue: what the pieces earn that were bought, by the items of now."""
+        counters = self._of_surface.get(outcome.surface, self._of_surface[_OTHER])
+        shown = sum(delta.change is FeedbackType.SHOWN for delta in outcome.news)
+        counters["seen_slates_total"].inc(int(0 < shown == sum(item.shown for item in outcome.items)))
+        counters["clicks_total"].inc(sum(delta.change is FeedbackType.CLICKED for delta in outcome.news))
+        sold = [delta for delta in outcome.news if delta.change is FeedbackType.BOUGHT]
+        counters["purchases_total"].inc(len(sold))
+        earned = sum(delta.quantity * facts_of(outcome.items[delta.place - 1].item_id).value for delta in sold)
+        counters["revenue_cents_total"].inc(round(100 * earned))
+
+    def show(self, violations: Mapping[tuple[str, str], float | None]) -> None:
+        """Show by how much of its bound each constraint is violated, by scope and name.
+
+        -1: nothing has been measured of it yet, or there is no such constraint any more.
+        """
+        for scope, constraint in violations.keys() - self._of_constraint.keys():
+            named = self._metrics.add_group("scope", scope).add_group("constraint", constraint)
+            self._of_constraint[scope, constraint] = gauge(named, "violated_percent")
+        for key, shown in self._of_constraint.items():
+            violation = violations.get(key)
+            shown.update(-1 if violation is None else round(100 * max(violation, 0.0)))
 
 
 class RecommendMetrics:

@@ -141,6 +141,16 @@ class Controller(msgspec.Struct):
         measured = state.amount / state.of
         return measured if constraint.measure is Measure.EXPOSURE else measured * self.correction(constraint.measure)
 
+    def violation(self, name: str, constraint: Constraint) -> float | None:
+        """Return by how much of its bound the measure is off, in [-1, 1], above 0 where it is; None before any."""
+        measured = self.measured(name, constraint)
+        if measured is None:
+            return None
+        low, high = constraint.at_least, constraint.at_most
+        below = -1.0 if low is None else _violation(low - measured, low)
+        above = -1.0 if high is None else _violation(measured - high, high)
+        return max(below, above)
+
     def correction(self, measure: Measure) -> float:
         """Return how much has come of what was expected; 1 before anything has.
 

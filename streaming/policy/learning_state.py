@@ -50,6 +50,14 @@ class LearningState(msgspec.Struct):
             record for policy in constrained.values() if (record := self._turn(policy, table)) is not None
         ]
 
+    def violations(self, table: PolicyTable) -> dict[tuple[str, str], float | None]:
+        """Return by how much of its bound each constraint is off, by scope and name; None: nothing is measured yet."""
+        return {
+            (scope, name): controller.violation(name, constraint)
+            for scope, controller in self.controllers.items()
+            for name, constraint in table.policies[scope].constraints.items()
+        }
+
     def written_in(self, estimates: Estimates) -> list[Estimates]:
         """Return the parts of estimates that are written now; a state that is kept remembers how many there are."""
         model_version = estimates.model_version

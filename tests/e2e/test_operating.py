@@ -12,6 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import yaml
 from typer.testing import CliRunner
@@ -30,7 +31,7 @@ from streaming.io.scrape import OURS, Snapshot, scrape
 from streaming.io.topics import read_topic
 from streaming.policy.objectives import PRIOR_BUY_RATE
 from streaming.records import encode, now_ms
-from streaming.schemas import Request, Topic
+from streaming.schemas import Constraint, Measure, Policy, Recommendation, Request, Topic
 from streaming.scoring.model import shared_model
 from streaming.scoring.recommender import rec_id
 
@@ -52,10 +53,28 @@ def cluster(stack: Stack) -> Cluster:
 def before(stack: Stack) -> Snapshot:
     """What the job `recommend` had counted before COUNT events, which it has answered."""
     snapshot = scrape(stack.jobs[0].metrics_url)
+    hold_a_constraint(stack)
     log = islice(shop.interactions(3, now_ms() - 60_000, 100), COUNT)
     account = replay.Replay(stack.cluster, replay.as_fast_as_answered, DEADLINE_S).run(log, lambda _: None)
     assert account.is_whole
     return snapshot
+
+
+def hold_a_constraint(stack: Stack) -> None:
+    """Show a slate of a surface of its own, for which a constraint is to be held: without one there is no metric."""
+    version = policies.read(stack.cluster).table.version + 1
+    floor = Constraint(measure=Measure.CLICKS, at_least=0.1)
+    stack.feed.policy(Policy(scope="surface:lab", version=version, author="test", constraints={"floor": floor}))
+    eventually(lambda: scrape(stack.jobs[0].metrics_url).largest(f"{OURS}policy_version") == version, "not in force")
+    asked = Request(request_id="lab", shopper_id="lab", session_id="x", surface="lab", event_time_ms=now_ms())
+    stack.feed.request(asked)
+    stack.feed.flush()
+    eventually(lambda: "lab" in slates(stack, "event_id"), "the request is not answered")
+    raw = next(raw for _, key, raw in read_topic(stack.cluster, Topic.RECOMMENDATIONS) if key == b"lab")
+    stack.feed.impression(msgspec.json.decode(raw or b"", type=Recommendation), now_ms())
+    stack.feed.flush()
+    violated = f"{OURS}scope_constraint_violated_percent"
+    eventually(lambda: violated in scrape(stack.jobs[2].metrics_url).names, "the constraint is not held")
 
 
 @pytest.fixture
@@ -111,6 +130,11 @@ def test_dashboard_and_alerts_ask_for_metrics_that_are_exported(metrics: dict[st
     for group in yaml.safe_load((ROOT / "infra/prometheus/alerts.yml").read_text(encoding="utf-8"))["groups"]:
         expressions_of |= {rule["alert"]: [rule["expr"]] for rule in group["rules"]}
     assert len(expressions_of) > 20
+    descriptions = [panel["description"] for panel in dashboard["panels"]]
+    assert len(set(descriptions)) == len(descriptions)  # none is another's, left by a copy
+    for panel in dashboard["panels"]:
+        assert panel["fieldConfig"]["defaults"]["unit"]
+        assert all(target["legendFormat"] for target in panel["targets"]), panel["title"]
     there = exported(metrics)
     missing = {
         f"{title}: {name}"
@@ -132,26 +156,34 @@ def test_every_metric_of_ours_is_documented_and_nothing_else(metrics: dict[str, 
 
 
 def test_watch_reads_the_jobs(metrics: dict[str, str]) -> None:
-    urls = ["--recommend", metrics["recommend"], "--features", metrics["features"]]
+    urls = [word for job, url in metrics.items() for word in (f"--{job}", url)]
     figures = said("watch", *urls, "--once", "--interval-s", "0.2")
     assert figures["events"] == scrape(metrics["recommend"]).total(f"{OURS}topic_events_total") > 0
     code, _, err = rheostat("watch", "--recommend", "http://127.0.0.1:1/metrics", *urls[2:])
     assert code == 2
     assert "no metrics at http://127.0.0.1:1/metrics" in err
+    assert figures["constraints_violated_percent"].keys() == {"surface:lab floor"}
+    assert figures["clicks_of_a_seen_slate"] == 0.0
+    assert figures["explored_share"] is not None
     assert isinstance(figures["queue_ms"], float)
     assert isinstance(figures["rows_written_per_second"], float)
 
 
+def of_all(in_force: list[dict[str, Any]]) -> dict[str, Any]:
+    (everywhere,) = [policy for policy in in_force if policy["scope"] == "global"]
+    return everywhere
+
+
 def test_policy_is_turned_and_remembered(stack: Stack, metrics: dict[str, str], tmp_path: Path) -> None:
     broker = ["--bootstrap-servers", stack.cluster.bootstrap_servers]
-    (default,) = said("policy", "get", *broker)
-    was = default["version"]
+    default = of_all(said("policy", "get", *broker))
+    was = policies.read(stack.cluster).table.version
     first = said("policy", "set", "--weight", "relevance=1", "--weight", "revenue=0.5", "--author", "operator", *broker)
     assert (first["version"], first["author"]) == (was + 1, "operator")
     assert first["weights"] == {**default["weights"], "relevance": 1.0, "revenue": 0.5}
     assert isinstance(first["time_ms"], int)
     said("policy", "set", "--weight", "relevance=0.25", "--budget", "0.1", *broker)
-    (newest,) = said("policy", "get", *broker)
+    newest = of_all(said("policy", "get", *broker))
     assert (newest["version"], newest["weights"]) == (was + 2, {**first["weights"], "relevance": 0.25})
     assert newest["exploration"]["budget"] == 0.1
     file = tmp_path / "policy.yaml"
@@ -162,7 +194,8 @@ def test_policy_is_turned_and_remembered(stack: Stack, metrics: dict[str, str], 
     average = sum(2 * (1.0 if item.margin is None else item.margin) for item in items) / len(items)
     assert mine["objectives"]["mine"]["scale"] == pytest.approx(average)
     assert said("policy", "roll-back", str(was + 1), *broker)["weights"] == first["weights"]
-    versions = [policy["version"] for policy in said("policy", "history", *broker)]
+    turns = [policy for policy in said("policy", "history", *broker) if not policy["scope"].startswith("controller:")]
+    versions = [policy["version"] for policy in turns]
     assert versions[-5:] == [was + 1, was + 2, was + 3, was + 4, was + 5]
     eventually(
         lambda: scrape(metrics["recommend"]).largest(f"{OURS}policy_version") == was + 5, "the policy is not in force"
@@ -186,7 +219,7 @@ def test_policy_is_turned_and_remembered(stack: Stack, metrics: dict[str, str], 
     assert rheostat("policy", "set", str(file), *broker)[0] == 2
     assert rheostat("policy", "roll-back", "99", *broker)[0] == 2
     assert said("policy", "remove", "segment:new", *broker)["version"] == was + 3
-    assert [policy["scope"] for policy in said("policy", "get", *broker)] == ["global"]
+    assert "segment:new" not in [policy["scope"] for policy in said("policy", "get", *broker)]
     assert rheostat("policy", "remove", "segment:new", *broker)[0] == 2
 
 

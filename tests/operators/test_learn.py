@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from pyflink.common import Row
 from support.harness import KeyedHarness
-from support.records import click, impression, recommendation
+from support.records import click, impression, purchase, recommendation
 
 from features.errors import StateError
 from streaming.config import JobConfig, LearnConfig
@@ -100,6 +100,10 @@ def test_batch_of_outcomes_leads_to_one_record_of_estimates_and_is_remembered(
     (stored,) = learn.state.values()
     assert msgspec.msgpack.decode(stored, type=LearningState).learners["model-1"].clicks == 1.0
     assert learn.gauges["estimates_version"] == 2
+    assert {name: count for name, count in learn.counts.items() if count} == {
+        "seen_slates_total{surface=home}": 1,
+        "clicks_total{surface=home}": 1,
+    }
 
 
 def test_controller_turns_the_policy_that_came_by_the_topic_and_is_written_to_it(
@@ -111,9 +115,9 @@ def test_controller_turns_the_policy_that_came_by_the_topic_and_is_written_to_it
     constraint = Constraint(measure=Measure.EXPOSURE, merchant="m", at_least=0.9, speed=60.0)
     policy = Policy(version=2, author="test", constraints={"share of m": constraint})
 
-    def batch(topic: Topic, key: str, *raw: bytes) -> list[Outgoing]:
+    def batch(topic: Topic, key: str, raw: bytes, offset: int = 0) -> list[Outgoing]:
         learn.key = topic.value
-        row = Row(topic.value, 0, list(range(len(raw))), [key] * len(raw), list(raw))
+        row = Row(topic.value, 0, [offset], [key], [raw])
         return list(learn._function.process_element(row, None))
 
     assert batch(Topic.ITEMS, "a", encode(item)) == batch(Topic.POLICIES, "global", encode(policy)) == []
@@ -129,6 +133,20 @@ def test_controller_turns_the_policy_that_came_by_the_topic_and_is_written_to_it
         ("controller:global", n, "learn") for n in (1, 2, 3)
     ]
     assert [policy.duals for policy in policies] == [{"share of m": 0.0}, {"share of m": 1.0}, {"share of m": 2.0}]
+    violated = "violated_percent{scope=global}{constraint=share of m}"
+    assert learn.gauges[violated] == 100
+    batch(Topic.POLICIES, "global", encode(msgspec.structs.replace(policy, version=3, constraints={})), 1)
+    outcome(attribute, Topic.RECOMMENDATIONS, recommendation("bought", ["a"], START_MS))
+    for said in (
+        outcome(attribute, Topic.IMPRESSIONS, impression("bought", ["a"], START_MS)),
+        outcome(attribute, Topic.CLICKS, click("e", "a", START_MS + 1, rec_id="bought")),
+        outcome(attribute, Topic.PURCHASES, purchase("p", "a", START_MS + 2, quantity=3)),
+    ):
+        assert said is not None
+        batch(Topic.OUTCOMES, "s", encode(said))
+    assert learn.gauges[violated] == -1  # nobody asks for it any more
+    assert learn.counts["purchases_total{surface=home}"] == 1
+    assert learn.counts["revenue_cents_total{surface=home}"] == 300  # three pieces of 2.0, of which half is kept
 
 
 def test_record_at_which_anything_raises_is_a_dead_letter_and_changes_no_state(

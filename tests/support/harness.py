@@ -63,7 +63,7 @@ class _MetricGroup:
         self._metrics = self  # where the real one has Java's, which alone knows histograms
 
     def add_group(self, name: str, value: str = "") -> "_MetricGroup":
-        return _MetricGroup(self._harness, f"{{{name}={value}}}" if value else self._labels)
+        return _MetricGroup(self._harness, f"{self._labels}{{{name}={value}}}" if value else self._labels)
 
     def counter(self, name: str) -> _Metric:
         return _Metric(self._harness, f"{name}{self._labels}")
