@@ -146,18 +146,21 @@ def _plot(by_shock: dict[str, list[Run]], path: Path) -> None:
 
     figure, axes = pyplot.subplots(2, len(by_shock), figsize=(13, 6), sharex=True, sharey="row")
     for (shock, runs), (above, below) in zip(by_shock.items(), axes.T, strict=True):
-        for run in runs:
-            above.plot(np.array(run.revenue) / run.target, linewidth=0.8)
-            below.plot(100 * np.array(run.share), linewidth=0.8)
-        above.axhline(1.0, color="black", linewidth=0.8, linestyle="--")
-        for bound in SHARE:
-            below.axhline(100 * bound, color="black", linewidth=0.8, linestyle="--")
-        for axes in (above, below):
-            axes.axvline(HELD_S, color="grey", linewidth=0.8)
+        for number, run in enumerate(runs, start=1):
+            above.plot(np.array(run.revenue) / run.target, linewidth=1.5, label=f"shop {number}")
+            below.plot(100 * np.array(run.share), linewidth=1.5, label=f"shop {number}")
+        above.axhline(1.0, color="black", linestyle="--", label="at least")
+        for bound, words in zip(SHARE, ("at least", "at most"), strict=True):
+            below.axhline(100 * bound, color="black", linestyle="--" if words == "at least" else ":", label=words)
+        for plot in (above, below):
+            plot.axvline(HELD_S, color="crimson", label=shock)
+            plot.grid(alpha=0.3)
         above.set_title(f"{shock} at {HELD_S} s")
         below.set_xlabel("s")
     axes[0, 0].set_ylabel("revenue of a slate, of its floor")
     axes[1, 0].set_ylabel(f"share of {MERCHANT}, %")
+    for plot in axes[:, 0]:
+        plot.legend(fontsize=8, ncols=2)
     figure.tight_layout()
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=80)

@@ -153,7 +153,9 @@ def _plot(front: list[dict[str, Any]], path: Path) -> None:
 
     figure, axes = pyplot.subplots(figsize=(6, 4.5))
     points = [(row["view"]["ndcg"], row["order"]["ndcg"]) for row in front]
-    axes.plot(*zip(*points, strict=True), marker="o")
+    axes.plot(*zip(*points, strict=True), marker="o", linewidth=2, label="by conversion's weight")
+    axes.grid(alpha=0.3)
+    axes.legend()
     for row, point in zip(front, points, strict=True):
         axes.annotate(f"{row['conversion']:g}", point, textcoords="offset points", xytext=(5, 5))
     axes.set(xlabel="NDCG@20 of the next view", ylabel="NDCG@20 of later orders", title="JData, by conversion's weight")

@@ -218,6 +218,15 @@ def _error(values: NDArray[np.float64]) -> float:
     return round(float(values.std(ddof=1) / len(values) ** 0.5), 4) if len(values) > 1 else float("nan")
 
 
+def _band(axes: Any, seconds: NDArray[np.float64], values: NDArray[np.float64], name: str) -> None:
+    """Draw the mean of (seeds, steps) values and its standard error."""
+    mean = values.mean(axis=0)
+    (line,) = axes.plot(seconds, mean, linewidth=2, label=name)
+    if len(values) > 1:
+        error = values.std(axis=0, ddof=1) / len(values) ** 0.5
+        axes.fill_between(seconds, mean - error, mean + error, color=line.get_color(), alpha=0.2, linewidth=0)
+
+
 def _plot(
     runs: dict[str, list[Run]],
     unit: NDArray[np.float64],
@@ -230,20 +239,24 @@ def _plot(
     matplotlib.use("agg")
     from matplotlib import pyplot
 
-    figure, (left, middle, right) = pyplot.subplots(1, 3, figsize=(15, 4.5))
+    figure, (left, middle, right) = pyplot.subplots(1, 3, figsize=(16, 5))
     for name, of_way in runs.items():
-        curve = np.mean([run.curve for run in of_way], axis=0)
-        seconds = STEP_S * np.arange(1, len(curve) + 1)
-        left.plot(seconds, curve[:, 0], label=name)
+        curves = np.array([run.curve for run in of_way])  # (seeds, steps, 3)
+        steps = np.arange(1, curves.shape[1] + 1)
+        _band(left, STEP_S * steps.astype(np.float64), curves[:, :, 0], name)
         if name != ORACLE:
-            middle.plot(seconds, (curve / unit).mean(axis=1).cumsum() / np.arange(1, len(curve) + 1), label=name)
-    left.set(xlabel="s after the fashion changed", ylabel="clicks of a slate", ylim=(0, None))
-    middle.set(xlabel="s after the fashion changed", ylabel="mean reward so far")
-    for name, points in (*[(f"fixed, {name} turned", sweep) for name, sweep in sweeps.items()], ("Rheostat", ours)):
-        right.scatter(points[:, 0], points[:, 2], s=20 + 60 * points[:, 1], label=name, alpha=0.8)
-    right.set(xlabel="clicks", ylabel="revenue (size: purchases)")
+            _band(middle, STEP_S * steps.astype(np.float64), (curves / unit).mean(axis=2).cumsum(axis=1) / steps, name)
+    left.set(title="Clicks of a slate that is looked at", xlabel="s after the fashion changed", ylim=(0, None))
+    middle.set(title="Mean reward so far, of what it was before the change", xlabel="s after the fashion changed")
+    fixed = [(f"fixed, {name}'s weight turned", sweep) for name, sweep in sweeps.items()]
+    for (name, points), marker in zip((*fixed, (RHEOSTAT, ours)), "s^o", strict=True):
+        order = np.argsort(points[:, 0])
+        right.plot(points[order, 0], points[order, 2], marker=marker, markersize=9, linewidth=1.5, label=name)
+    right.set(title="The front, of what there was before", xlabel="clicks of a slate", ylabel="revenue of a slate")
     for axes in (left, middle, right):
-        axes.legend(fontsize=8)
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=9)
+    figure.text(0.01, 0.01, f"bands: the standard error of {len(runs[RHEOSTAT])} shops", fontsize=9)
     figure.tight_layout()
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=80)
