@@ -9,7 +9,7 @@ from streaming.schemas import Topic
 
 JOBS = ("recommend", "features", "learn")
 SHOP, APPS = "the shop", "apps"
-_SINK, _EXPLAIN, _PROBES = "rheostat log sink", "rheostat explain", "streaming.io.probes"
+_SINK, _EXPLAIN, _PROBES = "rheostat log sink", "rheostat explain", "rheostat job ready"
 
 
 class Contract(NamedTuple):

@@ -89,23 +89,25 @@ Config = TypeVar("Config", bound=_HasJob)
 
 def run(
     job_name: str,
-    config: Callable[[], Config],
+    cfg: Config,
     build: Callable[[StreamExecutionEnvironment, Config], None],
     jvm_args: str,
+    check: Callable[[Config], None] = lambda cfg: None,
 ) -> None:
     """Run a job until it is told to stop (SIGTERM, SIGINT), which it does with a savepoint.
 
     Args:
         job_name: as Flink shows it.
-        config: reads the configuration; where it is wrong the process ends with one message.
+        cfg: its configuration.
         build: puts the topology into the environment.
         jvm_args: of the process.
+        check: raises a RheostatError where the configuration cannot be used; the process ends with its message.
 
     Raises:
         Py4JJavaError: the job failed for good; the message carries what made it fail.
     """
     try:
-        cfg = config()
+        check(cfg)
         env = environment(cfg.job, jvm_args)
     except RheostatError as error:
         sys.exit(f"{job_name}: {error}")

@@ -1,13 +1,12 @@
 """Is the job warm? Made-up clicks go the whole way of a slate, on topics of their own, until the time stops falling.
 
-`python -m streaming.io.probes --bootstrap-servers …` waits for that: a readiness probe for whoever starts the job.
+`rheostat job ready` waits for that: a readiness probe for whoever starts the job.
 """
 
-import argparse
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import cycle, islice
 from types import TracebackType
@@ -17,8 +16,8 @@ import msgspec
 import numpy as np
 from confluent_kafka import KafkaException, Producer
 
-from features.errors import NotReadyError, TopicError
-from streaming.config import Cluster, add_cluster, cluster_of
+from features.errors import NotReadyError
+from streaming.config import Cluster
 from streaming.io.tail import at_the_end
 from streaming.io.topics import read_compacted
 from streaming.records import encode, now_ms
@@ -183,21 +182,3 @@ def _clicks(cluster: Cluster) -> Iterator[Click]:
 
 
 _RECOMMENDATION = msgspec.json.Decoder(Recommendation)
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="streaming.io.probes", description=__doc__)
-    add_cluster(parser)
-    parser.add_argument("--timeout-s", type=float, default=120.0)
-    options = parser.parse_args(arguments)
-    try:
-        warmth = wait_until_warm(cluster_of(options), options.timeout_s)
-    except (NotReadyError, TopicError, KafkaException) as error:
-        sys.stderr.write(f"not ready: {error}\n")
-        return 1
-    sys.stdout.write(f"ready after {warmth.after_s:.1f} s: {warmth}\n")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

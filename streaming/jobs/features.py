@@ -7,9 +7,10 @@ from dataclasses import replace
 
 from pyflink.datastream import StreamExecutionEnvironment
 
-from streaming.config import FeaturesConfig, features_config
+from streaming.config import FeaturesConfig
 from streaming.flink.connectors import OUTGOING, micro_batches, sink, source
 from streaming.flink.environment import FOR_LITTLE_CPU, run
+from streaming.jobs import options
 from streaming.operators.access_online_store import AccessOnlineStore
 from streaming.schemas import FOR_FEAST, Topic
 
@@ -35,8 +36,12 @@ def build(env: StreamExecutionEnvironment, cfg: FeaturesConfig) -> None:
     sink(letters.union(profiles), "sink-v1", cfg.job)
 
 
+def start(cfg: FeaturesConfig) -> None:
+    run(JOB_NAME, cfg, build, FOR_LITTLE_CPU)
+
+
 def main() -> None:
-    run(JOB_NAME, features_config, build, FOR_LITTLE_CPU)
+    start(options.parsed(options.features, JOB_NAME))
 
 
 if __name__ == "__main__":

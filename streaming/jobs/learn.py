@@ -2,7 +2,7 @@
 
 from pyflink.datastream import StreamExecutionEnvironment
 
-from streaming.config import LearnConfig, learn_config
+from streaming.config import LearnConfig
 from streaming.flink.connectors import (
     OUTGOING,
     batches_by_topic,
@@ -15,6 +15,7 @@ from streaming.flink.connectors import (
     source,
 )
 from streaming.flink.environment import FOR_LITTLE_CPU, run
+from streaming.jobs import options
 from streaming.operators.attribute import Attribute
 from streaming.operators.learn import Learn
 from streaming.operators.pair_lines import PairLines
@@ -47,8 +48,12 @@ def build(env: StreamExecutionEnvironment, cfg: LearnConfig) -> None:
     sink(outcomes.union(learnt, complements), "sink-v1", cfg.job)
 
 
+def start(cfg: LearnConfig) -> None:
+    run(JOB_NAME, cfg, build, FOR_LITTLE_CPU)
+
+
 def main() -> None:
-    run(JOB_NAME, learn_config, build, FOR_LITTLE_CPU)
+    start(options.parsed(options.learn, JOB_NAME))
 
 
 if __name__ == "__main__":

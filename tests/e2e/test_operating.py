@@ -52,8 +52,8 @@ def cluster(stack: Stack) -> Cluster:
 @pytest.fixture(scope="module")
 def before(stack: Stack) -> Snapshot:
     """What the job `recommend` had counted before COUNT events, which it has answered."""
-    snapshot = scrape(stack.jobs[0].metrics_url)
     hold_a_constraint(stack)
+    snapshot = scrape(stack.jobs[0].metrics_url)
     log = islice(shop.interactions(3, now_ms() - 60_000, 100), COUNT)
     account = replay.Replay(stack.cluster, replay.as_fast_as_answered, DEADLINE_S).run(log, lambda _: None)
     assert account.is_whole

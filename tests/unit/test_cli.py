@@ -53,6 +53,7 @@ COMMANDS = (
         "items load",
     ),
     *("policy get", "policy set", "policy history", "policy roll-back", "policy remove"),
+    *("job recommend", "job features", "job learn", "job ready"),
     *("features get", "dead-letters list", "dead-letters replay"),
     *(
         "bench latency",

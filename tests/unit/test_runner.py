@@ -25,7 +25,7 @@ from onnx_models.runner import (
     StepDown,
     open_runner,
 )
-from streaming.config import recommend_config
+from streaming.jobs import options
 from streaming.scoring.model import SessionModel
 
 ARTIFACT = Path(__file__).parents[2] / "onnx_models" / "artifacts" / "generator"
@@ -219,10 +219,14 @@ def test_the_job_refuses_a_device_that_is_none(tmp_path: Path, capsys: pytest.Ca
         "--model",
         str(tmp_path),
     ]
-    assert recommend_config(needed).device == CPU
-    assert recommend_config([*needed, "--device", "auto"]).device == AUTO
+
+    def device(*more: str) -> str:
+        return options.parsed(options.recommend, "recommend", [*needed, *more]).device
+
+    assert device() == CPU
+    assert device("--device", "auto") == AUTO
     with pytest.raises(SystemExit):
-        recommend_config([*needed, "--device", "tpu"])
+        device("--device", "tpu")
     assert "device 'tpu': expected cpu, cuda or cuda:N, or auto" in capsys.readouterr().err
 
 

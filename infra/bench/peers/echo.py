@@ -1,11 +1,12 @@
 """A peer of confluent-kafka alone: each event is answered by a record of a slate's size, and by no thought."""
 
 from infra.bench.peers.wire import micro_batches, options, padded, writer
-from streaming.config import cluster_of
+from streaming.config import Cluster
 
 
 def main() -> None:
-    cluster = cluster_of(options(__doc__))
+    given = options(__doc__)
+    cluster = Cluster(given.bootstrap_servers, given.topic_prefix)
     write = writer(cluster)
     for batch in micro_batches(cluster, "echo"):
         for record in batch:

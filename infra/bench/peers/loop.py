@@ -13,7 +13,7 @@ import numpy as np
 from infra.bench.peers.wire import micro_batches, options, writer
 from onnx_models.artifact import GRAPH, read_items, read_manifest
 from onnx_models.session import INPUTS, TOP_ITEMS, TOP_LOGITS, feed_of, open_session
-from streaming.config import cluster_of
+from streaming.config import Cluster
 
 SLATE_SIZE = 20
 ENCODER = msgspec.json.Encoder()
@@ -27,7 +27,7 @@ class Event(msgspec.Struct):
 
 def main() -> None:
     given = options(__doc__)
-    folder, cluster = Path(given.model), cluster_of(given)
+    folder, cluster = Path(given.model), Cluster(given.bootstrap_servers, given.topic_prefix)
     manifest = read_manifest(folder)
     ids = read_items(folder, manifest).ids
     index_of = {item_id: n for n, item_id in enumerate(ids)}

@@ -15,8 +15,9 @@ from pyflink.datastream.connectors.kafka import (
 from pyflink.datastream.state import ValueStateDescriptor
 
 from infra.bench.peers.wire import padded
-from streaming.config import LearnConfig, learn_config
+from streaming.config import LearnConfig
 from streaming.flink.environment import FOR_LATENCY, run
+from streaming.jobs import options
 from streaming.schemas import Topic
 
 
@@ -69,4 +70,4 @@ def build(env: StreamExecutionEnvironment, cfg: LearnConfig) -> None:
 
 if __name__ == "__main__":
     # The options that every job has; those of `learn` beside them say nothing here.
-    run("pass-through", learn_config, build, FOR_LATENCY)
+    run("pass-through", options.parsed(options.learn, "pass-through"), build, FOR_LATENCY)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import msgspec
 from confluent_kafka import Consumer, KafkaException, Message, Producer
 
-from streaming.config import Cluster, add_cluster
+from streaming.config import Cluster
 from streaming.schemas import Fallback, Topic
 
 SLATE_BYTES = 2_900  # what a slate of four objectives takes
@@ -22,7 +22,8 @@ _decode = msgspec.json.Decoder(_Event).decode
 
 def options(description: str | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=description)
-    add_cluster(parser)
+    parser.add_argument("--bootstrap-servers", required=True)
+    parser.add_argument("--topic-prefix", default="")
     parser.add_argument("--model", help="folder of the artifact, of the peer that has one")
     return parser.parse_args()
 

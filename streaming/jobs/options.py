@@ -1,0 +1,185 @@
+"""The command line of the jobs: what all of them take, and what each takes beside.
+
+`rheostat job recommend` and `python -m streaming.jobs.recommend` are the same. Options come from the command line or
+the environment (RHEOSTAT_BOOTSTRAP_SERVERS, RHEOSTAT_TOPIC_PREFIX, RHEOSTAT_MODEL).
+"""
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+from features.errors import DeviceError
+from onnx_models.device import AUTO, cuda_id
+from streaming.config import (
+    BOOTSTRAP_VARIABLE,
+    FEATURES_GROUP,
+    LEARN_GROUP,
+    MODEL_VARIABLE,
+    NEWEST,
+    PREFIX_VARIABLE,
+    RECOMMEND_GROUP,
+    Cluster,
+    FeaturesConfig,
+    JobConfig,
+    LearnConfig,
+    RecommendConfig,
+)
+
+Config = TypeVar("Config")
+File = typer.Option(
+    exists=True, dir_okay=False, resolve_path=True, help="Flink's Kafka connector and Rheostat's, one each time."
+)
+
+
+class Compression(StrEnum):
+    """That Kafka's producer knows."""
+
+    NONE = "none"
+    LZ4 = "lz4"
+    ZSTD = "zstd"
+    SNAPPY = "snappy"
+    GZIP = "gzip"
+
+
+def _device(text: str) -> str:
+    try:
+        if text != AUTO:
+            cuda_id(text)
+    except DeviceError as error:
+        msg = f"{error}, or {AUTO}"
+        raise typer.BadParameter(msg) from error
+    return text
+
+
+BootstrapServers = Annotated[
+    str, typer.Option(envvar=BOOTSTRAP_VARIABLE, metavar="HOST:PORT", help="Of the Kafka cluster.")
+]
+TopicPrefix = Annotated[str, typer.Option(envvar=PREFIX_VARIABLE, help="Of all topics and groups of this deployment.")]
+Folder = typer.Option(exists=True, file_okay=False, resolve_path=True, help="In which `feast apply` has run.")
+Model = Annotated[
+    Path,
+    typer.Option(
+        exists=True, file_okay=False, resolve_path=True, envvar=MODEL_VARIABLE, help="Folder of a model artifact."
+    ),
+]
+
+
+def _job(
+    bootstrap_servers: BootstrapServers,
+    jars: Annotated[list[Path], File],
+    checkpoints: Annotated[Path, typer.Option(resolve_path=True, help="Folder of the checkpoints and savepoints.")],
+    topic_prefix: TopicPrefix = "",
+    restore: Annotated[
+        str | None, typer.Option(metavar="PATH", help=f"Checkpoint or savepoint; `{NEWEST}`: that of --checkpoints.")
+    ] = None,
+    checkpoint_interval_ms: Annotated[int, typer.Option(min=1)] = JobConfig.checkpoint_interval_ms,
+    parallelism: Annotated[int, typer.Option(min=1, help="Slots.")] = JobConfig.parallelism,
+    restart_attempts: Annotated[int, typer.Option(min=0, help="Before the job fails.")] = JobConfig.restart_attempts,
+    compression: Annotated[Compression, typer.Option(help="Of what is written to Kafka.")] = Compression.LZ4,
+    metrics_port: Annotated[
+        int | None, typer.Option(min=0, max=65_535, help="For Prometheus to read; without it there are no metrics.")
+    ] = None,
+) -> JobConfig:
+    """Return what every job needs; the group is the job's own."""
+    return JobConfig(
+        cluster=Cluster(bootstrap_servers, topic_prefix),
+        jars=tuple(jars),
+        checkpoint_folder=checkpoints,
+        group_id="",
+        restore=restore,
+        parallelism=parallelism,
+        checkpoint_interval_ms=checkpoint_interval_ms,
+        compression=compression.value,
+        restart_attempts=restart_attempts,
+        metrics_port=metrics_port,
+    )
+
+
+def _with_job(command: Callable[..., Config]) -> Callable[..., Config]:
+    """Return a command that takes what `_job` takes in the place of `job`."""
+    shared = inspect.signature(_job).parameters
+    own = {name: of for name, of in inspect.signature(command).parameters.items() if name != "job"}
+    together = [of.replace(kind=inspect.Parameter.KEYWORD_ONLY) for of in (*shared.values(), *own.values())]
+
+    def whole(**options: Any) -> Config:
+        job = _job(**{name: options.pop(name) for name in shared})
+        return command(job, **options)
+
+    whole.__doc__ = command.__doc__
+    whole.__signature__ = inspect.Signature(together)  # type: ignore[attr-defined]
+    whole.__annotations__ = {of.name: of.annotation for of in together}
+    return whole
+
+
+@_with_job
+def recommend(
+    job: JobConfig,
+    model: Model,
+    surface: Annotated[str, typer.Option(help="Of slates that interactions lead to.")] = RecommendConfig.surface,
+    device: Annotated[
+        str,
+        typer.Option(callback=_device, help="Of the model: cpu, cuda, cuda:N, or auto, the GPU where it runs on one."),
+    ] = RecommendConfig.device,
+) -> RecommendConfig:
+    """Run the job of slates: clicks, purchases and requests in, slates out.
+
+    Example: rheostat job recommend --bootstrap-servers kafka:9092 --model mine --jars a.jar --checkpoints c
+    """
+    return RecommendConfig(replace(job, group_id=RECOMMEND_GROUP), model, surface, device)
+
+
+@_with_job
+def features(
+    job: JobConfig,
+    feast_repo: Annotated[Path, Folder],
+    batch_ms: Annotated[int, typer.Option(min=1, help="Of a write, at most.")] = FeaturesConfig.batch_ms,
+    batch_rows: Annotated[int, typer.Option(min=1, help="Of a write, at most.")] = FeaturesConfig.batch_rows,
+    store_patience_s: Annotated[
+        float, typer.Option(min=0, help="Wait so long for an online store that is away, then fail.")
+    ] = FeaturesConfig.store_patience_s,
+) -> FeaturesConfig:
+    """Run the job that takes feature rows from the log into Feast, and profiles out of it.
+
+    Example: rheostat job features --bootstrap-servers kafka:9092 --feast-repo repo --jars a.jar --checkpoints c
+    """
+    # Nobody waits for a single row: fewer and larger fetches leave the broker to those who do.
+    fetching = replace(job, group_id=FEATURES_GROUP, fetch_min_bytes=1 << 20, fetch_max_wait_ms=100)
+    return FeaturesConfig(fetching, feast_repo, batch_ms, batch_rows, store_patience_s)
+
+
+@_with_job
+def learn(
+    job: JobConfig,
+    batch_ms: Annotated[int, typer.Option(min=1, help="Between two records of estimates.")] = LearnConfig.batch_ms,
+    batch_rows: Annotated[int, typer.Option(min=1, help="Outcomes of a batch, at most.")] = LearnConfig.batch_rows,
+) -> LearnConfig:
+    """Run the job that learns: slates and what became of them in, estimates and turns of controllers out.
+
+    Example: rheostat job learn --bootstrap-servers kafka:9092 --jars a.jar --checkpoints c
+    """
+    fetching = replace(job, group_id=LEARN_GROUP, fetch_min_bytes=1 << 16, fetch_max_wait_ms=100)
+    return LearnConfig(fetching, batch_ms, batch_rows)
+
+
+def parsed(command: Callable[..., Config], name: str, arguments: Sequence[str] | None = None) -> Config:
+    """Return what `command` makes of a command line, this process's own without one; end where it cannot be used."""
+    results: list[Config] = []
+    app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+    def keep(**options: Any) -> None:
+        results.append(command(**options))
+
+    keep.__doc__, keep.__annotations__ = command.__doc__, command.__annotations__
+    keep.__signature__ = inspect.signature(command)  # type: ignore[attr-defined]
+    app.command(name, context_settings={"help_option_names": ["-h", "--help"]})(keep)
+    try:
+        app(arguments, prog_name=name)
+    except SystemExit:
+        if not results:
+            raise
+    return results[0]
