@@ -2,7 +2,7 @@
 
 import math
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 import typer
@@ -30,7 +30,9 @@ from streaming.schemas import Measure
 LEAST_EFFECTIVE = 100.0
 Log = Annotated[Path, typer.Option("--log", help="Folder that `rheostat log sink` filled.")]
 Confidence = Annotated[float, typer.Option(min=0.5, max=0.999, help="Of the intervals.")]
-Reward = Annotated[Measure, typer.Option(help="What of a slate must not become worse: clicks, purchases or revenue.")]
+Reward = Annotated[
+    Literal["clicks", "purchases", "revenue"], typer.Option(help="What of a slate must not become worse.")
+]
 Margin = Annotated[float, typer.Option(min=0, max=1, help="By which it may, as a share of what is in force.")]
 _NAMES = {"ips": "IPS", "snips": "SNIPS", "dr": "doubly robust", "cascade": "cascade"}
 
@@ -42,7 +44,7 @@ def evaluate(
     from_: From = None,
     to: To = None,
     confidence: Confidence = 0.95,
-    reward: Reward = Measure.CLICKS,
+    reward: Reward = "clicks",
     margin: Margin = 0.0,
     as_json: AsJson = False,
 ) -> None:
@@ -59,19 +61,22 @@ def evaluate(
     policy = policy_file.stamped(policy_file.read(file), in_force, None, str(file))
     range_ms = to_ms(from_, 0), to_ms(to, FOR_EVER_MS)
     report = _evaluated(policy, in_force, log, model, range_ms, confidence, console)
-    why = evaluation.gate(report, reward, margin, LEAST_EFFECTIVE)
+    measure = Measure(reward)
+    why = evaluation.gate(report, measure, margin, LEAST_EFFECTIVE)
+    words = evaluation.verdict(report, measure, LEAST_EFFECTIVE)
+    say(f"verdict: {words}", console)
     say(f"the gate would {f'refuse it: {why}' if why else 'let it pass'}", console)
-    print_json(msgspec.to_builtins(report) | {"refusal": why}, as_json)
+    print_json(msgspec.to_builtins(report) | {"verdict": words, "refusal": why}, as_json)
 
 
 def gate(
-    policy: Any, in_force: Any, log: Path, model: Path, reward: Measure, margin: float, console: Console
+    policy: Any, in_force: Any, log: Path, model: Path, reward: str, margin: float, console: Console
 ) -> str | None:
     """Return why `policy` should not be put in force as the log has it, and print what the log says."""
     from streaming.offline import evaluation
 
     report = _evaluated(policy, in_force, log, model, (0, FOR_EVER_MS), 0.95, console)
-    return evaluation.gate(report, reward, margin, LEAST_EFFECTIVE)
+    return evaluation.gate(report, Measure(reward), margin, LEAST_EFFECTIVE)
 
 
 def _evaluated(

@@ -8,7 +8,7 @@ import typer
 from rich.table import Table
 
 from streaming.cli.group import fail
-from streaming.cli.options import AsJson, OnCluster, errors, print_json, printer, say
+from streaming.cli.options import AsJson, OnCluster, errors, print_json, printer, say, when
 from streaming.cli.policy import history
 from streaming.config import Cluster
 
@@ -74,6 +74,7 @@ def experiment(
     console.print(table)
     say(
         f"{shoppers['treated']:,} shoppers with the experiment's policy, {shoppers['control']:,} without; "
+        f"what came within {window_s:g} s of a shopper's first slate since {when(policy.time_ms or 0)} counts; "
         f"{confidence:.0%} intervals that hold whenever one looks, from {AT_LEAST} shoppers of each on",
         console,
     )
@@ -85,6 +86,7 @@ def experiment(
         {
             "experiment": name,
             "share": policy.share,
+            "window_s": window_s,
             "shoppers": shoppers,
             "suspicious_prices": suspicious,
             "rewards": figures,

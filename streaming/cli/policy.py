@@ -13,7 +13,7 @@ from streaming.cli.group import fail, group
 from streaming.cli.options import DATA, MODEL, AsJson, Model, OnCluster, errors, print_json, printer, say, when
 from streaming.config import Cluster
 from streaming.policy import fields as fields_of
-from streaming.schemas import DEFAULT_POLICY, Measure
+from streaming.schemas import DEFAULT_POLICY
 
 policy = group("What slates aim at, now and before.")
 
@@ -74,7 +74,7 @@ def policy_set(
     gate: Annotated[bool, typer.Option("--gate", help="Refuse it if the log says that it may be worse.")] = False,
     log: evaluate.Log = DATA,
     model: Model = MODEL,
-    reward: evaluate.Reward = Measure.CLICKS,
+    reward: evaluate.Reward = "clicks",
     margin: evaluate.Margin = 0.0,
     as_json: AsJson = False,
 ) -> None:

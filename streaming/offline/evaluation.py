@@ -180,6 +180,34 @@ def gate(evaluation: Evaluation, reward: Measure, margin: float, least: float) -
     return None
 
 
+def verdict(evaluation: Evaluation, reward: Measure, least: float) -> str:
+    """Return in a sentence or two what the log says of the policy, by which estimator, and whether that is enough.
+
+    By the cascade, which asks the least of the log: a place counts as long as the policies agree on those before it.
+
+    Args:
+        evaluation: what the log says.
+        reward: what is asked about.
+        least: effective slates that it takes to say anything.
+    """
+    effective, gain = evaluation.asked.places, evaluation.value[reward].gain[Estimator.CASCADE]
+    if not effective >= least or not all(map(isfinite, gain)):
+        return (
+            f"not enough to tell: {evaluation.slates:,} slates count as {effective:,.1f} that the policy had drawn "
+            f"itself, and {least:,.0f} are needed. What helps: exploration in the policy in force, more slates, or a "
+            "policy that is less unlike it"
+        )
+    change = (
+        f"by the cascade {reward} of a slate change by {gain.value:+.4f}, between {gain.low:+.4f} and {gain.high:+.4f}"
+    )
+    enough = f"The log is enough: it counts as {effective:,.0f} slates that the policy had drawn itself"
+    if gain.low > 0:
+        return f"better: {change}. {enough}"
+    if gain.high < 0:
+        return f"worse: {change}. {enough}"
+    return f"not clear: {change}, so it may be either. {enough}, and more slates narrow it"
+
+
 def _expectations(slate: LoggedSlate, catalogue: Catalogue) -> Floats:
     """Return (K, R) what the model expects of each candidate, in units of an average item."""
     anywhere = slate.request._replace(surface=HOME)  # which has no policy of its own in _EXPECTS

@@ -16,7 +16,7 @@ from features.sources.simulator.shop import Shop
 from infra.bench.closed_loop import ClosedLoop, mean
 from infra.bench.features import START_MS
 from streaming.cli.main import app
-from streaming.offline.evaluation import Evaluation, evaluate, gate
+from streaming.offline.evaluation import Evaluation, evaluate, gate, verdict
 from streaming.offline.logged_slates import LoggedSlates, policies_in_force
 from streaming.policy.off_policy import Estimator, Interval
 from streaming.policy.table import PolicyTable
@@ -163,6 +163,26 @@ def test_gate_never_passes_on_what_is_not_finite(log: Path) -> None:
         assert "not finite" in (gate(spoilt, Measure.CLICKS, 0.9, 1.0) or "")
 
 
+def test_verdict_says_by_which_estimator_and_whether_the_log_is_enough(log: Path) -> None:
+    evaluation = evaluated(log)
+
+    def said(*gain: float, places: float = 800.0) -> str:
+        value = evaluation.value[Measure.CLICKS]
+        of_cascade = {**value.gain, Estimator.CASCADE: Interval(*gain)}
+        changed = replace(evaluation, value={Measure.CLICKS: replace(value, gain=of_cascade)})
+        return verdict(replace(changed, asked=replace(changed.asked, places=places)), Measure.CLICKS, 100.0)
+
+    assert said(0.02, 0.01, 0.03) == (
+        "better: by the cascade clicks of a slate change by +0.0200, between +0.0100 and +0.0300. "
+        "The log is enough: it counts as 800 slates that the policy had drawn itself"
+    )
+    assert said(-0.02, -0.03, -0.01).startswith("worse: by the cascade clicks")
+    assert said(0.0, -0.01, 0.01).startswith("not clear: by the cascade clicks of a slate change by +0.0000, between")
+    assert said(0.02, 0.01, 0.03, places=12.0).startswith("not enough to tell: ")
+    assert "count as 12.0 that the policy had drawn itself, and 100 are needed" in said(0.02, 0.01, 0.03, places=12.0)
+    assert said(float("nan"), 0.01, 0.03).startswith("not enough to tell: ")
+
+
 def test_the_command_says_the_estimates_and_what_the_gate_would(log: Path, tmp_path: Path) -> None:
     file = tmp_path / "policy.yaml"
     file.write_text(yaml.safe_dump({"exploration": EXPLORING | {"epsilon": 0.95}}))
@@ -175,6 +195,8 @@ def test_the_command_says_the_estimates_and_what_the_gate_would(log: Path, tmp_p
     words = " ".join(result.stderr.split())
     assert "100.0% of the logged propensities are those of the policies in force" in words
     assert "the gate would refuse it: it may be worse" in words
+    assert figures["verdict"].startswith("worse: by the cascade clicks of a slate change by -")
+    assert f"verdict: {figures['verdict']}" in words
     file.write_text("weights: {fame: 1.0}")
     result = CliRunner().invoke(app, command)
     assert result.exit_code == 2
