@@ -20,7 +20,7 @@ from rich.text import Text
 from features.errors import ItemFileError, NotReadyError, RheostatError
 from infra.cli.at_work import at_work, check_machine, check_model
 from infra.local.home import claim, remembered
-from infra.local.owner import left_behind, owner_of, owning, stop_all
+from infra.local.owner import left_behind, owner_of, owning, stop_left_behind
 from infra.local.owner import words as words_of
 from infra.local.steps import SILENT_AT_MOST_S, Steps
 from streaming.cli import running as runs
@@ -174,7 +174,7 @@ def down(home: Home = HOME) -> None:
     if left:
         say(f"an earlier run has left {words_of(left)}", console)
         with Steps(console) as steps, steps.step("it has stopped"):
-            stop_all(left)
+            stop_left_behind(home)
         runs.clear(home)
     if process is None and not left:
         say("nothing runs here", console)
@@ -209,7 +209,8 @@ def status(home: Home = HOME, as_json: AsJson = False) -> None:
     console.print(table)
     figures = {name: {"answers": is_there, "says": words} for name, (is_there, words) in answers.items()}
     print_json({"running": True, **msgspec.to_builtins(stack), "parts": figures, "left_behind": left}, as_json)
-    raise typer.Exit(0 if all(is_there for is_there, _ in answers.values()) and not left else 1)
+    is_well = all(is_there for is_there, _ in answers.values()) and str(home.resolve()) not in left
+    raise typer.Exit(0 if is_well else 1)
 
 
 def doctor(as_json: AsJson = False) -> None:
@@ -312,7 +313,7 @@ def _start_detached(options: Sequence[str], home: Path, console: Console) -> Non
                     say("interrupted; everything that was started is stopped", console)
                     raise typer.Exit(130)
                 if child.poll() is not None:
-                    stop_all(left_behind().get(str(home.resolve()), []))  # by one that was killed
+                    stop_left_behind(home)  # by one that was killed
                     words = log.read_text(encoding="utf-8", errors="replace")
                     fail(f"it did not start, and ended with {child.returncode}:\n{words}")
                 if (why := progress.stuck()) is not None:

@@ -9,7 +9,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -67,8 +67,7 @@ def owning(home: Path) -> Iterator[None]:
         yield
     finally:
         has_ended = True
-        while left := [process for process, its in _owned() if its == owner]:  # one may start another meanwhile
-            stop_all(left)
+        _stop_all(lambda its: its == owner)
         file.unlink(missing_ok=True)
         if before is None:
             os.environ.pop(VARIABLE, None)
@@ -96,7 +95,17 @@ def left_behind() -> dict[str, list[psutil.Process]]:
     return orphans
 
 
-def stop_all(processes: Iterable[psutil.Process]) -> None:
+def stop_left_behind(home: Path) -> None:
+    """Stop what a killed command has left in `home`."""
+    _stop_all(lambda its: its.home == str(home.resolve()) and its.process() is None)
+
+
+def _stop_all(are_meant: Callable[[Owner], bool]) -> None:
+    while left := [process for process, owner in _owned() if are_meant(owner)]:  # one may start another meanwhile
+        _stop(left)
+
+
+def _stop(processes: Iterable[psutil.Process]) -> None:
     """Stop processes, the newest first: jobs take their savepoints while the broker is there."""
     there = sorted(processes, key=lambda process: -process.create_time())
     below: set[int] = set()

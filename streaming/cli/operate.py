@@ -18,7 +18,7 @@ from streaming.config import Cluster
 features = group("What the online store holds.")
 dead_letters = group("Records that could not be used.")
 
-SHOWN_AT_MOST = 20
+SHOWN_AT_MOST, RAW_SHOWN = 20, 100  # letters, and bytes of each
 NOTHING = "-"
 
 
@@ -76,12 +76,11 @@ def dead_letters_list(
     """
     console = printer(as_json)
     letters = _letters(cluster, topic, reason)
-    table = Table("from", "when", "reason", "error", "raw")
     for letter in letters[-limit:]:
-        raw = letter.raw.decode(errors="replace")
-        table.add_row(str(letter.origin), when(letter.time_ms), letter.reason.value, letter.error, raw[:60])
-    if letters:
-        console.print(table, markup=False)
+        say(f"{letter.origin}  {when(letter.time_ms)}  {letter.reason.value}", console)
+        say(f"  {letter.error}", console)
+        if letter.raw:
+            say(f"  {letter.raw[:RAW_SHOWN].decode(errors='replace')!r}", console)
     counts = Counter(f"{letter.origin.topic} {letter.reason.value}" for letter in letters)
     say(f"{len(letters):,} dead letters" + "".join(f"; {name}: {n:,}" for name, n in counts.items()), console)
     shown = [{**msgspec.to_builtins(letter), "raw": letter.raw.decode(errors="replace")} for letter in letters[-limit:]]

@@ -13,7 +13,7 @@ import pytest
 
 from features.errors import HomeError
 from infra.local.home import claim
-from infra.local.owner import SIGNALS, left_behind, owner_of, owning, stop_all, words
+from infra.local.owner import SIGNALS, left_behind, owner_of, owning, stop_left_behind, words
 
 DEADLINE_S = 20.0
 SLEEPER = "import signal, time; time.sleep(600)"
@@ -87,7 +87,7 @@ def test_what_a_killed_command_has_left_is_found_by_its_home_and_stopped(tmp_pat
     assert len(left) == 6
     assert f"{left[0].pid}" in words(left)
     assert owner_of(tmp_path) is None
-    stop_all(left)
+    stop_left_behind(tmp_path)
     assert running_in(tmp_path) == []
     assert str(tmp_path) not in left_behind()
 
