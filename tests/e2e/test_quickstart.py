@@ -61,9 +61,9 @@ def test_commands_of_the_page_do_what_it_says(tmp_path: Path) -> None:
         said = [(command, type_in(command)) for command in others]
     finally:
         type_in(last)
-    before, after, turned = [json.loads(words) for command, words in said if "/v1/recommend" in command]
+    before, after, teas, turned = [json.loads(words) for command, words in said if "/v1/recommend" in command]
     assert (before["fallback"], after["fallback"]) == ("empty_session", "none")
-    assert any(place["item_id"].startswith("shop-") for place in after["slate"])
+    assert {"shop-1", "shop-2", "shop-3"} < {place["item_id"] for place in teas["slate"]}
     assert (after["policy_version"], turned["policy_version"], turned["policy_scope"]) == (1, 2, "surface:home")
     (experiment,) = [words for command, words in said if command.startswith("rheostat experiment")]
     assert "shoppers with the experiment's policy" in " ".join(experiment.split())
