@@ -121,7 +121,7 @@ def score(  # type: ignore[no-untyped-def]
         *(_numbers, _table, _number, _number, _number, _number, _whole),
         *(_numbers, _wholes, _numbers, _numbers, _numbers),
         *(_numbers, _wholes, _wholes),
-        *(_wholes, _numbers, _truths, _table),
+        *(_wholes, _numbers, _truths, _table, _table),
     ),
     cache=True,
     nogil=True,
@@ -146,6 +146,8 @@ def fill(  # type: ignore[no-untyped-def]
     propensities,  # out (S,) of the picks, given those before
     explored,  # out (S,)
     chances,  # out (S, K) of all candidates, or without rows
+    taken,  # out (S, 3): what a pick lost for being like others, what it lost since its group tires, and how far it is
+    # behind the greedy pick
 ):
     count, size = len(scores), len(picks)
     explores, tires, hopes = rate > 0 and allowance > 0, len(group) > 0, len(bonus) > 0
@@ -223,6 +225,8 @@ def fill(  # type: ignore[no-untyped-def]
                 chance += rate * ((1 - epsilon) * (weight[pick] / whole) + epsilon * even)
         differs = pick != greedy and not is_fixed
         picks[position], propensities[position], explored[position] = pick, chance, differs
+        taken[position, 0], taken[position, 1] = loss[pick], scores[pick] - alone[pick]
+        taken[position, 2] = best - (alone[pick] - loss[pick]) if differs else 0.0
         spent += differs
         if left[pick]:
             left[pick] = False
