@@ -80,7 +80,7 @@ class Draw(NamedTuple):
     picks: list[int]  # indices of candidates, position by position
     propensities: list[float]  # of each pick, given those before it
     explored: list[bool]  # whether it is another than the greedy pick
-    taken: Floats  # (S, 3) of its score, for diversity and for satiation; and how far it is behind the greedy pick
+    moved: Floats  # (S, 4) what diversity, satiation and exploration add to its score; and that, with them
 
 
 def uniforms(seed: str, count: int) -> Floats:
@@ -105,8 +105,8 @@ def draw(model: ChoiceModel, random: Floats) -> Draw:
         random: (2 * size,) in [0, 1): two for each position; not looked at where nothing explores.
     """
     size = min(model.size, len(model.scores))
-    picks, propensities, explored, taken = _fill(model, size, random, kernels.NO_INDEX, kernels.NO_TABLE)
-    return Draw(picks.tolist(), propensities.tolist(), explored.tolist(), taken)
+    picks, propensities, explored, moved = _fill(model, size, random, kernels.NO_INDEX, kernels.NO_TABLE)
+    return Draw(picks.tolist(), propensities.tolist(), explored.tolist(), moved)
 
 
 def conditional(model: ChoiceModel, picks: Sequence[int]) -> Floats:
@@ -119,7 +119,7 @@ def conditional(model: ChoiceModel, picks: Sequence[int]) -> Floats:
 def _fill(
     model: ChoiceModel, size: int, coins: Floats, follow: NDArray[np.int64], chances: Floats
 ) -> tuple[NDArray[np.int64], Floats, NDArray[np.bool_], Floats]:
-    """Return picks, propensities, explored, (S,) each, and `Draw.taken`; with `follow` (S,) these are the picks."""
+    """Return picks, propensities, explored, (S,) each, and `Draw.moved`; with `follow` (S,) these are the picks."""
     scores, _, content, diversity, exploration, bonus, satiation, fixed = model
     if exploration.is_on and not len(follow) and len(coins) < 2 * size:
         msg = f"{len(coins)} random numbers for {size} positions, expected two each"
@@ -128,7 +128,7 @@ def _fill(
         msg = f"picks {follow.tolist()} of {len(scores)} candidates"
         raise ValueError(msg)
     picks, propensities, explored = np.empty(size, np.int64), np.empty(size), np.empty(size, np.bool_)
-    taken = np.empty((size, 3))
+    moved = np.empty((size, 4))
     kernels.fill(
         np.ascontiguousarray(scores, dtype=np.float64),
         np.ascontiguousarray(content.T) if diversity else kernels.NO_TABLE,
@@ -149,6 +149,6 @@ def _fill(
         propensities,
         explored,
         chances,
-        taken,
+        moved,
     )
-    return picks, propensities, explored, taken
+    return picks, propensities, explored, moved

@@ -105,7 +105,7 @@ def test_without_exploration_a_slate_is_the_best_by_the_score_then_by_what_it_ad
     content = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 0.0]])
     plain = draw(ChoiceModel(scores, 3), uniforms("a", 6))
     assert plain[:3] == ([0, 1, 2], [1.0, 1.0, 1.0], [False, False, False])
-    assert not plain.taken.any()
+    assert not plain.moved[:, :3].any()
     diverse = draw(ChoiceModel(scores, 4, content, diversity=0.5), uniforms("a", 8))
     assert diverse.picks == [0, 2, 1, 3]
 
