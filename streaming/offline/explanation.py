@@ -1,19 +1,36 @@
 """Why an item stands where it does, from what the topics hold of its slate."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 
 from features.errors import ExplanationError
 from streaming.config import Cluster
-from streaming.control.policies import read
+from streaming.control.policies import read, read_items
 from streaming.io.topics import read_topic
 from streaming.records import decode_features, decode_request_record
-from streaming.schemas import ClickInfluence, Fallback, Policy, Recommendation, Topic
+from streaming.schemas import ClickInfluence, Fallback, Policy, ReasonCode, Recommendation, Topic
 from streaming.scoring.explain import Traced, session_of, trace
 from streaming.scoring.model import SessionModel
 
+REASONS = {
+    ReasonCode.RELEVANT: "it fits what was clicked in this session",
+    ReasonCode.LIKELY_TO_BE_BOUGHT: "it is likely to be bought",
+    ReasonCode.EARNS: "of what may be bought it earns most",
+    ReasonCode.NEW_TO_SHOPPER: "it is little known and new to the shopper",
+    ReasonCode.POPULAR: "it is popular; the model knows nothing of the session",
+    ReasonCode.MATCHES: "it matches what was asked for",
+    ReasonCode.BOUGHT_TOGETHER: "it is bought with what is in the cart or on the page",
+    ReasonCode.SPONSORED: "it is paid for",
+    ReasonCode.EXPOSURE: "its merchant is to be shown more",
+    ReasonCode.OPERATOR: "an objective of the operator's speaks for it",
+    ReasonCode.EXPLORED: "it was tried, to learn what becomes of it",
+    ReasonCode.OTHER: "for a reason of a newer version",
+}
+LITTLE = 0.01  # P(clicked | looked at) below which an item fits what was clicked only better than what is left
+_FITS_LITTLE = "it fits what was clicked little, and all that is left still less"
+_NEXT_TO_NOTHING = 5e-5
 _SLATE = msgspec.json.Decoder(Recommendation)
 
 
@@ -25,6 +42,8 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     event_time_ms: int  # of the slate
     place: int
     item_id: str
+    says: list[str]  # all of it in sentences
+    names: dict[str, str]  # of the item and of the clicked ones that the shop still has
     reason: str
     score: float
     parts: dict[str, float]
@@ -82,12 +101,15 @@ def explanation(rec_id: str, place: int, cluster: Cluster, model: Callable[[], S
         known_to_model = item.item_id in loaded.index_of
         if known_to_model:
             (traced,) = trace([item.item_id], clicked, loaded, len(clicked))
+    names = _names(cluster, {item.item_id, *[click.item_id for click in traced.clicks]})
     in_force = [
         policy
         for policy in read(cluster).written
         if policy.scope == slate.policy_scope and policy.version <= slate.policy_version
     ]
-    return Explanation(
+    explained = Explanation(
+        says=[],
+        names=names,
         rec_id=rec_id,
         shopper_id=slate.shopper_id,
         event_time_ms=slate.event_time_ms,
@@ -109,6 +131,56 @@ def explanation(rec_id: str, place: int, cluster: Cluster, model: Callable[[], S
         known_to_model=known_to_model,
         clicks=traced.clicks,
     )
+    return msgspec.structs.replace(explained, says=in_words(explained))
+
+
+def in_words(explained: Explanation) -> list[str]:
+    """Return what an explanation says, in sentences."""
+    item = named(explained.item_id, explained.names)
+    why = REASONS[ReasonCode(explained.reason)]
+    if explained.reason == ReasonCode.RELEVANT and explained.predicted < LITTLE:
+        why = _FITS_LITTLE
+    says = [f"{item} stands at place {explained.place} of the slate for {explained.shopper_id}: {why}."]
+    parts = ", ".join(f"{name} {value:+.3f}" for name, value in explained.parts.items())
+    says.append(f"Its score there is {explained.score:+.3f}: {parts}.")
+    by = "the default policy"
+    if explained.policy is not None:
+        by = f"{explained.policy.author}'s policy of version {explained.policy.version}"
+    exploring = ""
+    if explained.exploration_rate:
+        exploring = f"places explore with chance {percent(explained.exploration_rate)}, and "
+    says.append(
+        f"It was weighed by {by} ({explained.policy_scope}); {exploring}it had the chance {explained.propensity:.3g} "
+        "of its place, given those before it."
+    )
+    if explained.clicks:
+        most = explained.clicks[0]
+        without = percent(explained.predicted - most.change)
+        says.append(
+            f"The model expects a click with {percent(explained.predicted)} where it is looked at; without the click "
+            f"on {named(most.item_id, explained.names)} it is {without}."
+        )
+    elif explained.known_to_model is False:
+        says.append("The model does not know it: it stands for the candidate it is most like, and no click is named.")
+    elif explained.fallback != Fallback.NONE:
+        says.append(f"No click mattered: the model was not asked ({explained.fallback}).")
+    return says
+
+
+def named(item_id: str, names: Mapping[str, str]) -> str:
+    """Return an item's name with its id, or the id where the shop has it no longer."""
+    return f"{names[item_id]} ({item_id})" if item_id in names else item_id
+
+
+def percent(chance: float) -> str:
+    """Return a chance in words, never as 0 where it is not."""
+    if abs(chance) < _NEXT_TO_NOTHING:
+        return "next to 0 %"
+    return f"{100 * chance:.2g} %" if abs(chance) < 0.0995 else f"{chance:.0%}".replace("%", " %")
+
+
+def _names(cluster: Cluster, item_ids: set[str]) -> dict[str, str]:
+    return {item.item_id: item.name for item in read_items(cluster) if item.item_id in item_ids}
 
 
 def _find(cluster: Cluster, topic: str, rec_id: str, decode: Callable[[bytes], Any]) -> Any:

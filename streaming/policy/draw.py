@@ -80,6 +80,7 @@ class Draw(NamedTuple):
     picks: list[int]  # indices of candidates, position by position
     propensities: list[float]  # of each pick, given those before it
     explored: list[bool]  # whether it is another than the greedy pick
+    moved: Floats  # (S, 4) what diversity, satiation and exploration add to its score; and that, with them
 
 
 def uniforms(seed: str, count: int) -> Floats:
@@ -104,8 +105,8 @@ def draw(model: ChoiceModel, random: Floats) -> Draw:
         random: (2 * size,) in [0, 1): two for each position; not looked at where nothing explores.
     """
     size = min(model.size, len(model.scores))
-    picks, propensities, explored = _fill(model, size, random, kernels.NO_INDEX, kernels.NO_TABLE)
-    return Draw(picks.tolist(), propensities.tolist(), explored.tolist())
+    picks, propensities, explored, moved = _fill(model, size, random, kernels.NO_INDEX, kernels.NO_TABLE)
+    return Draw(picks.tolist(), propensities.tolist(), explored.tolist(), moved)
 
 
 def conditional(model: ChoiceModel, picks: Sequence[int]) -> Floats:
@@ -117,8 +118,8 @@ def conditional(model: ChoiceModel, picks: Sequence[int]) -> Floats:
 
 def _fill(
     model: ChoiceModel, size: int, coins: Floats, follow: NDArray[np.int64], chances: Floats
-) -> tuple[NDArray[np.int64], Floats, NDArray[np.bool_]]:
-    """Return picks, propensities and what explores, (S,) each; with `follow` (S,) these are the picks."""
+) -> tuple[NDArray[np.int64], Floats, NDArray[np.bool_], Floats]:
+    """Return picks, propensities, explored, (S,) each, and `Draw.moved`; with `follow` (S,) these are the picks."""
     scores, _, content, diversity, exploration, bonus, satiation, fixed = model
     if exploration.is_on and not len(follow) and len(coins) < 2 * size:
         msg = f"{len(coins)} random numbers for {size} positions, expected two each"
@@ -127,6 +128,7 @@ def _fill(
         msg = f"picks {follow.tolist()} of {len(scores)} candidates"
         raise ValueError(msg)
     picks, propensities, explored = np.empty(size, np.int64), np.empty(size), np.empty(size, np.bool_)
+    moved = np.empty((size, 4))
     kernels.fill(
         np.ascontiguousarray(scores, dtype=np.float64),
         np.ascontiguousarray(content.T) if diversity else kernels.NO_TABLE,
@@ -147,5 +149,6 @@ def _fill(
         propensities,
         explored,
         chances,
+        moved,
     )
-    return picks, propensities, explored
+    return picks, propensities, explored, moved

@@ -17,6 +17,7 @@ from streaming.schemas import Policy
 # The command stamps them, or the job `learn`.
 NOT_WRITTEN = frozenset({"schema_version", "version", "author", "time_ms", "duals"})
 SHOWN_AT_MOST = 60  # characters of what was found
+RESERVED = frozenset({"diversity", "satiation", "exploration", "exposure"})
 _WORDS = {"scope": "global, surface:NAME, segment:NAME, experiment:NAME or merchant:NAME"}
 
 
@@ -29,6 +30,8 @@ def refusal(fields: dict[str, Any]) -> str | None:
 
 
 def _of_objectives(fields: dict[str, Any]) -> str | None:
+    if reserved := sorted(fields.get("objectives", {}).keys() & RESERVED):
+        return f"objectives.{reserved[0]}: the parts of a slate's score have one of this name; give yours another"
     known = {*NAMES, *fields.get("objectives", {})}
     for name in fields.get("weights", {}):
         if name not in known:

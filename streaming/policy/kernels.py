@@ -121,7 +121,7 @@ def score(  # type: ignore[no-untyped-def]
         *(_numbers, _table, _number, _number, _number, _number, _whole),
         *(_numbers, _wholes, _numbers, _numbers, _numbers),
         *(_numbers, _wholes, _wholes),
-        *(_wholes, _numbers, _truths, _table),
+        *(_wholes, _numbers, _truths, _table, _table),
     ),
     cache=True,
     nogil=True,
@@ -146,6 +146,8 @@ def fill(  # type: ignore[no-untyped-def]
     propensities,  # out (S,) of the picks, given those before
     explored,  # out (S,)
     chances,  # out (S, K) of all candidates, or without rows
+    moved,  # out (S, 4): what a pick loses for being like others and since its group tires, how far it is behind the
+    # greedy pick, and its score with all of that
 ):
     count, size = len(scores), len(picks)
     explores, tires, hopes = rate > 0 and allowance > 0, len(group) > 0, len(bonus) > 0
@@ -223,6 +225,10 @@ def fill(  # type: ignore[no-untyped-def]
                 chance += rate * ((1 - epsilon) * (weight[pick] / whole) + epsilon * even)
         differs = pick != greedy and not is_fixed
         picks[position], propensities[position], explored[position] = pick, chance, differs
+        worth = alone[pick] - loss[pick]
+        moved[position, 0], moved[position, 1] = -loss[pick], alone[pick] - scores[pick]
+        moved[position, 2] = best - worth if differs else 0.0
+        moved[position, 3] = worth + moved[position, 2]
         spent += differs
         if left[pick]:
             left[pick] = False
