@@ -22,6 +22,7 @@ STAMPED = frozenset({"schema_version", "scope", "version", "author", "time_ms"})
 _DEFAULTS = msgspec.to_builtins(DEFAULT_POLICY) | {"weights": None}
 Scope = Annotated[str, typer.Option(help="global, experiment:NAME, surface:NAME, segment:NAME or merchant:NAME.")]
 Author = Annotated[str | None, typer.Option(help="Who turns it.", show_default="you")]
+Note = Annotated[str, typer.Option(help="Why, for whoever reads `policy history`.")]
 
 
 @policy.command("get")
@@ -71,6 +72,11 @@ def policy_set(
     temperature: Annotated[float | None, typer.Option(help="Of what explores.")] = None,
     epsilon: Annotated[float | None, typer.Option(help="Share of what explores that is drawn evenly.")] = None,
     author: Author = None,
+    note: Note = "",
+    if_version: Annotated[
+        int | None,
+        typer.Option(min=0, help="Refuse it if the scope's policy is no longer this version; 0: if it has one."),
+    ] = None,
     gate: Annotated[bool, typer.Option("--gate", help="Refuse it if the log says that it may be worse.")] = False,
     log: evaluate.Log = DATA,
     model: Model = MODEL,
@@ -82,16 +88,17 @@ def policy_set(
 
     Example: rheostat policy set --weight relevance=0.3 --weight revenue=1 --diversity 0.2 --budget 0.1
     """
+    from streaming.control.policies import begun, refuse_if_moved
+
     turned = history(cluster)
     in_force = turned.table.policies
     if file is not None:
         fields = policy_file.read(file)
     else:
-        from streaming.control.policies import begun
-
         if why := fields_of.refusal({"scope": scope}):
             fail(f"--{why}")
         fields = msgspec.to_builtins(in_force[scope]) if scope in in_force else begun(scope, turned.table)
+        fields |= {"note": ""}  # of another turn
         exploring = {"budget": budget, "temperature": temperature, "epsilon": epsilon}
         explores = {name: value for name, value in exploring.items() if value is not None}
         options = (("diversity", diversity), ("when", when_), ("share", share))
@@ -106,7 +113,9 @@ def policy_set(
         fields |= {name: value for name, value in options if value is not None}
         if msgspec.json.encode(fields) == before:
             fail("nothing is turned; give a file or, among others, --weight NAME=NUMBER. All: `policy set --help`")
-    turned_policy = policy_file.stamped(fields, turned.table, author, str(file or "the policy"))
+    turned_policy = policy_file.stamped(fields, turned.table, author, str(file or "the policy"), note)
+    if if_version is not None:
+        refuse_if_moved(turned_policy.scope, if_version, turned.table)
     if gate and (why := evaluate.gate(turned_policy, turned.table, log, model, reward, margin, printer(as_json))):
         fail(f"the policy is refused at the gate, and what is in force stays: {why}")
     _write(turned_policy, turned, cluster, as_json)
@@ -122,6 +131,7 @@ def policy_roll_back(
     cluster: OnCluster,
     version: Annotated[int, typer.Argument(help="As `policy history` has it.")],
     author: Author = None,
+    note: Note = "",
     as_json: AsJson = False,
 ) -> None:
     """Put the policy of an earlier version in force again, in its scope, under a new version.
@@ -132,7 +142,8 @@ def policy_roll_back(
 
     turned = history(cluster)
     fields = policies.before(version, turned)
-    _write(policy_file.stamped(fields, turned.table, author, f"version {version}"), turned, cluster, as_json)
+    why = note or f"as version {version} was"
+    _write(policy_file.stamped(fields, turned.table, author, f"version {version}", why), turned, cluster, as_json)
 
 
 @policy.command("remove")

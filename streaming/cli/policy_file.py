@@ -37,7 +37,7 @@ def _refuse_twins(node: Any, file: Path) -> None:
             _refuse_twins(value, file)
 
 
-def stamped(fields: dict[str, Any], in_force: Any, author: str | None, source: str) -> Any:
+def stamped(fields: dict[str, Any], in_force: Any, author: str | None, source: str, note: str = "") -> Any:
     """Return the policy with the version after those in force, its author (you, without one) and the time.
 
     Args:
@@ -45,11 +45,12 @@ def stamped(fields: dict[str, Any], in_force: Any, author: str | None, source: s
         in_force: the PolicyTable.
         author: who turns it.
         source: where it comes from, for the message where it is wrong.
+        note: why it is turned; without one that of the file, if it has one.
     """
     from features.errors import PolicyError
     from streaming.control.policies import stamped as stamp
 
     try:
-        return stamp(fields, in_force, author or getpass.getuser())
+        return stamp(fields, in_force, author or getpass.getuser(), note or fields.get("note", ""))
     except PolicyError as error:
         fail(f"{source}: {error}")

@@ -72,19 +72,40 @@ def begun(scope: str, table: PolicyTable) -> dict[str, Any]:
     return {name: fields[name] for name in fields if name in kept} | {"scope": scope}
 
 
-def stamped(fields: dict[str, Any], in_force: PolicyTable, author: str) -> Policy:
-    """Return the policy with the version after those in force, its author and the time.
+def stamped(fields: dict[str, Any], in_force: PolicyTable, author: str, note: str = "") -> Policy:
+    """Return the policy with the version after those in force, its author, why it is turned, and the time.
 
     Raises:
         PolicyError: a field is not as it must be.
     """
     if why := fields_of.refusal(fields):
         raise PolicyError(why)
-    stamp = {"version": in_force.version + 1, "author": author, "time_ms": now_ms()}
+    stamp = {"version": in_force.version + 1, "author": author, "time_ms": now_ms(), "note": note}
     try:
         return msgspec.convert(fields | stamp, Policy)
     except msgspec.ValidationError as error:
         raise PolicyError(str(error)) from error
+
+
+def version_of(scope: str, table: PolicyTable) -> int:
+    """Return the version of a scope's policy, 0 where it has none that somebody wrote."""
+    written = table.written(scope)
+    return 0 if written is None else written.version
+
+
+def refuse_if_moved(scope: str, based_on: int, table: PolicyTable) -> None:
+    """Raise PolicyError where the scope's policy is no longer the one that a change was made from.
+
+    Args:
+        scope: of the policy.
+        based_on: its version then, 0 for none.
+        table: what is in force now.
+    """
+    if (now := version_of(scope, table)) != based_on:
+        written = table.written(scope)
+        by = f"is at version {now}, which {written.author} turned" if written else "has no policy any more"
+        msg = f"{scope} {by}; the change was made from version {based_on}. Look at what is in force, and turn it anew"
+        raise PolicyError(msg)
 
 
 def write(policy: Policy, in_force: PolicyTable, cluster: Cluster) -> None:

@@ -15,7 +15,7 @@ from streaming.policy.objectives import NAMES
 from streaming.schemas import Policy
 
 # The command stamps them, or the job `learn`.
-NOT_WRITTEN = frozenset({"schema_version", "version", "author", "time_ms", "duals"})
+NOT_WRITTEN = frozenset({"schema_version", "version", "author", "time_ms", "note", "duals"})
 SHOWN_AT_MOST = 60  # characters of what was found
 RESERVED = frozenset({"diversity", "satiation", "exploration", "exposure"})
 _WORDS = {"scope": "global, surface:NAME, segment:NAME, experiment:NAME or merchant:NAME"}

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from streaming.control.policies import begun, stamped
+from features.errors import PolicyError
+from streaming.control.policies import begun, refuse_if_moved, stamped
 from streaming.policy import kernels
 from streaming.policy.check import validate
 from streaming.policy.objectives import Calibration, intercept_of, logit, sigmoid
@@ -211,3 +212,21 @@ def test_table_names_the_policies_that_count_instead() -> None:
     assert table.before("surface:cart") == ["experiment:a", "experiment:b", "segment:new"]
     assert table.before("experiment:b") == ["experiment:a"]
     assert table.before("experiment:a") == table.before("merchant:m") == []
+
+
+def test_change_that_was_made_from_another_version_is_refused_by_name() -> None:
+    table = PolicyTable().put(policy(scope="surface:home", version=5, author="mary"))
+    refuse_if_moved("surface:home", 5, table)
+    refuse_if_moved("surface:cart", 0, table)
+    refuse_if_moved("global", 0, table)  # the default one is nobody's
+    with pytest.raises(PolicyError, match="surface:home is at version 5, which mary turned; the change was made from "):
+        refuse_if_moved("surface:home", 4, table)
+    with pytest.raises(PolicyError, match="surface:cart has no policy any more; the change was made from version 3"):
+        refuse_if_moved("surface:cart", 3, table)
+
+
+def test_turn_says_why_and_does_not_inherit_the_reason_of_another() -> None:
+    first = stamped({"weights": {"relevance": 1.0}}, PolicyTable(), "me", "for the sale")
+    assert (first.note, first.version) == ("for the sale", 2)
+    again = stamped(msgspec.to_builtins(first), PolicyTable().put(first), "me")
+    assert (again.note, again.version) == ("", 3)
