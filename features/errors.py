@@ -6,6 +6,7 @@
     │   ├── ArtifactError
     │   │   └── DeviceError
     │   ├── PolicyError
+    │   │   └── PolicyMovedError
     │   ├── ExpressionError
     │   ├── RestoreError
     │   ├── HomeError
@@ -61,6 +62,10 @@ class DeviceError(ArtifactError):
 
 class PolicyError(InputError):
     """A policy is not written; the message says why."""
+
+
+class PolicyMovedError(PolicyError):
+    """The policy that a change was made from is no longer in force; the message says which is, and whose."""
 
 
 class ExpressionError(InputError):

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from features.errors import PolicyError
+from features.errors import PolicyError, PolicyMovedError
 from streaming.config import Cluster
 from streaming.control.item_records import newest_items
 from streaming.io.feed import Feed
@@ -94,7 +94,7 @@ def version_of(scope: str, table: PolicyTable) -> int:
 
 
 def refuse_if_moved(scope: str, based_on: int, table: PolicyTable) -> None:
-    """Raise PolicyError where the scope's policy is no longer the one that a change was made from.
+    """Raise PolicyMovedError where the scope's policy is no longer the one that a change was made from.
 
     Args:
         scope: of the policy.
@@ -105,7 +105,7 @@ def refuse_if_moved(scope: str, based_on: int, table: PolicyTable) -> None:
         written = table.written(scope)
         by = f"is at version {now}, which {written.author} turned" if written else "has no policy any more"
         msg = f"{scope} {by}; the change was made from version {based_on}. Look at what is in force, and turn it anew"
-        raise PolicyError(msg)
+        raise PolicyMovedError(msg)
 
 
 def write(policy: Policy, in_force: PolicyTable, cluster: Cluster) -> None:

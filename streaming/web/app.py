@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
-from features.errors import PolicyError, TopicError, UnknownItemError
+from features.errors import PolicyError, PolicyMovedError, TopicError, UnknownItemError
 from streaming.control import policies
 from streaming.policy.check import ANYONE, validate
 from streaming.policy.objectives import NAMES
@@ -49,6 +49,8 @@ def build(follower: Follower, token: str, author: str, hosts: list[str], is_open
                 return _refused(401, "this needs a token: open the link that `rheostat console` has printed")
             try:
                 return await handler(request)
+            except PolicyMovedError as error:
+                return _refused(409, str(error))
             except (PolicyError, *UNDECODABLE) as error:
                 return _refused(400, str(error))
             except UnknownItemError as error:
@@ -59,7 +61,7 @@ def build(follower: Follower, token: str, author: str, hosts: list[str], is_open
         return answer
 
     async def page(request: Request) -> Response:
-        return HTMLResponse(_PAGE.read_text(encoding="utf-8"), headers={"Content-Security-Policy": _POLICY})
+        return HTMLResponse(_PAGE.read_text(encoding="utf-8"), headers=_HEADERS)
 
     async def state(request: Request) -> Response:
         return _json(_state(follower))
@@ -89,12 +91,15 @@ def build(follower: Follower, token: str, author: str, hosts: list[str], is_open
         return _json({"version": policy.version})
 
     async def turn(request: Request) -> Response:
-        body = msgspec.json.decode(await request.body(), type=_Turn)
-        return await put(policies.stamped(_whole(follower, body), follower.turned.table, author))
+        body = msgspec.json.decode(await request.body(), type=_Publication)
+        table = follower.turned.table
+        policies.refuse_if_moved(body.scope, body.based_on, table)
+        return await put(policies.stamped(_whole(follower, body), table, author, body.note))
 
     async def roll_back(request: Request) -> Response:
-        fields = policies.before(request.path_params["version"], follower.turned)
-        return await put(policies.stamped(fields, follower.turned.table, author))
+        version = request.path_params["version"]
+        fields = policies.before(version, follower.turned)
+        return await put(policies.stamped(fields, follower.turned.table, author, f"as version {version} was"))
 
     reads_need_token = not is_open
     return Starlette(
@@ -119,12 +124,24 @@ class _Turn(msgspec.Struct, forbid_unknown_fields=True):
     exploration: dict[str, float]
 
 
+class _Publication(_Turn, forbid_unknown_fields=True, kw_only=True):
+    """A draft that is to count from now on."""
+
+    based_on: int  # version of the scope's policy that it was made from; 0: there was none that somebody wrote
+    note: str = ""
+
+
 class _AskedSlate(msgspec.Struct, forbid_unknown_fields=True):
     shopper_id: str
     policy: _Turn | None = None  # without one, what is in force
 
 
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src data:"
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
+    "connect-src 'self'; img-src data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
 
 
 def _has(request: Request, token: str) -> bool:
@@ -133,9 +150,10 @@ def _has(request: Request, token: str) -> bool:
 
 
 def _whole(follower: Follower, turn: _Turn) -> dict[str, Any]:
-    current = follower.turned.table.policies.get(turn.scope)
-    fields: dict[str, Any] = {} if current is None else msgspec.to_builtins(current)
-    turned: dict[str, Any] = msgspec.to_builtins(turn)
+    table = follower.turned.table
+    current = table.policies.get(turn.scope)
+    fields = policies.begun(turn.scope, table) if current is None else msgspec.to_builtins(current)
+    turned = {name: value for name, value in msgspec.to_builtins(turn).items() if name not in ("based_on", "note")}
     return (
         fields
         | turned
@@ -152,6 +170,8 @@ def _state(follower: Follower) -> dict[str, Any]:
     return {
         "version": turned.table.version,
         "policies": in_force,
+        "based_on": {scope: policies.version_of(scope, turned.table) for scope in in_force},
+        "instead": {scope: turned.table.before(scope) for scope, record in in_force.items() if not record["duals"]},
         "objectives": {
             scope: [*NAMES, *fields["objectives"]] for scope, fields in in_force.items() if not fields["duals"]
         },
