@@ -50,7 +50,6 @@ def running_in(home: Path) -> list[str]:
     ("command", "at", "number"),
     [
         (["up", "--detach", "--port", "0"], KAFKA, signal.SIGINT),
-        (["demo"], JOBS, signal.SIGTERM),
         *(
             pytest.param(command, at, number, marks=pytest.mark.nightly)
             for command in (["up", "--port", "0"], ["up", "--detach", "--port", "0"], ["demo"], ["bench", "latency"])

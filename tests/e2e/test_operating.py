@@ -388,7 +388,7 @@ def test_item_that_the_model_does_not_know_is_explained_by_its_content(stack: St
     explanation = said("explain", rec_id, "--place", str(place), *options)
     assert (explanation["predicted"], explanation["clicks"]) == (item["predicted"], [])
     _, out, _ = rheostat("explain", rec_id, "--place", str(place), *options)
-    assert "the model does not know the item" in " ".join(out.split())
+    assert "The model does not know it: it stands for the candidate it is most like" in " ".join(out.split())
 
 
 def clicked_slates(stack: Stack) -> set[str]:
