@@ -20,8 +20,7 @@ from rich.text import Text
 from features.errors import ItemFileError, NotReadyError, RheostatError
 from infra.cli.at_work import at_work, check_machine, check_model
 from infra.local.home import claim, remembered
-from infra.local.owner import left_behind, owner_of, owning, stop_left_behind
-from infra.local.owner import words as words_of
+from infra.local.owner import left_behind, names_of, owner_of, owning, stop_left_behind
 from infra.local.steps import SILENT_AT_MOST_S, Steps
 from streaming.cli import running as runs
 from streaming.cli.group import fail
@@ -172,7 +171,7 @@ def down(home: Home = HOME) -> None:
                 say(f"process {process.pid} was killed: it had not stopped within {STOP_TIMEOUT_S:.0f} s", console)
     left = left_behind().get(str(home.resolve()), [])
     if left:
-        say(f"an earlier run has left {words_of(left)}", console)
+        say(f"an earlier run has left {names_of(left)}", console)
         with Steps(console) as steps, steps.step("it has stopped"):
             stop_left_behind(home)
         runs.clear(home)
@@ -189,7 +188,7 @@ def status(home: Home = HOME, as_json: AsJson = False) -> None:
     """
     console = printer(as_json)
     stack = running(home)
-    left = {of: words_of(processes) for of, processes in left_behind().items()}
+    left = {of: names_of(processes) for of, processes in left_behind().items()}
     for of, processes in left.items():
         say(f"an earlier run has left {processes}: `rheostat down --home {of}` stops that", console)
     if stack is None:

@@ -132,7 +132,7 @@ def _wait_until_ended(process: psutil.Process) -> None:
             time.sleep(INTERVAL_S)
 
 
-def words(processes: Iterable[psutil.Process]) -> str:
+def names_of(processes: Iterable[psutil.Process]) -> str:
     """Return what processes are: module or program, and number."""
     said = []
     for process in processes:

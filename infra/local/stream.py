@@ -84,7 +84,7 @@ def let_in(
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with (
         Subscriber(cluster, Topic.RECOMMENDATIONS, Recommendation) as slates,
-        Progress(*columns, console=console) as progress,
+        Progress(*columns, console=console, disable=not console.is_terminal) as progress,
     ):
         task = progress.add_task("", total=count)
         began = said_at = time.perf_counter()

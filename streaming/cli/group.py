@@ -129,18 +129,21 @@ def _with_variables(command: Any, name: str) -> Any:
     return command
 
 
+def _file() -> Path:
+    return Path(os.environ.get(FILE_VARIABLE) or FILE)
+
+
 def _options_of_file() -> dict[str, Any]:
     """Return what the file of options says, nothing where there is none.
 
     Raises:
         ConfigFileError: it is named and not there, or is no TOML.
     """
-    named = os.environ.get(FILE_VARIABLE)
-    file = Path(named) if named else FILE
+    file = _file()
     try:
         return tomllib.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        if named is None:
+        if not os.environ.get(FILE_VARIABLE):
             return {}
         msg = f"{FILE_VARIABLE} names {file}, which is not there"
         raise ConfigFileError(msg) from None
@@ -162,7 +165,7 @@ def defaults(options: dict[str, Any], name: str, command: Any) -> dict[str, Any]
     """
     common = {key: value for key, value in options.items() if not isinstance(value, dict)}
     if unknown := common.keys() - set(COMMON):
-        msg = f"{FILE}: {', '.join(sorted(unknown))}: on top may stand {', '.join(COMMON)}; others below [COMMAND]"
+        msg = f"{_file()}: {', '.join(sorted(unknown))}: on top may stand {', '.join(COMMON)}; others below [COMMAND]"
         raise ConfigFileError(msg)
     return _defaults(common, options.get(name, {}), name, command)
 
@@ -172,7 +175,7 @@ def _defaults(common: dict[str, Any], own: dict[str, Any], path: str, command: A
     names = {option.lstrip("-"): parameter.name for parameter in command.params for option in parameter.opts}
     if unknown := own.keys() - names.keys() - below.keys():
         expected = ", ".join(sorted(name for name in (*below, *names) if len(name) > 1 and name != "help"))
-        msg = f"{FILE}: [{path}] has {', '.join(sorted(unknown))}; expected one of {expected}"
+        msg = f"{_file()}: [{path}] has {', '.join(sorted(unknown))}; expected one of {expected}"
         raise ConfigFileError(msg)
     given = {names[key]: value for key, value in {**common, **own}.items() if key in names}
     return given | {key: _defaults(common, own.get(key, {}), f"{path}.{key}", below[key]) for key in below}

@@ -1,8 +1,8 @@
 """`rheostat job`: the jobs of the stream, each in this process until SIGTERM stops it with a savepoint."""
 
 import dataclasses
+import functools
 import importlib
-import inspect
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -17,11 +17,10 @@ job = group("Run a job of the stream here until SIGTERM stops it with a savepoin
 
 
 def _add(name: str, command: Callable[..., Any]) -> None:
+    @functools.wraps(command)
     def start(**given: Any) -> None:
         importlib.import_module(f"streaming.jobs.{name}").start(command(**given))
 
-    start.__doc__, start.__annotations__ = command.__doc__, command.__annotations__
-    start.__signature__ = inspect.signature(command)  # type: ignore[attr-defined]
     job.command(name)(start)
 
 

@@ -21,7 +21,7 @@ from rich.console import Console
 
 from streaming.cli.group import fail
 from streaming.cli.running import HOME, running
-from streaming.config import MODEL_VARIABLE, Cluster
+from streaming.config import BOOTSTRAP_VARIABLE, MODEL_VARIABLE, Cluster
 
 LOOPBACK = ("127.0.0.1", "localhost")
 MODEL = Path("onnx_models/artifacts/generator")
@@ -43,7 +43,7 @@ OnCluster = Annotated[
     Cluster,
     typer.Option(
         "--bootstrap-servers",
-        envvar="RHEOSTAT_BOOTSTRAP_SERVERS",
+        envvar=BOOTSTRAP_VARIABLE,
         help="Of the Kafka cluster.",
         metavar="HOST:PORT",
         parser=Cluster,

@@ -176,8 +176,8 @@ def notes(scope: str, table: Any) -> list[str]:
     from streaming.schemas import ScopeKind, split_scope
 
     said = []
-    if before := table.before(scope):
-        said.append(f"unchanged where these count instead of {scope}: {', '.join(before)}")
+    if ahead := table.ahead_of(scope):
+        said.append(f"unchanged where these count instead of {scope}: {', '.join(ahead)}")
     kind, name = split_scope(scope)
     if kind is ScopeKind.SURFACE and name not in SURFACES | table.surfaces:
         said.append(f"no app is known to ask for the surface {name}; there are {', '.join(sorted(SURFACES))}")

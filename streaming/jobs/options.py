@@ -4,6 +4,7 @@
 the environment (RHEOSTAT_BOOTSTRAP_SERVERS, RHEOSTAT_TOPIC_PREFIX, RHEOSTAT_MODEL).
 """
 
+import functools
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -31,9 +32,15 @@ from streaming.config import (
 )
 
 Config = TypeVar("Config")
-File = typer.Option(
-    exists=True, dir_okay=False, resolve_path=True, help="Flink's Kafka connector and Rheostat's, one each time."
-)
+Jars = Annotated[
+    list[Path],
+    typer.Option(
+        exists=True, dir_okay=False, resolve_path=True, help="Flink's Kafka connector and Rheostat's, one each time."
+    ),
+]
+FeastRepo = Annotated[
+    Path, typer.Option(exists=True, file_okay=False, resolve_path=True, help="In which `feast apply` has run.")
+]
 
 
 class Compression(StrEnum):
@@ -60,7 +67,6 @@ BootstrapServers = Annotated[
     str, typer.Option(envvar=BOOTSTRAP_VARIABLE, metavar="HOST:PORT", help="Of the Kafka cluster.")
 ]
 TopicPrefix = Annotated[str, typer.Option(envvar=PREFIX_VARIABLE, help="Of all topics and groups of this deployment.")]
-Folder = typer.Option(exists=True, file_okay=False, resolve_path=True, help="In which `feast apply` has run.")
 Model = Annotated[
     Path,
     typer.Option(
@@ -71,7 +77,7 @@ Model = Annotated[
 
 def _job(
     bootstrap_servers: BootstrapServers,
-    jars: Annotated[list[Path], File],
+    jars: Jars,
     checkpoints: Annotated[Path, typer.Option(resolve_path=True, help="Folder of the checkpoints and savepoints.")],
     topic_prefix: TopicPrefix = "",
     restore: Annotated[
@@ -136,7 +142,7 @@ def recommend(
 @_with_job
 def features(
     job: JobConfig,
-    feast_repo: Annotated[Path, Folder],
+    feast_repo: FeastRepo,
     batch_ms: Annotated[int, typer.Option(min=1, help="Of a write, at most.")] = FeaturesConfig.batch_ms,
     batch_rows: Annotated[int, typer.Option(min=1, help="Of a write, at most.")] = FeaturesConfig.batch_rows,
     store_patience_s: Annotated[
@@ -171,11 +177,10 @@ def parsed(command: Callable[..., Config], name: str, arguments: Sequence[str] |
     results: list[Config] = []
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
+    @functools.wraps(command)
     def keep(**options: Any) -> None:
         results.append(command(**options))
 
-    keep.__doc__, keep.__annotations__ = command.__doc__, command.__annotations__
-    keep.__signature__ = inspect.signature(command)  # type: ignore[attr-defined]
     app.command(name, context_settings={"help_option_names": ["-h", "--help"]})(keep)
     try:
         app(arguments, prog_name=name)

@@ -28,8 +28,8 @@ REASONS = {
     ReasonCode.EXPLORED: "it was tried, to learn what becomes of it",
     ReasonCode.OTHER: "for a reason of a newer version",
 }
-LITTLE = 0.01  # P(clicked | looked at) below which an item fits what was clicked only better than what is left
-_FITS_LITTLE = "it fits what was clicked little, and all that is left still less"
+LITTLE = 0.01  # P(clicked | looked at) below which nobody would say that it fits what was clicked
+_FITS_LITTLE = "it fits what was clicked, though little, and nothing else speaks more for it"
 _NEXT_TO_NOTHING = 5e-5
 _SLATE = msgspec.json.Decoder(Recommendation)
 

@@ -118,7 +118,7 @@ class PolicyTable:
         plan = self._plans.get(scope)
         return (plan or self._plans[GLOBAL]).policy
 
-    def before(self, scope: str) -> list[str]:
+    def ahead_of(self, scope: str) -> list[str]:
         """Return the scopes whose policies count in place of that of `scope`, wherever they apply."""
         kind, _ = split_scope(scope)
         if kind is ScopeKind.MERCHANT:  # its items have its weights whatever the slate's policy is

@@ -171,7 +171,7 @@ def _state(follower: Follower) -> dict[str, Any]:
         "version": turned.table.version,
         "policies": in_force,
         "based_on": {scope: policies.version_of(scope, turned.table) for scope in in_force},
-        "instead": {scope: turned.table.before(scope) for scope, record in in_force.items() if not record["duals"]},
+        "instead": {scope: turned.table.ahead_of(scope) for scope, record in in_force.items() if not record["duals"]},
         "objectives": {
             scope: [*NAMES, *fields["objectives"]] for scope, fields in in_force.items() if not fields["duals"]
         },

@@ -293,10 +293,16 @@ def test_options_come_from_the_line_then_the_environment_then_the_file(
         ("not toml", "rheostat.toml cannot be read as TOML"),
     ],
 )
-def test_file_of_options_that_cannot_be_used_is_one_clear_word(options_file: Path, text: str, words: str) -> None:
+def test_file_of_options_that_cannot_be_used_is_one_clear_word(
+    options_file: Path, text: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     options_file.write_text(text)
     code, _, err = run("policy", "set")
     assert (code, words in err) == (2, True), err
+    other = options_file.rename(options_file.with_name("other.toml"))
+    monkeypatch.setenv("RHEOSTAT_CONFIG", str(other))
+    code, _, err = run("policy", "set")
+    assert (code, err.startswith(f"rheostat: {other}")) == (2, True), err  # and not the file that was not read
 
 
 def test_file_of_options_that_is_named_has_to_be_there(options_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

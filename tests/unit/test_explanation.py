@@ -51,7 +51,7 @@ def test_sentences_name_items_and_say_what_the_place_is_made_of() -> None:
 
 def test_what_fits_little_is_not_said_to_fit() -> None:
     little = in_words(explained(predicted=0.00002))
-    assert "it fits what was clicked little, and all that is left still less" in little[0]
+    assert "it fits what was clicked, though little, and nothing else speaks more for it" in little[0]
     assert not any(" 0 %" in sentence.replace("next to 0 %", "") for sentence in little)
     assert in_words(explained(clicks=[], known_to_model=False))[-1].startswith("The model does not know it")
     assert (

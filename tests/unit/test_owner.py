@@ -13,10 +13,10 @@ import pytest
 
 from features.errors import HomeError
 from infra.local.home import claim
-from infra.local.owner import SIGNALS, left_behind, owner_of, owning, stop_left_behind, words
+from infra.local.owner import SIGNALS, left_behind, names_of, owner_of, owning, stop_left_behind
 
 DEADLINE_S = 20.0
-SLEEPER = "import signal, time; time.sleep(600)"
+SLEEPER = "import time; time.sleep(600)"
 # One that starts sleepers in sessions of their own, each with a sleeper below it, without remembering any of them.
 COMMAND = """
 import subprocess, sys, time
@@ -85,7 +85,7 @@ def test_what_a_killed_command_has_left_is_found_by_its_home_and_stopped(tmp_pat
         running.wait(DEADLINE_S)
     left = left_behind()[str(tmp_path)]
     assert len(left) == 6
-    assert f"{left[0].pid}" in words(left)
+    assert f"{left[0].pid}" in names_of(left)
     assert owner_of(tmp_path) is None
     stop_left_behind(tmp_path)
     assert running_in(tmp_path) == []

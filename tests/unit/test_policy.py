@@ -208,10 +208,10 @@ def test_table_names_the_policies_that_count_instead() -> None:
         ("merchant:m", {}),
     ):
         table = table.put(policy(scope=scope, **more))
-    assert table.before("global") == ["experiment:a", "experiment:b", "segment:new", "surface:home"]
-    assert table.before("surface:cart") == ["experiment:a", "experiment:b", "segment:new"]
-    assert table.before("experiment:b") == ["experiment:a"]
-    assert table.before("experiment:a") == table.before("merchant:m") == []
+    assert table.ahead_of("global") == ["experiment:a", "experiment:b", "segment:new", "surface:home"]
+    assert table.ahead_of("surface:cart") == ["experiment:a", "experiment:b", "segment:new"]
+    assert table.ahead_of("experiment:b") == ["experiment:a"]
+    assert table.ahead_of("experiment:a") == table.ahead_of("merchant:m") == []
 
 
 def test_change_that_was_made_from_another_version_is_refused_by_name() -> None:
