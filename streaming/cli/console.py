@@ -6,7 +6,12 @@ from typing import Annotated
 
 import typer
 
+from streaming.cli.group import fail
 from streaming.cli.options import LOOPBACK, MODEL, Model, OnCluster, errors, listening, printer, say
+from streaming.cli.running import HOME, running
+from streaming.cli.watch import LearnUrl
+
+VIOLATED = "scope_constraint_violated_percent"
 
 
 def console(
@@ -16,32 +21,63 @@ def console(
         "127.0.0.1"
     ),
     port: Annotated[int, typer.Option(min=0, max=65_535, help="0: any that is free.")] = 8765,
-    token: Annotated[
-        str | None, typer.Option(envvar="RHEOSTAT_CONSOLE_TOKEN", help="That writes need.", show_default="made up anew")
+    user: Annotated[
+        list[str] | None,
+        typer.Option(help="Who gets a link of their own, and is the author of what they turn.", show_default="you"),
     ] = None,
+    author_header: Annotated[
+        str, typer.Option(help="With which a proxy says who asks, as X-Forwarded-User: that is the author.")
+    ] = "",
+    token: Annotated[
+        str | None,
+        typer.Option(
+            envvar="RHEOSTAT_CONSOLE_TOKEN", help="That writes of the only user need.", show_default="made up"
+        ),
+    ] = None,
+    learn: LearnUrl = None,
 ) -> None:
     """Serve a page that turns the policy, and shows what that does: slates, figures, who turned what.
 
-    Example: rheostat console --port 8765
+    Example: rheostat console --user mary --user john
     """
     import uvicorn
     from confluent_kafka import KafkaException
 
     from onnx_models.artifact import read_items, read_manifest
-    from streaming.web.app import build
+    from streaming.io.scrape import OURS, scrape
+    from streaming.web.app import Access, build
     from streaming.web.follow import Follower
+    from streaming.web.views import ConstraintState
 
+    users = user or [getpass.getuser()]
+    if token is not None and len(users) > 1:
+        fail("--token is of one user; leave it out where there are several, each has a link with its own")
     words = printer()
+
+    def states() -> list[ConstraintState]:
+        stack = running(HOME)
+        url = learn or ("" if stack is None else stack.metrics.get("learn", ""))
+        if not url:
+            msg = "the state of constraints is told by the job learn; name its metrics with --learn URL"
+            raise OSError(msg)
+        return [
+            ConstraintState(labels["scope"], labels["constraint"], None if value < 0 else value)
+            for labels, value in scrape(url).samples(f"{OURS}{VIOLATED}")
+        ]
+
     with listening(host, port) as listener:
         with errors(KafkaException), words.status("reading the shop …"):
             follower = Follower(cluster, read_items(model, read_manifest(model)))
-        token = token or secrets.token_urlsafe(16)
+        names = {token or secrets.token_urlsafe(16): name for name in users}
         is_loopback = host in LOOPBACK
-        app = build(follower, token, getpass.getuser(), list(LOOPBACK) if is_loopback else ["*"], is_open=is_loopback)
+        access = Access(names, list(LOOPBACK) if is_loopback else ["*"], is_loopback, author_header)
         listener.listen()  # who follows the link at once is waited for
-        say(f"the console: http://{host}:{listener.getsockname()[1]}/#token={token}", words)
+        for its, name in names.items():
+            whose = f" of {name}" if user else ""
+            say(f"the console{whose}: http://{host}:{listener.getsockname()[1]}/#token={its}", words)
         say("who has this link may turn the policy; Ctrl-C ends it", words)
+        server = uvicorn.Config(build(follower, access, states), log_level="warning", timeout_graceful_shutdown=1)
         try:
-            uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1)).run([listener])
+            uvicorn.Server(server).run([listener])
         finally:
             follower.close()

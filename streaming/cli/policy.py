@@ -156,16 +156,12 @@ def policy_remove(
 
     Example: rheostat policy remove surface:home
     """
-    from streaming.io.feed import Feed
-    from streaming.schemas import Topic
+    from confluent_kafka import KafkaException
 
-    table = history(cluster).table
-    removed = table.written(scope)
-    if removed is None:
-        fail(f"{scope} has no policy; there are {', '.join(table.policies)}")
-    with errors(TimeoutError), Feed(cluster) as feed:
-        feed.raw(Topic.POLICIES, scope, None)
-        feed.flush()
+    from streaming.control.policies import remove
+
+    with errors(TimeoutError, KafkaException):
+        removed = remove(scope, history(cluster).table, cluster)
     say(f"{scope}: version {removed.version} is no longer in force", printer(as_json))
     print_json(removed, as_json)
 

@@ -133,6 +133,25 @@ def write(policy: Policy, in_force: PolicyTable, cluster: Cluster) -> None:
         raise PolicyError(msg)
 
 
+def remove(scope: str, in_force: PolicyTable, cluster: Cluster) -> Policy:
+    """Take a scope's policy back, and return it: the next less specific one counts, and of `global` the default.
+
+    Raises:
+        PolicyError: it has none that somebody wrote.
+        TopicError: the topic is not there.
+        KafkaException: the broker is not there.
+        TimeoutError: it did not take the record.
+    """
+    removed = in_force.written(scope)
+    if removed is None or is_controller(scope):
+        msg = f"{scope} has no policy; there are {', '.join(in_force.policies)}"
+        raise PolicyError(msg)
+    with Feed(cluster) as feed:
+        feed.raw(Topic.POLICIES, scope, None)
+        feed.flush()
+    return removed
+
+
 def before(version: int, turned: Turned) -> dict[str, Any]:
     """Return the fields of an earlier version, to be stamped and written again.
 

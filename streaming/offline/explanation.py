@@ -137,10 +137,8 @@ def explanation(rec_id: str, place: int, cluster: Cluster, model: Callable[[], S
 def in_words(explained: Explanation) -> list[str]:
     """Return what an explanation says, in sentences."""
     item = named(explained.item_id, explained.names)
-    why = REASONS[ReasonCode(explained.reason)]
-    if explained.reason == ReasonCode.RELEVANT and explained.predicted < LITTLE:
-        why = _FITS_LITTLE
-    says = [f"{item} stands at place {explained.place} of the slate for {explained.shopper_id}: {why}."]
+    because = why(ReasonCode(explained.reason), explained.predicted)
+    says = [f"{item} stands at place {explained.place} of the slate for {explained.shopper_id}: {because}."]
     parts = ", ".join(f"{name} {value:+.3f}" for name, value in explained.parts.items())
     says.append(f"Its score there is {explained.score:+.3f}: {parts}.")
     by = "the default policy"
@@ -165,6 +163,11 @@ def in_words(explained: Explanation) -> list[str]:
     elif explained.fallback != Fallback.NONE:
         says.append(f"No click mattered: the model was not asked ({explained.fallback}).")
     return says
+
+
+def why(reason: ReasonCode, predicted: float) -> str:
+    """Return why an item has its place, in words; `predicted` is P(clicked | looked at)."""
+    return _FITS_LITTLE if reason is ReasonCode.RELEVANT and predicted < LITTLE else REASONS[reason]
 
 
 def named(item_id: str, names: Mapping[str, str]) -> str:

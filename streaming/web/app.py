@@ -2,206 +2,225 @@
 
 import asyncio
 import secrets
+import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from confluent_kafka import KafkaException
+from msgspec import Meta
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
-from starlette.routing import Route
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
 
-from features.errors import PolicyError, PolicyMovedError, TopicError, UnknownItemError
+from features.errors import ExplanationError, PolicyError, PolicyMovedError, TopicError, UnknownItemError
 from streaming.control import policies
 from streaming.policy.check import ANYONE, validate
-from streaming.policy.objectives import NAMES
+from streaming.policy.difference import differences
 from streaming.records import UNDECODABLE
-from streaming.schemas import Policy, SlateItem
-from streaming.scoring.explain import session_of
+from streaming.schemas import Policy
+from streaming.web import views
 from streaming.web.follow import Follower, Shown
 
 TAKEN_S, POLL_S = 5.0, 0.02  # for which a written policy is waited for, to come back from the topic
-HISTORY_AT_MOST = 50
-SESSION_AT_MOST = 10
-_PAGE = files("streaming.web").joinpath("page.html")
+PREVIEWED_AT_MOST, SLATES_SHOWN_AT_MOST = 50, 6
+_PAGE = files("streaming.web").joinpath("page")
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; "
+    "img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+}
 Handler = Callable[[Request], Awaitable[Response]]
+ConstraintStates = Callable[[], list[views.ConstraintState]]
 
 
-def build(follower: Follower, token: str, author: str, hosts: list[str], is_open: bool) -> Starlette:
-    """Return the application.
+@dataclass(frozen=True)
+class Access:
+    """Who may do what, and under which name.
 
     Args:
-        follower: what is known.
-        token: that a write must bring, `Authorization: Bearer …`; a read, too, unless it is open.
-        author: of what is written.
-        hosts: names that a request may ask for: a page elsewhere cannot make a browser ask in another's name.
+        names: of those who write, by the token that each brings as `Authorization: Bearer …`.
+        hosts: that a request may ask for: a page elsewhere cannot make a browser ask in another's name.
         is_open: reads need no token.
+        header: with which a proxy says who writes, in place of the token's name; empty: none does.
     """
 
-    def guarded(handler: Handler, needs_token: bool) -> Handler:
-        async def answer(request: Request) -> Response:
-            if needs_token and not _has(request, token):
-                return _refused(401, "this needs a token: open the link that `rheostat console` has printed")
-            try:
-                return await handler(request)
-            except PolicyMovedError as error:
-                return _refused(409, str(error))
-            except (PolicyError, *UNDECODABLE) as error:
-                return _refused(400, str(error))
-            except UnknownItemError as error:
-                return _refused(409, f"the shop no longer has {error}, which was a candidate; wait for the next slate")
-            except (TopicError, KafkaException, TimeoutError) as error:
-                return _refused(503, str(error))
+    names: dict[str, str]
+    hosts: list[str]
+    is_open: bool
+    header: str = ""
 
-        return answer
-
-    async def page(request: Request) -> Response:
-        return HTMLResponse(_PAGE.read_text(encoding="utf-8"), headers=_HEADERS)
-
-    async def state(request: Request) -> Response:
-        return _json(_state(follower))
-
-    async def slate(request: Request) -> Response:
-        body = msgspec.json.decode(await request.body(), type=_AskedSlate)
-        shown = follower.shown(body.shopper_id)
-        if shown is None:
-            return _refused(404, f"shopper {body.shopper_id} has no slate since the console was started")
-        policy = None
-        if body.policy is not None:
-            policy = policies.stamped(_whole(follower, body.policy), follower.turned.table, author)
-            if why := validate(policy, follower.turned.table.version, ANYONE):
-                raise PolicyError(why)
-        drawn = follower.slate_under(shown, policy)
-        return _json(_slate(follower, shown, drawn.items, drawn.policy_scope))
-
-    async def put(policy: Policy) -> Response:
-        await run_in_threadpool(policies.write, policy, follower.turned.table, follower.cluster)
-        try:
-            async with asyncio.timeout(TAKEN_S):  # so that the next turn counts from this one
-                while follower.turned.table.version < policy.version:
-                    await asyncio.sleep(POLL_S)
-        except TimeoutError as error:
-            msg = f"version {policy.version} is in force, but the console has not seen it within {TAKEN_S:g} s"
-            raise TimeoutError(msg) from error
-        return _json({"version": policy.version})
-
-    async def turn(request: Request) -> Response:
-        body = msgspec.json.decode(await request.body(), type=_Publication)
-        table = follower.turned.table
-        policies.refuse_if_moved(body.scope, body.based_on, table)
-        return await put(policies.stamped(_whole(follower, body), table, author, body.note))
-
-    async def roll_back(request: Request) -> Response:
-        version = request.path_params["version"]
-        fields = policies.before(version, follower.turned)
-        return await put(policies.stamped(fields, follower.turned.table, author, f"as version {version} was"))
-
-    reads_need_token = not is_open
-    return Starlette(
-        routes=[
-            Route("/", page),
-            Route("/state", guarded(state, reads_need_token)),
-            Route("/slate", guarded(slate, reads_need_token), methods=["POST"]),
-            Route("/policies", guarded(turn, True), methods=["POST"]),
-            Route("/policies/{version:int}/roll-back", guarded(roll_back, True), methods=["POST"]),
-        ],
-        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=hosts)],
-    )
+    def name(self, request: Request) -> str | None:
+        """Return under which name the request writes, None where it may not."""
+        said = request.headers.get("authorization", "").removeprefix("Bearer ").encode()
+        mine = [name for token, name in self.names.items() if secrets.compare_digest(said, token.encode())]
+        if not mine:
+            return None
+        return request.headers.get(self.header) if self.header else mine[0]
 
 
-class _Turn(msgspec.Struct, forbid_unknown_fields=True):
-    """What the sliders say; the rest of the scope's policy stays."""
+class _Draft(msgspec.Struct, forbid_unknown_fields=True):
+    """A whole policy, as it would count."""
 
-    scope: str
-    weights: dict[str, float]
-    diversity: float
-    satiation: float
-    exploration: dict[str, float]
+    policy: dict[str, Any]
 
 
-class _Publication(_Turn, forbid_unknown_fields=True, kw_only=True):
+class _Publication(_Draft, forbid_unknown_fields=True, kw_only=True):
     """A draft that is to count from now on."""
 
     based_on: int  # version of the scope's policy that it was made from; 0: there was none that somebody wrote
     note: str = ""
 
 
-class _AskedSlate(msgspec.Struct, forbid_unknown_fields=True):
-    shopper_id: str
-    policy: _Turn | None = None  # without one, what is in force
+class _AskedSlates(msgspec.Struct, forbid_unknown_fields=True):
+    of: Annotated[list[tuple[str, str]], Meta(max_length=SLATES_SHOWN_AT_MOST)]  # shopper and surface
+    policy: dict[str, Any] | None = None  # without one, what is in force
 
 
-_HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
-    "connect-src 'self'; img-src data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-}
+def build(follower: Follower, access: Access, states: ConstraintStates) -> Starlette:
+    """Return the application.
 
+    Args:
+        follower: what is known.
+        access: who may do what.
+        states: how the constraints stand, as the job `learn` has it.
+    """
 
-def _has(request: Request, token: str) -> bool:
-    said = request.headers.get("authorization", "").removeprefix("Bearer ")
-    return secrets.compare_digest(said.encode(), token.encode())
+    def guarded(handler: Handler, writes: bool = False) -> Handler:
+        async def answer(request: Request) -> Response:
+            if (writes or not access.is_open) and access.name(request) is None:
+                return _refused(401, _WHO.format(access.header) if access.header else _LINK)
+            try:
+                return await handler(request)
+            except PolicyMovedError as error:
+                return _refused(409, str(error))
+            except (PolicyError, *UNDECODABLE, ValueError) as error:
+                return _refused(400, str(error))
+            except UnknownItemError as error:
+                return _refused(409, f"the shop no longer has {error}, which was a candidate; wait for the next slate")
+            except (TopicError, KafkaException, TimeoutError, ExplanationError) as error:
+                return _refused(503, str(error))
 
+        return answer
 
-def _whole(follower: Follower, turn: _Turn) -> dict[str, Any]:
-    table = follower.turned.table
-    current = table.policies.get(turn.scope)
-    fields = policies.begun(turn.scope, table) if current is None else msgspec.to_builtins(current)
-    turned = {name: value for name, value in msgspec.to_builtins(turn).items() if name not in ("based_on", "note")}
-    return (
-        fields
-        | turned
-        | {
-            "exploration": fields.get("exploration", {}) | turn.exploration,
-            "satiation": fields.get("satiation", {}) | {"weight": turn.satiation},
+    async def page(request: Request) -> Response:
+        return HTMLResponse(_PAGE.joinpath("index.html").read_text(encoding="utf-8"), headers=_HEADERS)
+
+    async def state(request: Request) -> Response:
+        return _json(views.state(follower) | {"author": access.name(request)})
+
+    async def terms(request: Request) -> Response:
+        return _json(views.terms())
+
+    async def scope(request: Request) -> Response:
+        return _json(views.scope(request.path_params["scope"], follower.turned.table))
+
+    async def slates(request: Request) -> Response:
+        body = msgspec.json.decode(await request.body(), type=_AskedSlates)
+        policy = None if body.policy is None else _checked(body.policy, "draft")
+        shown = [one for one in (follower.shown(*whose) for whose in body.of) if one is not None]
+        return _json(await run_in_threadpool(_slates, shown, policy))
+
+    def _slates(shown: list[Shown], policy: Policy | None) -> dict[str, Any]:
+        answer: dict[str, Any] = {
+            "slates": [views.slate(follower, one, follower.slate_under(one, policy)) for one in shown]
         }
+        if policy is not None:
+            before = follower.turned.table.written(policy.scope)
+            answer["differences"] = differences(before or follower.turned.table.shadowed(policy.scope), policy)
+            answer["effect"] = views.effect(follower, policy, PREVIEWED_AT_MOST)
+        return answer
+
+    async def shoppers(request: Request) -> Response:
+        return _json(views.shoppers(follower, request.query_params.get("search", "")))
+
+    async def figures(request: Request) -> Response:
+        asked = request.query_params
+        seconds = min(max(int(asked.get("seconds", 60)), 10), 3_600)
+        return _json(follower.figures(seconds, asked.get("surface", "")))
+
+    async def constraints(request: Request) -> Response:
+        return _json(await run_in_threadpool(views.constraints, follower.turned.table, states))
+
+    async def experiment(request: Request) -> Response:
+        window_s = float(request.query_params.get("window_s", 1800))
+        name = request.path_params["name"]
+        return _json(await run_in_threadpool(views.experiment, name, follower, window_s))
+
+    async def history(request: Request) -> Response:
+        return _json(views.history(follower.turned))
+
+    async def put(policy: Policy) -> Response:
+        await run_in_threadpool(policies.write, policy, follower.turned.table, follower.cluster)
+        await _seen(lambda: follower.turned.table.version >= policy.version)
+        return _json({"version": policy.version})
+
+    def _checked(fields: dict[str, Any], author: str, note: str = "") -> Policy:
+        table = follower.turned.table
+        policy = policies.stamped(fields, table, author, note)
+        if why := validate(policy, table.version, ANYONE):
+            raise PolicyError(why)
+        return policy
+
+    async def publish(request: Request) -> Response:
+        body = msgspec.json.decode(await request.body(), type=_Publication)
+        policy = _checked(body.policy, access.name(request) or "", body.note)
+        policies.refuse_if_moved(policy.scope, body.based_on, follower.turned.table)
+        return await put(policy)
+
+    async def roll_back(request: Request) -> Response:
+        version = request.path_params["version"]
+        fields = policies.before(version, follower.turned)
+        return await put(_checked(fields, access.name(request) or "", f"as version {version} was"))
+
+    async def remove(request: Request) -> Response:
+        scope, table = request.path_params["scope"], follower.turned.table
+        removed = await run_in_threadpool(policies.remove, scope, table, follower.cluster)
+        await _seen(lambda: follower.turned.table.written(scope) is None)
+        return _json({"version": removed.version})
+
+    return Starlette(
+        routes=[
+            Route("/", page),
+            Mount("/page", StaticFiles(directory=str(_PAGE))),
+            Route("/terms", terms),
+            Route("/state", guarded(state)),
+            Route("/scopes/{scope}", guarded(scope)),
+            Route("/slates", guarded(slates), methods=["POST"]),
+            Route("/shoppers", guarded(shoppers)),
+            Route("/figures", guarded(figures)),
+            Route("/constraints", guarded(constraints)),
+            Route("/experiments/{name}", guarded(experiment)),
+            Route("/policies", guarded(history), methods=["GET"]),
+            Route("/policies", guarded(publish, writes=True), methods=["POST"]),
+            Route("/policies/{version:int}/roll-back", guarded(roll_back, writes=True), methods=["POST"]),
+            Route("/scopes/{scope}/remove", guarded(remove, writes=True), methods=["POST"]),
+        ],
+        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=access.hosts)],
     )
 
 
-def _state(follower: Follower) -> dict[str, Any]:
-    turned = follower.turned
-    in_force = {scope: msgspec.to_builtins(record) for scope, record in turned.table.policies.items()}
-    return {
-        "version": turned.table.version,
-        "policies": in_force,
-        "based_on": {scope: policies.version_of(scope, turned.table) for scope in in_force},
-        "instead": {scope: turned.table.ahead_of(scope) for scope, record in in_force.items() if not record["duals"]},
-        "objectives": {
-            scope: [*NAMES, *fields["objectives"]] for scope, fields in in_force.items() if not fields["duals"]
-        },
-        "history": msgspec.to_builtins(turned.written[: -HISTORY_AT_MOST - 1 : -1]),
-        "figures": msgspec.to_builtins(follower.figures()),
-        "shoppers": follower.shoppers(),
-        "error": follower.error,
-    }
+_LINK = "this needs a token: open the link that `rheostat console` has printed"
+_WHO = "this needs the token of the link that `rheostat console` has printed, and a proxy that says who asks in {}"
 
 
-def _slate(follower: Follower, shown: Shown, items: tuple[SlateItem, ...], scope: str) -> dict[str, Any]:
-    def words(item_id: str) -> dict[str, Any]:
-        item = follower.catalogue.item(item_id)
-        if item is None:
-            return {"item_id": item_id, "name": item_id, "category": "", "price": None}
-        return {"item_id": item_id, "name": item.name, "category": item.category, "price": item.price}
-
-    slate = shown.slate
-    return {
-        "rec_id": slate.rec_id,
-        "shopper_id": slate.shopper_id,
-        "surface": slate.surface,
-        "event_time_ms": slate.event_time_ms,
-        "fallback": slate.fallback,
-        "uncertainty": slate.uncertainty,
-        "scope": scope,
-        "session": [words(interaction) for interaction in session_of(shown.features.row)[-SESSION_AT_MOST:]],
-        "shown": [item.item_id for item in slate.slate],  # as it went out
-        "items": [words(item.item_id) | msgspec.to_builtins(item) for item in items],
-    }
+async def _seen(is_seen: Callable[[], bool]) -> None:
+    """Wait until what was written has come back from the topic, so that the next turn counts from it."""
+    until = time.monotonic() + TAKEN_S
+    while not is_seen():
+        if time.monotonic() > until:
+            msg = f"it is written, but the console has not seen it within {TAKEN_S:g} s"
+            raise TimeoutError(msg)
+        await asyncio.sleep(POLL_S)
 
 
 def _json(figures: Any) -> Response:

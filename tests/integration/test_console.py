@@ -1,271 +1,314 @@
-"""The console as a person uses it: in a real Chromium, on a real broker, with slates that the job's code made."""
+"""The console as a person uses it: in a real Chromium, on a real broker, with slates that the jobs' code made."""
 
-import json
-import os
-import re
-import subprocess
-import sys
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from itertools import islice
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import msgspec
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 from support.browser import browser_page, needs_chromium
+from support.console import ARTIFACT, TOKEN, Running, console, let_shoppers_in
 from typer.testing import CliRunner
 
 from features.sources.simulator import shop
-from infra.local.process import stop, wait_until
 from streaming.cli.main import app
-from streaming.config import PREFIX_VARIABLE, Cluster
-from streaming.control import policies
-from streaming.io.feed import Feed, to_message
-from streaming.records import encode, now_ms
-from streaming.schemas import Policy, Recommendation, Topic
-from streaming.scoring.model import shared_model
-from streaming.testing import Pipeline, impression, recommendation
+from streaming.config import Cluster
+from streaming.io.feed import Feed
+from streaming.schemas import Policy, Recommendation
 
-ARTIFACT = Path(__file__).parents[2] / "onnx_models" / "artifacts" / "generator"
-TOKEN = "only-for-this-test"
+NONE = "\N{EN DASH}"
 FIRST = Policy(version=2, author="someone")
 
 
-@dataclass
-class Running:
-    url: str
-    cluster: Cluster
-    newest: Recommendation
-
-    def ask(self, path: str, body: Any = None, token: str = "", host: str = "") -> tuple[int, Any]:
-        request = urllib.request.Request(f"{self.url}{path}", None if body is None else json.dumps(body).encode())
-        for name, value in (("Authorization", token and f"Bearer {token}"), ("Host", host)):
-            if value:
-                request.add_header(name, value)
-        try:
-            with urllib.request.urlopen(request, timeout=10) as answer:
-                return answer.status, json.loads(answer.read())
-        except urllib.error.HTTPError as error:
-            with error:
-                raw = error.read()
-                return error.code, json.loads(raw) if raw.startswith(b"{") else raw.decode()
-
-    def in_force(self) -> Policy:
-        return policies.read(self.cluster).table.policies["global"]
-
-
-def let_shoppers_in(cluster: Cluster, count: int) -> Recommendation:
-    """Put what the jobs would answer on the topics, and return the newest slate; every slate is clicked."""
-    pipeline = Pipeline(shared_model(ARTIFACT), shop.items())
-    with Feed(cluster) as topics:
-        for n, did in enumerate(islice(shop.interactions(4, now_ms() - 60_000, 20), count)):
-            message = to_message(did)
-            records = pipeline.answer(message).records
-            for to, key, value in records:
-                topics.raw(Topic(to), key, value)
-            slate = recommendation(records)
-            pipeline.shown(slate)
-            seen = impression(slate, slate.event_time_ms + 1)
-            click = msgspec.structs.replace(
-                message, event_id=f"click-{n}", item_id=seen.items[0], event_time_ms=seen.event_time_ms + 1
-            )
-            for feedback in (seen, msgspec.structs.replace(click, rec_id=slate.rec_id)):
-                for outcome in pipeline.feedback(feedback):
-                    topics.raw(Topic.OUTCOMES, outcome.shopper_id, encode(outcome))
-        topics.flush()
-    return slate
-
-
-@contextmanager
-def console(cluster: Cluster, log: Path, host: str) -> Iterator[str]:
-    options = {
-        "RHEOSTAT_BOOTSTRAP_SERVERS": cluster.bootstrap_servers,
-        PREFIX_VARIABLE: cluster.topic_prefix,
-        "RHEOSTAT_CONSOLE_TOKEN": TOKEN,
-        "COLUMNS": "200",
-    }
-    command = [sys.executable, "-m", "streaming.cli.main", "console", "--host", host, "--port", "0"]
-    with log.open("wb") as sink:
-        process = subprocess.Popen(
-            [*command, "--model", str(ARTIFACT)], stdout=sink, stderr=subprocess.STDOUT, env=os.environ | options
-        )
-    try:
-        wait_until(lambda: "/#token=" in log.read_text(), "the console", process, log)
-        (url,) = re.findall(r"(http://[\d.]+:\d+)/#token=", log.read_text())
-        yield url
-    finally:
-        stop(process)
-    assert "Traceback" not in log.read_text()
+@pytest.fixture(scope="module")
+def slates() -> list[Recommendation]:
+    return []
 
 
 @pytest.fixture(scope="module")
-def running(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def running(
+    cluster: Cluster, slates: list[Recommendation], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Running]:
     with Feed(cluster) as topics:
         topics.items(shop.items())
         topics.policy(FIRST)
-    with console(cluster, tmp_path_factory.mktemp("console") / "console.log", "127.0.0.1") as url:
-        yield Running(url, cluster, let_shoppers_in(cluster, 150))
+    with console(cluster, tmp_path_factory.mktemp("console") / "console.log") as url:
+        slates += let_shoppers_in(cluster, 150, 5)
+        yield Running(url, cluster)
+
+
+@pytest.fixture
+def home(slates: list[Recommendation]) -> Recommendation:
+    """The newest slate of the surface home."""
+    return [slate for slate in slates if slate.surface == "home"][-1]
 
 
 @pytest.fixture
 def page(running: Running) -> Iterator[Page]:
     with browser_page() as (opened, complaints):
-        opened.goto(f"{running.url}/#token={TOKEN}")
-        expect(opened.locator("#slate li")).to_have_count(20, timeout=60_000)
+        opened.goto(running.link)
+        expect(opened.locator(".slate li[data-item]").first).to_be_visible(timeout=60_000)
         yield opened
         # A browser notes each answer that is no success, also those that the page is made for.
-        assert not [words for words in complaints if "409 (Conflict)" not in words]
+        assert not [words for words in complaints if "409 (Conflict)" not in words and "400 (Bad" not in words]
 
 
-def order(page: Page) -> list[str]:
-    return [
-        item_id or "" for item_id in page.locator("#slate li").evaluate_all("rows => rows.map(row => row.dataset.item)")
-    ]
+def slider(page: Page, field: str) -> Locator:
+    return page.locator(f'[id="turn-{field}"]')
+
+
+def choose(page: Page, slate: Recommendation) -> Locator:
+    """Look at a shopper's slate alone, and return it."""
+    page.get_by_role("searchbox").fill(f"{slate.shopper_id} {slate.surface}")
+    page.get_by_role("button", name=f"{slate.shopper_id} {slate.surface}", exact=True).click()
+    page.get_by_role("searchbox").fill("")
+    chosen = page.locator(f'.slate[data-shopper="{slate.shopper_id}"][data-surface="{slate.surface}"]')
+    expect(page.locator(".slate")).to_have_count(1)
+    expect(chosen.locator("li[data-item]")).to_have_count(len(slate.slate))
+    return chosen
+
+
+def order(slate: Locator) -> list[str]:
+    rows = slate.locator("li[data-item]")
+    return [item_id or "" for item_id in rows.evaluate_all("rows => rows.map(row => row.dataset.item)")]
 
 
 @needs_chromium
-def test_draft_reorders_the_slate_for_nobody_until_it_is_published(running: Running, page: Page) -> None:
-    version = running.in_force().version
+def test_draft_reorders_the_slate_for_nobody_until_it_is_published(
+    running: Running, page: Page, home: Recommendation
+) -> None:
+    version = running.table().version
     expect(page.locator("#version")).to_have_text(str(version))
     assert TOKEN not in page.url  # which is seen, copied and kept
-    page.locator("#shopper").select_option(running.newest.shopper_id)
-    # Another shopper's was there before, and is until this one's has come.
-    expect(page.locator("#slate li").first).to_have_attribute("data-item", running.newest.slate[0].item_id)
-    expect(page.locator("#about")).to_contain_text("home")
-    before = order(page)
-    assert before == [item.item_id for item in running.newest.slate]  # as it really went out
-    expect(page.locator("#draft")).to_be_hidden()
-    slider = page.locator("#turn-revenue").bounding_box()
-    assert slider is not None
-    height = slider["y"] + slider["height"] / 2
-    page.mouse.move(slider["x"] + 4, height)
+    slate = choose(page, home)
+    before = order(slate)
+    assert before == [item.item_id for item in home.slate]  # as it really went out
+    expect(page.locator("#draft")).to_have_count(0)
+    box = slider(page, "weights.revenue").bounding_box()
+    assert box is not None
+    height = box["y"] + box["height"] / 2
+    page.mouse.move(box["x"] + 4, height)
     page.mouse.down()
-    page.mouse.move(slider["x"] + 0.8 * slider["width"], height, steps=5)
+    page.mouse.move(box["x"] + 0.8 * box["width"], height, steps=5)
     page.mouse.up()
-    expect(page.locator("#under")).to_have_text("as it would be")
-    expect(page.locator("#slate")).to_have_attribute("aria-busy", "false")  # of the last step, not of one on the way
-    drafted = order(page)
+    expect(page.locator("#under")).to_have_text("as they would be")
+    expect(page.locator(".slates")).to_have_attribute("aria-busy", "false")  # of the last step, not of one on the way
+    drafted = order(slate)
     assert drafted != before
-    assert "revenue" in (page.locator("#slate li .bar").first.get_attribute("title") or "")
-    expect(page.locator("#slate li .chip", has_text="earns").first).to_be_visible()
+    assert "revenue" in (slate.locator("li .bar").first.get_attribute("aria-label") or "")
+    expect(slate.locator("li .chip", has_text="earns").first).to_be_visible()
     expect(page.locator("#difference li")).to_have_count(1)
-    expect(page.locator("#difference")).to_contain_text("revenue 0.00 → 1.")
+    expect(page.locator("#difference")).to_contain_text("revenue 0 → 1.")
+    expect(page.locator("#effect")).to_contain_text("Of the newest 50 slates it weighs 50")
     expect(page.locator("#scope")).to_be_disabled()  # a draft is of one scope
-    assert running.in_force().version == version  # nothing is written before it is published
+    assert running.table().version == version  # nothing is written before it is published
     page.locator("#note").fill("the season's end")
     page.get_by_role("button", name="Publish").click()
     expect(page.locator("#version")).to_have_text(str(version + 1))
-    expect(page.locator("#under")).to_have_text(f"under version {version + 1} (global)")
-    expect(page.locator("#draft")).to_be_hidden()
-    assert order(page) == drafted
-    turned = running.in_force()
+    expect(page.locator("#under")).to_have_text("as they are")
+    expect(slate).to_contain_text(f"weighed by global, version {version + 1}")
+    expect(page.locator("#draft")).to_have_count(0)
+    assert order(slate) == drafted
+    turned = running.table().policies["global"]
     assert (turned.version, turned.note) == (version + 1, "the season's end")
     assert turned.weights["revenue"] == pytest.approx(1.6, abs=0.1)
     assert turned.weights["relevance"] == 1.0
-    row = page.locator("#history tr", has_text="the season's end")
-    expect(row.first).to_contain_text("in force")
+    page.get_by_role("link", name="History").click()
+    turn = page.locator(".turns > li", has_text="the season's end")
+    expect(turn).to_contain_text("in force")
+    expect(turn).to_contain_text("revenue 0 → 1.")
+
+
+@needs_chromium
+def test_slate_of_a_request_is_drawn_again_as_it_went_out(
+    page: Page, running: Running, slates: list[Recommendation]
+) -> None:
+    asked = slates[-1]
+    assert (asked.surface, asked.request_id) == ("product", "page-4")
+    running.turn("someone", "as at first")
+    slate = choose(page, asked)
+    assert order(slate) == [item.item_id for item in asked.slate]
+    expect(slate.locator(".move")).to_have_count(0)
 
 
 @needs_chromium
 def test_arrow_keys_make_one_draft_that_can_be_discarded(running: Running, page: Page) -> None:
-    version = running.in_force().version
-    slider = page.locator("#turn-novelty")
-    slider.focus()
+    version = running.table().version
+    novelty = slider(page, "weights.novelty")
+    novelty.focus()
     for _ in range(6):
         page.keyboard.press("ArrowRight")
-    expect(slider).to_be_focused()
-    expect(page.locator("#difference")).to_have_text("novelty 0.00 → 0.30")
+    expect(novelty).to_be_focused()
+    expect(page.locator("#difference")).to_have_text("novelty 0 → 0.3")
     page.get_by_role("button", name="Discard").click()
-    expect(slider).to_have_value("0")
-    expect(page.locator("#draft")).to_be_hidden()
-    assert running.in_force().version == version
+    expect(novelty).to_have_value("0")
+    expect(page.locator("#draft")).to_have_count(0)
+    assert running.table().version == version
 
 
 @needs_chromium
 def test_draft_of_what_another_has_turned_meanwhile_is_refused(running: Running, page: Page) -> None:
-    page.locator("#turn-novelty").focus()
+    slider(page, "weights.novelty").focus()
     page.keyboard.press("ArrowRight")
     expect(page.locator("#difference")).to_contain_text("novelty")
-    turned = policies.read(running.cluster)
-    theirs = policies.stamped({"weights": {"relevance": 1.0, "popularity": 0.5}}, turned.table, "mary", "theirs")
-    policies.write(theirs, turned.table, running.cluster)
-    expect(page.locator("#said")).to_contain_text(f"mary has turned global meanwhile (version {theirs.version})")
+    theirs = running.turn("mary", "theirs", weights={"relevance": 1.0, "popularity": 0.5})
+    expect(page.locator("#draft")).to_contain_text(f"mary has turned global meanwhile (version {theirs.version})")
     page.get_by_role("button", name="Publish").click()
     expect(page.locator("#said")).to_contain_text("mary")
-    assert running.in_force() == theirs
+    assert running.table().policies["global"] == theirs
     page.get_by_role("button", name="Discard").click()
-    expect(page.locator("#turn-popularity")).to_have_value("0.5")
+    expect(slider(page, "weights.popularity")).to_have_value("0.5")
 
 
 @needs_chromium
-def test_a_turn_is_rolled_back_from_the_trail_and_the_slate_with_it(running: Running, page: Page) -> None:
-    page.locator("#history tr", has_text="someone").get_by_role("button", name="roll back").click()
-    expect(page.locator("#said")).to_contain_text(f"version {FIRST.version} is in force again")
-    expect(page.locator("#turn-revenue")).to_have_value("0")
-    page.locator("#shopper").select_option(running.newest.shopper_id)
-    expect(page.locator("#slate li").first).to_have_attribute("data-item", running.newest.slate[0].item_id)
-    assert order(page) == [item.item_id for item in running.newest.slate]
-    assert running.in_force().weights == FIRST.weights
+def test_a_turn_is_rolled_back_from_the_trail_and_taken_back_to_the_default(
+    running: Running, page: Page, home: Recommendation
+) -> None:
+    page.get_by_role("link", name="History").click()
+    turn = page.locator(".turns > li", has_text=f"version {FIRST.version} global")
+    turn.get_by_role("button", name="Roll back").click()
+    turn.get_by_role("button", name=f"Yes, version {FIRST.version} for every shopper").click()
+    expect(page.locator("#said")).to_contain_text(f"Version {FIRST.version} is in force again")
+    assert running.table().policies["global"].weights == FIRST.weights
+    page.get_by_role("button", name="Take back global").click()
+    page.get_by_role("button", name="Yes, take global back").click()
+    expect(page.locator("#said")).to_contain_text("the default is, relevance alone")
+    assert running.table().written("global") is None
+    page.get_by_role("link", name="Policy").click()
+    expect(page.locator(".policy")).to_contain_text("The default: nobody has turned it.")
+    slate = choose(page, home)
+    assert order(slate) == [item.item_id for item in home.slate]
 
 
 @needs_chromium
-def test_the_figures_of_what_came_in_are_shown(page: Page) -> None:
-    expect(page.locator("#figure-satisfaction")).to_have_text("100.0 %")
-    expect(page.locator("#figure-exploration")).to_have_text("0.0 %")
+def test_scope_that_is_new_begins_with_what_it_shadows_and_says_so(running: Running, page: Page) -> None:
+    turned = running.turn("mary", weights={"relevance": 1.0, "conversion": 0.7})
+    page.locator("#scope").select_option("a new scope …")
+    page.locator("#name").fill("windows")
+    page.get_by_role("button", name="Begin a draft").click()
+    expect(page.locator(".policy")).to_contain_text("No policy yet: it begins with that of global.")
+    expect(page.locator(".policy")).to_contain_text("No app is known to ask for this surface")
+    expect(slider(page, "weights.conversion")).to_have_value("0.7")
+    expect(page.locator("#effect")).to_contain_text("weighs 0; 0 would change")
+    page.get_by_role("button", name="Discard").click()
+    page.locator("#scope").select_option("a new scope …")
+    page.locator("#kind").select_option("experiment")
+    page.locator("#name").fill("bold")
+    page.locator("#share").fill("0.3")
+    page.get_by_role("button", name="Begin a draft").click()
+    slider(page, "weights.novelty").focus()
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("#difference")).to_contain_text("share none → 0.3")
+    page.get_by_role("button", name="Publish").click()
+    expect(page.locator("#said")).to_contain_text(f"Version {turned.version + 1} is in force")
+    begun = running.table().policies["experiment:bold"]
+    assert (begun.share, begun.weights["conversion"], begun.weights["novelty"]) == (0.3, 0.7, 0.05)
+    page.locator("#scope").select_option("global")
+    expect(page.locator("#instead")).to_contain_text("These count instead of it, where they apply: experiment:bold")
+    page.get_by_role("link", name="Results").click()
+    page.get_by_role("button", name="Compare").click()
+    expect(page.locator('[data-experiment="bold"]')).to_contain_text("not clear yet")
+
+
+@needs_chromium
+def test_shoppers_are_found_by_what_they_looked_at_and_stand_beside_each_other(
+    page: Page, slates: list[Recommendation]
+) -> None:
+    page.get_by_role("searchbox").fill("no such thing")
+    expect(page.locator(".empty")).to_have_text("Nobody who had a slate lately matches “no such thing”.")
+    item = next(item for item in shop.items() if item.item_id == slates[-1].slate[0].item_id)
+    page.get_by_role("searchbox").fill(item.name.split()[1])
+    buttons = page.locator(".shoppers button")
+    expect(buttons.nth(2)).to_be_visible()
+    for n in (1, 2):
+        buttons.nth(n).click()
+    expect(page.locator(".slate")).to_have_count(2)
+    chip = page.locator(".slate .chip").first
+    chip.click()
+    expect(chip).to_have_attribute("aria-expanded", "true")
+    expect(page.locator(".slate .says").first).to_contain_text("The model expects a click with")
+
+
+@needs_chromium
+def test_the_figures_of_what_came_in_are_shown_over_a_chosen_time(page: Page) -> None:
+    page.get_by_role("link", name="Results").click()
+    expect(page.locator("#figure-clicks")).to_have_text("100.0 %")
+    expect(page.locator("#figure-explored")).to_have_text("0.0 %")
+    expect(page.locator(".u-over")).to_have_count(4)
+    page.locator("#span").select_option("the last hour")
+    page.locator("#surface").select_option("product")
+    expect(page.locator("main")).to_contain_text("5 slates, 0 looked at")
+    expect(page.locator("#figure-clicks")).to_have_text(NONE)
+
+
+@needs_chromium
+def test_what_cannot_be_published_is_said_while_it_is_drafted(running: Running, page: Page) -> None:
+    version = running.table().version
+    page.get_by_label("relevance, exactly").fill("0")
+    page.get_by_label("relevance, exactly").press("Enter")
+    page.get_by_label("conversion, exactly").fill("0")
+    page.get_by_label("conversion, exactly").press("Enter")
+    expect(page.locator("#draft")).to_contain_text("all weights are 0")
+    expect(page.get_by_role("button", name="Publish")).to_be_disabled()
+    page.get_by_label("relevance, exactly").fill("200")
+    page.get_by_label("relevance, exactly").press("Enter")
+    expect(page.locator("#draft")).to_contain_text("weights.relevance: 200; expected a number from 0 to 100")
+    assert running.table().version == version
 
 
 @needs_chromium
 def test_without_the_token_one_may_look_and_not_turn(running: Running) -> None:
-    version = running.in_force().version
+    version = running.table().version
     with browser_page() as (page, complaints):
         page.goto(running.url)
-        expect(page.locator("#slate li")).to_have_count(20)
-        page.locator("#turn-novelty").focus()
+        expect(page.locator(".slate li[data-item]").first).to_be_visible()
+        expect(page.locator(".facts")).to_contain_text("read only")
+        slider(page, "weights.novelty").focus()
         page.keyboard.press("ArrowRight")
-        expect(page.locator("#said")).to_contain_text("read only: open the link with the token")
+        expect(page.locator("#draft")).to_contain_text("Read only: open the link with the token")
         expect(page.get_by_role("button", name="Publish")).to_be_disabled()
         assert not complaints
-    assert running.in_force().version == version
+    assert running.table().version == version
 
 
 def test_what_is_asked_wrongly_is_one_clear_word(running: Running) -> None:
-    version = running.in_force().version
-    turn = {"scope": "global", "weights": {"relevance": 1.0}, "diversity": 0.0, "satiation": 0.0, "exploration": {}}
-    turn |= {"based_on": version}
+    table = running.table()
+    based_on = table.policies["global"].version
+    draft = {"policy": {"scope": "global", "weights": {"relevance": 1.0}}, "based_on": based_on}
     for token in ("", "another"):
-        status, said = running.ask("/policies", turn, token)
+        status, said = running.ask("/policies", draft, token)
         assert (status, "open the link that `rheostat console` has printed" in said["error"]) == (401, True)
     for change, words in (
         ({"weights": {"relevance": -1.0}}, "weights.relevance: -1.0; expected a number from 0 to 100"),
         ({"weights": {"fame": 1.0}}, "weights.fame is no objective"),
         ({"weights": {"relevance": 0.0}}, "all weights are 0"),
-        ({"scope": "merchant:nobody", "based_on": 0}, "no item on sale has the merchant 'nobody'"),
-        ({"scope": "controller:global", "based_on": 0}, "is the job learn's"),
-        ({"colour": 1}, "unknown field `colour`"),
+        ({"scope": "merchant:nobody"}, "no item on sale has the merchant 'nobody'"),
+        ({"scope": "controller:global"}, "is the job learn's"),
+        ({"colour": 1}, "colour is no field"),
     ):
-        status, said = running.ask("/policies", turn | change, TOKEN)
+        asked = {"policy": draft["policy"] | change, "based_on": based_on if "scope" not in change else 0}
+        status, said = running.ask("/policies", asked, TOKEN)
         assert (status, words in said["error"]) == (400, True), said
-    status, said = running.ask("/policies", turn | {"based_on": version - 1}, TOKEN)
-    assert (status, f"the change was made from version {version - 1}" in said["error"]) == (409, True)
+    status, said = running.ask("/policies", draft | {"colour": 1}, TOKEN)
+    assert (status, "unknown field `colour`" in said["error"]) == (400, True)
+    status, said = running.ask("/policies", draft | {"based_on": based_on + 1}, TOKEN)
+    assert (status, f"the change was made from version {based_on + 1}" in said["error"]) == (409, True)
     status, said = running.ask("/policies/99/roll-back", {}, TOKEN)
     assert (status, "the topic has no version 99; it has 2" in said["error"]) == (400, True)
-    status, said = running.ask("/slate", {"shopper_id": "nobody"})
-    assert (status, said["error"]) == (404, "shopper nobody has no slate since the console was started")
+    assert running.ask("/scopes/surface:nowhere/remove", {}, TOKEN)[0] == 400
+    assert running.ask("/scopes/nonsense")[0] == 400
+    assert running.ask("/experiments/nobody")[0] == 400
+    assert running.ask("/slates", {"of": [["nobody", "home"]]}) == (200, {"slates": []})
     assert running.ask("/state", host="elsewhere.example") == (400, "Invalid host header")
-    assert running.in_force().version == version
+    assert running.table().version == table.version
 
 
 def test_beside_loopback_reads_need_the_token_too_and_a_taken_port_is_said(running: Running, tmp_path: Path) -> None:
     elsewhere = "127.0.0.2"  # reached from here alone, and not the loopback address that is meant
-    with console(running.cluster, tmp_path / "console.log", elsewhere) as url:
+    with console(running.cluster, tmp_path / "console.log", host=elsewhere) as url:
         other = replace(running, url=url)
         assert other.ask("/state")[0] == 401
-        assert other.ask("/slate", {"shopper_id": "s"})[0] == 401
+        assert other.ask("/slates", {"of": [["s", "home"]]})[0] == 401
         assert other.ask("/state", token=TOKEN)[0] == 200
         port = url.rpartition(":")[2]
         command = ["console", "--host", elsewhere, "--port", port, "--bootstrap-servers", str(running.cluster)]
@@ -273,3 +316,23 @@ def test_beside_loopback_reads_need_the_token_too_and_a_taken_port_is_said(runni
         assert result.exit_code == 2
         said = " ".join(result.stderr.split())
         assert f"{elsewhere}:{port}: Address already in use; name another with --port" in said
+
+
+def test_the_author_is_who_has_the_link_or_whom_the_proxy_names(running: Running, tmp_path: Path) -> None:
+    draft = {"policy": {"scope": "surface:listing", "weights": {"relevance": 1.0, "novelty": 0.1}}, "based_on": 0}
+    log = tmp_path / "users.log"
+    with console(running.cluster, log, "--user", "mary", "--user", "john", token="") as url:
+        links = [line.split("/#token=") for line in log.read_text().splitlines() if "/#token=" in line]
+        tokens = {words.split()[3].rstrip(":"): token for words, token in links}
+        assert tokens.keys() == {"mary", "john"}
+        other = replace(running, url=url)
+        assert other.ask("/policies", draft, tokens["john"])[0] == 200
+    assert running.table().policies["surface:listing"].author == "john"
+    log = tmp_path / "proxy.log"
+    with console(running.cluster, log, "--author-header", "X-Forwarded-User") as url:
+        other = replace(running, url=url)
+        draft["based_on"] = running.table().version
+        status, said = other.ask("/policies", draft, TOKEN)
+        assert (status, "a proxy that says who asks in X-Forwarded-User" in said["error"]) == (401, True)
+        assert other.ask("/policies", draft, TOKEN, headers={"X-Forwarded-User": "ann"})[0] == 200
+    assert running.table().policies["surface:listing"].author == "ann"

@@ -1,0 +1,213 @@
+// What is in force in a scope, and a draft of what may be: it counts for nobody until it is published.
+import { html, useEffect, useRef, useState } from "./vendor/htm-preact-3.1.1.js";
+import { ask, change, fixed, moment, percent } from "./ask.js";
+import { Slates } from "./slates.js";
+
+const NEW = "a new scope …", READ_ONLY = "Read only: open the link with the token that `rheostat console` has printed.";
+const AT_HAND = ["relevance", "conversion", "revenue", "novelty"];
+const KINDS = {
+  surface: ["Where slates are shown", "home"],
+  segment: ["Shoppers of whom a condition holds", "new-shoppers"],
+  experiment: ["A share of the shoppers, beside all others", "bold"],
+  merchant: ["A merchant's items, whatever the slate's policy is", "acme"],
+};
+
+const at = (policy, field) => field.split(".").reduce((value, name) => (value === undefined || value === null ? undefined : value[name]), policy);
+
+function turned(policy, field, value) {
+  const copy = structuredClone(policy), names = field.split("."), last = names.pop();
+  let into = copy;
+  for (const name of names) into = into[name] ??= {};
+  into[last] = value;
+  return copy;
+}
+
+export function Policy({ state, terms, say, look, isHidden }) {
+  const [name, setName] = useState("global");
+  const [draft, setDraft] = useState(null);  // {policy, based_on, scope}
+  const [preview, setPreview] = useState(null);  // what the draft differs in and does
+  const [begins, setBegins] = useState(false);
+  const current = state.scopes.find((one) => one.scope === name);
+  useEffect(() => { if (!current && !draft) setName("global"); }, [current, draft]);
+  const shown = draft ? draft.scope : current;
+  if (!shown) return null;
+  const moved = draft && current && current.based_on !== draft.based_on;
+
+  function turn(field, value) {
+    const of = draft || { scope: current, policy: current.policy, based_on: current.based_on };
+    setDraft({ ...of, policy: turned(of.policy, field, value) });
+  }
+  function discard() {
+    setDraft(null);
+    setPreview(null);
+    say({ words: "" });
+  }
+  async function publish(note) {
+    try {
+      const { version } = await ask("policies", { policy: draft.policy, based_on: draft.based_on, note });
+      discard();
+      look();
+      say({ words: `Version ${version} is in force for the next slates.` });
+    } catch (error) { say({ words: error.message, isBad: true }); }
+  }
+  async function begin(scope, more) {
+    try {
+      const begun = await ask("scopes/" + encodeURIComponent(scope));
+      if (begun.based_on) throw new Error(`${scope} has a policy already: choose it in the list.`);
+      setName(scope);
+      setBegins(false);
+      setDraft({ scope: begun, based_on: 0, policy: { ...begun.policy, ...more } });
+      say({ words: "" });
+    } catch (error) { say({ words: error.message, isBad: true }); }
+  }
+
+  return html`<div class="policy" hidden=${isHidden}>
+    <section aria-labelledby="what">
+      <h2 id="what">What slates aim at</h2>
+      <${ScopeChoice} state=${state} name=${name} isLocked=${Boolean(draft)} begins=${begins}
+        choose=${(chosen) => { setBegins(chosen === NEW); if (chosen !== NEW) setName(chosen); }} />
+      ${begins && html`<${NewScope} state=${state} begin=${begin} cancel=${() => setBegins(false)} />`}
+      <p class="faint">
+        ${shown.based_on ? `Version ${shown.based_on}, by ${shown.author}, ${moment(shown.time_ms)}` : shown.begins_with ? `No policy yet: it begins with that of ${shown.begins_with}.` : "The default: nobody has turned it."}
+        ${shown.note && html`: <q>${shown.note}</q>`}
+      </p>
+      ${!shown.is_known && html`<p class="hint">No app is known to ask for this surface: slates of it are refused until this policy is published, and come only if an app asks for them.</p>`}
+      ${shown.instead.length > 0 && html`<p class="hint" id="instead">These count instead of it, where they apply: ${shown.instead.join(", ")}</p>`}
+      <${Conditions} policy=${(draft || shown).policy} turn=${turn} />
+      <${Sliders} scope=${shown} policy=${(draft || shown).policy} terms=${terms} turn=${turn} />
+      <${Others} policy=${(draft || shown).policy} />
+    </section>
+    <div>
+      ${draft && html`<${Draft} draft=${draft} preview=${preview} moved=${moved && current} canWrite=${Boolean(state.author)} publish=${publish} discard=${discard} />`}
+      <${Slates} state=${state} terms=${terms} policy=${draft && draft.policy} onPreview=${setPreview} isHidden=${isHidden} />
+    </div>
+  </div>`;
+}
+
+function ScopeChoice({ state, name, isLocked, begins, choose }) {
+  return html`<label>Scope
+    <select id="scope" disabled=${isLocked} title=${isLocked ? "Publish or discard the draft first." : ""} onChange=${(event) => choose(event.target.value)}>
+      ${[...new Set([...state.scopes.map((one) => one.scope), name])].map((scope) => html`<option key=${scope} value=${scope} selected=${!begins && scope === name}>${scope}</option>`)}
+      <option value=${NEW} selected=${begins}>${NEW}</option>
+    </select>
+  </label>`;
+}
+
+function NewScope({ state, begin, cancel }) {
+  const [kind, setKind] = useState("surface");
+  const [name, setName] = useState("");
+  const [when, setWhen] = useState("session.evidence < 5");
+  const [share, setShare] = useState(0.5);
+  function submit(event) {
+    event.preventDefault();
+    begin(`${kind}:${name.trim()}`, kind === "segment" ? { when } : kind === "experiment" ? { share } : {});
+  }
+  return html`<form class="new" onSubmit=${submit} aria-label="A new scope">
+    <label>For <select id="kind" onChange=${(event) => setKind(event.target.value)}>
+      ${Object.entries(KINDS).map(([key, [words]]) => html`<option value=${key} selected=${key === kind}>${words}</option>`)}
+    </select></label>
+    <label>${kind === "surface" ? "Surface" : "Name"} <input id="name" required maxlength="200" value=${name} placeholder=${KINDS[kind][1]} list=${kind === "surface" ? "surfaces" : null} onInput=${(event) => setName(event.target.value)} /></label>
+    <datalist id="surfaces">${state.surfaces.map((surface) => html`<option value=${surface} />`)}</datalist>
+    ${kind === "segment" && html`<label>Where <input id="when" required value=${when} onInput=${(event) => setWhen(event.target.value)} /></label>`}
+    ${kind === "experiment" && html`<label>Share of the shoppers <input id="share" type="number" min="0.01" max="0.99" step="0.01" value=${share} onInput=${(event) => setShare(+event.target.value)} /></label>`}
+    <div class="row"><button>Begin a draft</button><button type="button" class="secondary outline" onClick=${cancel}>Cancel</button></div>
+  </form>`;
+}
+
+function Conditions({ policy, turn }) {
+  return html`
+    ${policy.when !== null && policy.when !== undefined && html`<label>Where <${Typed} id="when" value=${policy.when} onTyped=${(text) => turn("when", text)} /></label>`}
+    ${policy.share !== null && policy.share !== undefined && html`<label>Share of the shoppers <${Typed} id="share" type="number" min="0.01" max="0.99" step="0.01" value=${policy.share} onTyped=${(text) => turn("share", +text)} /></label>`}`;
+}
+
+function Sliders({ scope, policy, terms, turn }) {
+  const known = new Map(terms.weights.map((term) => [term[1], term]));
+  const own = scope.objectives.filter((name) => !known.has(name));
+  const weights = [...terms.weights, ...own.map((name) => ["weights." + name, name, "average items", 2, 0.05, terms.own + " " + policy.objectives[name]?.expression])];
+  const isMerchant = scope.scope.startsWith("merchant:"), isWide = matchMedia("(min-width: 801px)").matches;
+  const slider = (term) => html`<${Slider} key=${term[0]} term=${term} value=${at(policy, term[0]) ?? 0} turn=${turn} />`;
+  // Which are at hand is of what is in force: a slider does not move away while it is turned.
+  const isAtHand = ([field, label]) => AT_HAND.includes(label) || own.includes(label) || at(scope.policy, field) > 0;
+  return html`
+    <h3>Weights, in average items</h3>
+    ${weights.filter(isAtHand).map(slider)}
+    <details><summary>More weights</summary>${weights.filter((term) => !isAtHand(term)).map(slider)}</details>
+    ${!isMerchant && html`<details open=${isWide}><summary>Order and exploration</summary>${terms.others.map(slider)}</details>`}`;
+}
+
+/** A field that is typed into: what is half typed stays, however often the page is drawn meanwhile. */
+function Typed({ value, onTyped, ...attributes }) {
+  const [text, setText] = useState(null);
+  const done = () => { if (text !== null) onTyped(text); setText(null); };
+  return html`<input ...${attributes} value=${text ?? value} onInput=${(event) => setText(event.target.value)} onBlur=${done}
+    onKeyDown=${(event) => { if (event.key === "Enter") { event.preventDefault(); done(); } }} />`;
+}
+
+function Slider({ term: [field, label, unit, most, step, help], value, turn }) {
+  const id = "turn-" + field, part = field.replace("weights.", "");
+  return html`<div class="slider">
+    <label for=${id}><i class=${"part part-" + part} hidden=${!field.startsWith("weights.")} />${label}${!field.startsWith("weights.") && html`<small>${unit}</small>`}</label>
+    <button type="button" class="help" popovertarget=${"help-" + field} aria-label=${"What is " + label + "?"}>?</button>
+    <${Typed} type="number" class="exact" min="0" max="100" step="any" aria-label=${label + ", exactly"} value=${+value.toFixed(4)} onTyped=${(text) => text !== "" && turn(field, +text)} />
+    <input type="range" id=${id} min="0" max=${Math.max(most, value)} step=${step} value=${value}
+      onInput=${(event) => turn(field, +event.target.value)} />
+    <div id=${"help-" + field} popover="auto" role="tooltip">${help}</div>
+  </div>`;
+}
+
+function Others({ policy }) {
+  const objectives = Object.entries(policy.objectives || {}), constraints = Object.entries(policy.constraints || {});
+  const places = policy.sponsored?.places || [];
+  if (!objectives.length && !constraints.length && !places.length) return null;
+  return html`<h3>Also in this policy</h3><ul class="plain">
+    ${objectives.map(([name, { expression }]) => html`<li>${name}: <code>${expression}</code></li>`)}
+    ${constraints.map(([name, one]) => html`<li>${name}: ${bounds(one)}</li>`)}
+    ${places.length > 0 && html`<li>for sale: ${places.length > 10 ? places.length + " places" : "places " + places.join(", ")}, from ${policy.sponsored.reserve} a thousand looks</li>`}
+  </ul><p class="faint">They are turned with <code>rheostat policy set FILE</code>.</p>`;
+}
+
+export function bounds({ measure, merchant, at_least, at_most }) {
+  const low = at_least === null ? "" : ` at least ${at_least}`, high = at_most === null ? "" : ` at most ${at_most}`;
+  return measure + (merchant ? " of " + merchant : "") + low + (low && high ? "," : "") + high;
+}
+
+function Draft({ draft, preview, moved, canWrite, publish, discard }) {
+  const [note, setNote] = useState("");
+  const [busy, setBusy] = useState(false);
+  const first = useRef(null);
+  const differences = (preview && preview.differences) || [];
+  const problem = preview && preview.problem;
+  async function submit(event) {
+    event.preventDefault();
+    setBusy(true);
+    await publish(note);
+    setBusy(false);
+  }
+  return html`<form id="draft" ref=${first} onSubmit=${submit} aria-label="Draft">
+    <h2>Draft of ${draft.policy.scope || draft.scope.scope}, in force for nobody</h2>
+    ${problem && html`<p class="bad" role="alert">${problem}</p>`}
+    ${moved && html`<p class="bad" role="alert">${moved.author || "Somebody"} has turned ${moved.scope} meanwhile${moved.based_on ? ` (version ${moved.based_on})` : ""}: discard the draft to see what is in force.</p>`}
+    ${!problem && html`<ul id="difference">${differences.map((one) => html`<li>${change(one)}</li>`)}</ul>`}
+    ${!problem && preview && !differences.length && html`<p class="faint">It does not differ from what is in force.</p>`}
+    ${!problem && preview && preview.effect && html`<${Effect} effect=${preview.effect} scope=${draft.scope.scope} />`}
+    ${!canWrite && html`<p class="hint">${READ_ONLY}</p>`}
+    <div class="row">
+      <input id="note" maxlength="500" placeholder="Why, for the history" aria-label="Note" value=${note} onInput=${(event) => setNote(event.target.value)} />
+      <button aria-busy=${busy} disabled=${!canWrite || busy || Boolean(problem) || (!differences.length && draft.based_on > 0)}>Publish</button>
+      <button type="button" class="secondary outline" onClick=${discard}>Discard</button>
+    </div>
+  </form>`;
+}
+
+function Effect({ effect, scope }) {
+  if (!effect.slates) return html`<p class="faint">No slate has come yet that it could be tried on.</p>`;
+  const { before, after } = effect;
+  return html`<div id="effect">
+    <p>Of the newest ${effect.slates} slates it weighs ${effect.weighed}; ${effect.changed} would change, with ${percent(effect.replaced)} of their items replaced.
+      ${!effect.weighed && ` The others are weighed by another scope than ${scope}: no slate that came lately is for it.`}</p>
+    <dl class="means">
+      ${[["P(clicked), as the model has it", percent(before.predicted), percent(after.predicted)], ["price", fixed(before.price), fixed(after.price)], ["price times margin", fixed(before.margin), fixed(after.margin)]]
+        .map(([words, was, would]) => html`<div><dt>${words}, of an item</dt><dd>${was} → <b>${would}</b></dd></div>`)}
+    </dl>
+  </div>`;
+}
