@@ -94,6 +94,7 @@ def test_rows_and_items_reach_feast_and_every_question_for_a_profile_is_answered
         assert running.item("name", gone.item_id) is None
 
 
+@pytest.mark.nightly  # tests/integration/test_online_store.py has a store that is away and comes back
 def test_store_that_stays_away_fails_the_job_clearly_and_its_rows_come_after_the_restore(running: Running) -> None:
     other = sqlite3.connect(running.repo / "data" / "online_store.db", isolation_level=None)
     with running.job("--checkpoint-interval-ms", "500", "--store-patience-s", "2") as job:

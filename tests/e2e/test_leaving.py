@@ -76,6 +76,7 @@ def test_signal_while_it_starts_leaves_nothing(
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.nightly  # tests/unit/test_owner.py has what is left behind and stopped, without a stack
 def test_what_a_killed_start_has_left_is_said_by_status_and_stopped_by_down(tmp_path: Path) -> None:
     home = tmp_path / "home"
     with started("up", "--port", "0", "--home", home) as process:

@@ -304,14 +304,14 @@ def test_status_says_what_answers(
 
 def test_shoppers_react_to_their_slates(stack: Stack, metrics: dict[str, str]) -> None:
     options = ["--bootstrap-servers", stack.cluster.bootstrap_servers, "--model", str(ARTIFACT), "--seed", "5"]
-    figures = said("traffic", *options, "--seconds", "5", "--rate", "200")
+    figures = said("traffic", *options, "--seconds", "10", "--rate", "100")
     assert figures["events"] == figures["slates"] == 1_000
     assert figures["pages"] == figures["page_slates"] > 100
     arms = figures["click_through"]
     assert isinstance(arms, dict)
     (model,) = [counts for arm, counts in arms.items() if arm.startswith("policy")]
     clicks, looks = model
-    assert looks > 100
+    assert looks > 50  # of a slate that comes late nobody looks at much
     assert clicks > 0
     assert arms["popular items"][1] < looks / 4  # every tenth shopper
     clicked = clicked_slates(stack)
