@@ -4,6 +4,8 @@ import { ask, clock, fixed, percent } from "./ask.js";
 
 const AT_MOST = 3, LOOK_MS = 1000;
 const NEWEST = "newest";
+const ORDER = ["relevance", "conversion", "revenue", "novelty", "popularity", "match", "complement", "bid", "exposure"];
+const inOrder = ([one], [other]) => (ORDER.indexOf(one) + 1 || 99) - (ORDER.indexOf(other) + 1 || 99);
 const key = ({ shopper_id, surface }) => shopper_id + " " + surface;
 
 export function Slates({ state, terms, policy, onPreview, isHidden }) {
@@ -105,14 +107,14 @@ function Place({ item, n, was, longest }) {
   const [open, setOpen] = useState(false);
   const moved = was - n;
   const move = was < 0 ? ["new", "up"] : moved > 0 ? ["▲" + moved, "up"] : moved < 0 ? ["▼" + -moved, "down"] : ["", ""];
-  const words = Object.entries(item.parts).map(([part, value]) => part + " " + value.toFixed(3)).join(", ");
+  const words = Object.entries(item.parts).sort(inOrder).map(([part, value]) => part + " " + value.toFixed(3)).join(", ");
   return html`<li data-item=${item.item_id}>
     <span class="place">${n + 1}</span>
     <div class="body">
       <p class="name">${item.name}</p>
       <p class="faint">${item.category}${item.price === null ? "" : " · " + fixed(item.price)}</p>
       <div class="bar" role="img" aria-label=${words}>
-        ${Object.entries(item.parts).filter(([, value]) => value > 0).map(([part, value]) => html`<span class=${"part part-" + part} style=${{ width: (100 * value) / longest + "%" }} />`)}
+        ${Object.entries(item.parts).sort(inOrder).filter(([, value]) => value > 0).map(([part, value]) => html`<span class=${"part part-" + part} style=${{ width: (100 * value) / longest + "%" }} />`)}
       </div>
       ${open && html`<ul class="says">${item.says.map((sentence) => html`<li>${sentence}</li>`)}</ul>`}
     </div>
@@ -125,6 +127,6 @@ function Place({ item, n, was, longest }) {
 }
 
 function Legend({ slates, isDraft }) {
-  const parts = [...new Set(slates.flatMap((slate) => slate.items.flatMap((item) => Object.keys(item.parts))))];
+  const parts = [...new Set(slates.flatMap((slate) => slate.items.flatMap((item) => Object.keys(item.parts))))].sort((one, other) => inOrder([one], [other]));
   return html`<p class="legend faint">A bar is an item's score, in average items: ${parts.map((part) => html`<span><i class=${"part part-" + part} />${part}</span>`)} ▲▼ say how far it moves against ${isDraft ? "what is in force" : "the slate that was sent"}.</p>`;
 }
