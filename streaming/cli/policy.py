@@ -245,14 +245,17 @@ def show(policies: list[dict[str, Any]], console: Console) -> None:
         say(f"version {record['version']}  {record['scope']}  {turned}  by {record['author']}", console)
         for name, value in record.items():
             if name not in STAMPED and value != _DEFAULTS[name]:
-                say(f"  {name:11}  {_words(value)}", console)
+                say(f"  {name:11}  {_words(value, name)}", console)
 
 
-def _words(value: Any) -> str:
+def _words(value: Any, name: str = "") -> str:
     if isinstance(value, dict):
         nested = any(isinstance(part, dict) for part in value.values())
-        parts = [f"{name} {_words(part)}" for name, part in value.items() if part is not None]
+        said = {key: part for key, part in value.items() if part is not None and part is not False and part != []}
+        parts = [f"{key} {_words(part, key)}" for key, part in said.items()]
         return ("; " if nested else ", ").join(parts)
     if isinstance(value, (list, tuple)):
         return " ".join(map(_words, value))
+    if name.endswith("_time_ms"):
+        return when(value)
     return f"{value:g}" if isinstance(value, float) else f"{value}"

@@ -1,6 +1,7 @@
 """A policy as an operator writes it: YAML without a version."""
 
 import getpass
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,17 @@ def read(file: Path) -> dict[str, Any]:
         fail(f"{file} is not YAML: {error}")
     if not isinstance(fields, dict):
         fail(f"{file}: expected the fields of a policy (scope, weights, …), found {fields!r}")
-    return fields
+    return {name: _times_in_ms(value, name) for name, value in fields.items()}
+
+
+def _times_in_ms(value: Any, name: str) -> Any:
+    """Return a moment as YAML has it in ms since 1970, where that is asked for; without a zone it is UTC."""
+    if isinstance(value, dict):
+        return {key: _times_in_ms(part, str(key)) for key, part in value.items()}
+    if name.endswith("_time_ms") and isinstance(value, date):
+        moment = value if isinstance(value, datetime) else datetime(value.year, value.month, value.day, tzinfo=UTC)
+        return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+    return value
 
 
 def _refuse_twins(node: Any, file: Path) -> None:

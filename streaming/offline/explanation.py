@@ -26,6 +26,8 @@ REASONS = {
     ReasonCode.EXPOSURE: "its merchant is to be shown more",
     ReasonCode.OPERATOR: "an objective of the operator's speaks for it",
     ReasonCode.EXPLORED: "it was tried, to learn what becomes of it",
+    ReasonCode.PINNED: "a rule of merchandising gives it its place",
+    ReasonCode.BOOSTED: "a rule of merchandising speaks for it",
     ReasonCode.OTHER: "for a reason of a newer version",
 }
 LITTLE = 0.01  # P(clicked | looked at) below which nobody would say that it fits what was clicked
@@ -49,6 +51,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     parts: dict[str, float]
     propensity: float
     explored: bool
+    rule: str | None  # that has pinned it
     bid: float | None  # what its sponsor pays for a click
     exploration_rate: float
     uncertainty: float
@@ -120,6 +123,7 @@ def explanation(rec_id: str, place: int, cluster: Cluster, model: Callable[[], S
         parts=item.parts,
         propensity=item.propensity,
         explored=item.reason == "explored",
+        rule=item.rule,
         bid=item.bid,
         exploration_rate=slate.exploration_rate,
         uncertainty=slate.uncertainty,
@@ -137,7 +141,7 @@ def explanation(rec_id: str, place: int, cluster: Cluster, model: Callable[[], S
 def in_words(explained: Explanation) -> list[str]:
     """Return what an explanation says, in sentences."""
     item = named(explained.item_id, explained.names)
-    because = why(ReasonCode(explained.reason), explained.predicted)
+    because = why(ReasonCode(explained.reason), explained.predicted) + of_rule(explained.rule)
     says = [f"{item} stands at place {explained.place} of the slate for {explained.shopper_id}: {because}."]
     parts = ", ".join(f"{name} {value:+.3f}" for name, value in explained.parts.items())
     says.append(f"Its score there is {explained.score:+.3f}: {parts}.")
@@ -168,6 +172,11 @@ def in_words(explained: Explanation) -> list[str]:
 def why(reason: ReasonCode, predicted: float) -> str:
     """Return why an item has its place, in words; `predicted` is P(clicked | looked at)."""
     return _FITS_LITTLE if reason is ReasonCode.RELEVANT and predicted < LITTLE else REASONS[reason]
+
+
+def of_rule(rule: str | None) -> str:
+    """Return the name of the rule that pins an item, for behind a reason."""
+    return "" if rule is None else f" (`{rule}`)"
 
 
 def named(item_id: str, names: Mapping[str, str]) -> str:

@@ -135,6 +135,7 @@ class LoggedSlates:
                 slate["surface"],
                 slate["since_ms"],
                 len(picks),
+                time_ms=round(slate["event_timestamp"].timestamp() * 1000),
             ),
             candidates=candidates,
             estimates=estimates,

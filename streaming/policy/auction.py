@@ -9,6 +9,8 @@ A merchant whose spend is held bids less: its bids are divided by 1 + dual (Bals
 auctions with budgets: regret minimization and equilibrium", section 3, adaptive pacing).
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -30,17 +32,21 @@ def ranked(clicked: NDArray[np.float64], bid: NDArray[np.float64], reserve: floa
     return [k for k in order.tolist() if bid[k] > 0 and brings[k] >= reserve]
 
 
-def places(bids: list[int], sponsored: Sponsorship, size: int) -> NDArray[np.int64]:
-    """Return (S,) the bid that stands at each of up to `size` places, -1 where there is none.
+def places(
+    bids: list[int], sponsored: Sponsorship, size: int, pinned: Mapping[int, int] | None = None
+) -> NDArray[np.int64]:
+    """Return (S,) what stands at each of up to `size` places without a draw, -1 where nothing does.
 
     Args:
         bids: by index, the best first.
         sponsored: which places are for sale.
         size: of the slate.
+        pinned: by place what is not for sale there, whatever is bid.
     """
-    left, for_sale, slate = iter(bids), {*sponsored.places}, list[int]()
+    pinned = pinned or {}
+    left, for_sale, slate = iter(bids), {*sponsored.places} - pinned.keys(), list[int]()
     for place in range(1, size + 1):
-        bid = next(left, -1) if place in for_sale else -1
+        bid = next(left, -1) if place in for_sale else pinned.get(place, -1)
         if bid >= 0 or sponsored.fill or place not in for_sale:
             slate.append(bid)
     return np.array(slate, dtype=np.int64)

@@ -7,7 +7,7 @@ from streaming.policy.draw import TEMPERATURE_AT_LEAST
 from streaming.policy.expression import Expression
 from streaming.policy.objectives import NAMES
 from streaming.policy.table import PolicyTable
-from streaming.schemas import Constraint, Exploration, Measure, Policy, ScopeKind, Sponsorship, split_scope
+from streaming.schemas import Constraint, Exploration, Measure, Policy, Rule, ScopeKind, Sponsorship, split_scope
 
 
 class _Anyone:
@@ -61,7 +61,7 @@ def validate(policy: Policy, in_force: int, merchants: Container[str]) -> str | 
         return f"no item on sale has the merchant {name!r}"
     of_slate = (
         *(policy.diversity, policy.satiation.weight, policy.objectives, policy.exploration != Exploration()),
-        policy.sponsored != Sponsorship(),
+        *(policy.sponsored != Sponsorship(), policy.rules),
     )
     if kind is ScopeKind.MERCHANT and any(of_slate):
         return "a merchant's policy has weights alone; all else but constraints is of a slate"
@@ -71,6 +71,17 @@ def validate(policy: Policy, in_force: int, merchants: Container[str]) -> str | 
         return (
             f"{policy.scope}: `share` is how many shoppers an experiment is for, and is expected there and nowhere else"
         )
+    begins_or_ends = policy.starts_time_ms is not None or policy.ends_time_ms is not None
+    if begins_or_ends and kind not in (ScopeKind.SEGMENT, ScopeKind.EXPERIMENT):
+        return (
+            f"{policy.scope}: only a segment or an experiment has a start and an end, or a rule; a segment with `when: "
+            "\"session.surface == 'home'\"` stands in for that surface's policy in its time"
+        )
+    if why := _backwards(policy.starts_time_ms, policy.ends_time_ms):
+        return why
+    for name, rule in policy.rules.items():
+        if why := _unusable(rule):
+            return f"rules.{name}: {why}"
     if policy.constraints and kind not in (ScopeKind.GLOBAL, ScopeKind.SURFACE):
         return f"{policy.scope}: constraints are held for a surface or for all slates"
     for constraint, what in policy.constraints.items():
@@ -88,10 +99,29 @@ def validate(policy: Policy, in_force: int, merchants: Container[str]) -> str | 
     try:
         for objective in policy.objectives.values():
             Expression(objective.expression)
+        for rule in policy.rules.values():
+            if rule.where is not None:
+                Expression(rule.where)
         if policy.when is not None and Expression(policy.when).item_fields:
             return f"when: `{policy.when}` asks for an item; a segment is told by fields of the session"
     except ExpressionError as error:
         return str(error)
+    return None
+
+
+def _unusable(rule: Rule) -> str | None:
+    if not rule.items and rule.where is None:
+        return "expected `items`, `where`, or both: which items is it about?"
+    if not rule.hide and rule.pin is None and not rule.boost:
+        return "it does nothing; expected `hide`, `pin` or `boost`"
+    if rule.hide and (rule.pin is not None or rule.boost):
+        return "what is hidden can be neither pinned nor boosted"
+    return _backwards(rule.starts_time_ms, rule.ends_time_ms)
+
+
+def _backwards(starts_ms: int | None, ends_ms: int | None) -> str | None:
+    if starts_ms is not None and ends_ms is not None and ends_ms <= starts_ms:
+        return f"it ends ({ends_ms}) before it starts ({starts_ms})"
     return None
 
 

@@ -74,6 +74,7 @@ class ChoiceModel(NamedTuple):
     bonus: Floats | None = None  # (K,) in [0, BONUS_AT_MOST], for what is not known well; None for none
     satiation: SatiationPenalty | None = None  # None where nothing tires
     fixed: NDArray[np.int64] = kernels.NO_INDEX  # (F,) by position what is not drawn, -1 where one is, as behind them
+    shown: NDArray[np.bool_] = kernels.ALL  # (K,) which may be picked; of length 0: all
 
 
 class Draw(NamedTuple):
@@ -104,9 +105,14 @@ def draw(model: ChoiceModel, random: Floats) -> Draw:
         model: of the candidates.
         random: (2 * size,) in [0, 1): two for each position; not looked at where nothing explores.
     """
-    size = min(model.size, len(model.scores))
+    size = min(model.size, count_shown(model))
     picks, propensities, explored, moved = _fill(model, size, random, kernels.NO_INDEX, kernels.NO_TABLE)
     return Draw(picks.tolist(), propensities.tolist(), explored.tolist(), moved)
+
+
+def count_shown(model: ChoiceModel) -> int:
+    """Return of how many candidates a slate may consist."""
+    return int(model.shown.sum()) if len(model.shown) else len(model.scores)
 
 
 def conditional(model: ChoiceModel, picks: Sequence[int]) -> Floats:
@@ -120,7 +126,7 @@ def _fill(
     model: ChoiceModel, size: int, coins: Floats, follow: NDArray[np.int64], chances: Floats
 ) -> tuple[NDArray[np.int64], Floats, NDArray[np.bool_], Floats]:
     """Return picks, propensities, explored, (S,) each, and `Draw.moved`; with `follow` (S,) these are the picks."""
-    scores, _, content, diversity, exploration, bonus, satiation, fixed = model
+    scores, _, content, diversity, exploration, bonus, satiation, fixed, shown = model
     if exploration.is_on and not len(follow) and len(coins) < 2 * size:
         msg = f"{len(coins)} random numbers for {size} positions, expected two each"
         raise ValueError(msg)
@@ -143,6 +149,7 @@ def _fill(
         kernels.NONE if satiation is None else satiation.by_pick,
         _EXAMINATION,
         coins,
+        shown,
         fixed,
         follow,
         picks,

@@ -36,6 +36,7 @@ SESSION_FIELDS = {
     "entropy": "of the interests, bits",
     "drift": "of the last hour from the rest, in [0, 1]",
     "uncertainty": "how little is known of the shopper, in [0, 1]",
+    "surface": "text; where the slate is shown",
     "price_centre": "where the shopper's prices lie among those of their categories, in [0, 1]",
 }
 LENGTH_AT_MOST, DEPTH_AT_MOST = 500, 60  # characters; operations within each other
@@ -51,7 +52,7 @@ class Kind(Enum):
     TEXT = "text"
 
 
-_TEXTS = frozenset({"category", "brand", "merchant"})
+_TEXTS = frozenset({("item", "category"), ("item", "brand"), ("item", "merchant"), ("session", "surface")})
 _ARITHMETIC = (ast.Add, ast.Sub, ast.Mult)
 _FUNCTIONS = {"log1p": np.log1p, "exp": np.exp, "sqrt": np.sqrt, "abs": np.abs}
 _EXTREMES = {"min": np.minimum, "max": np.maximum}  # of two and more
@@ -158,7 +159,7 @@ class _Reader:
             raise _Refused(msg)
         (self.item_fields if owner == "item" else self.session_fields).add(field)
         read = ast.Subscript(ast.Name(owner, ast.Load()), ast.Constant(field), ast.Load())
-        return read, Kind.TEXT if owner == "item" and field in _TEXTS else Kind.NUMBER
+        return read, Kind.TEXT if (owner, field) in _TEXTS else Kind.NUMBER
 
 
 def _constant(node: ast.Constant) -> Part:

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import inspect
 
 from streaming.policy.objectives import NAMES
+from streaming.policy.rules import BOOST
 from streaming.schemas import Policy
 
 # The command stamps them, or the job `learn`.
@@ -32,6 +33,8 @@ def refusal(fields: dict[str, Any]) -> str | None:
 def _of_objectives(fields: dict[str, Any]) -> str | None:
     if reserved := sorted(fields.get("objectives", {}).keys() & RESERVED):
         return f"objectives.{reserved[0]}: the parts of a slate's score have one of this name; give yours another"
+    if like_rules := [name for name in fields.get("objectives", {}) if name.startswith(BOOST)]:
+        return f"objectives.{like_rules[0]}: parts of this name are what rules add to a score; give yours another"
     known = {*NAMES, *fields.get("objectives", {})}
     for name in fields.get("weights", {}):
         if name not in known:

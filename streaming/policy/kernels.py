@@ -20,6 +20,7 @@ from streaming.policy.objectives import BUILT_IN, KINDS
 NONE = np.zeros(0)  # of an argument that may be missing
 NO_INDEX = np.zeros(0, dtype=np.int64)
 NO_TABLE = np.zeros((0, 0))
+ALL = np.zeros(0, dtype=np.bool_)  # of a choice that leaves nothing out
 RELEVANCE, CONVERSION, REVENUE, NOVELTY, POPULARITY, BID = map(KINDS.__getitem__, BUILT_IN)
 
 _number, _whole = types.float64, types.int64
@@ -120,7 +121,7 @@ def score(  # type: ignore[no-untyped-def]
     _VOID(
         *(_numbers, _table, _number, _number, _number, _number, _whole),
         *(_numbers, _wholes, _numbers, _numbers, _numbers),
-        *(_numbers, _wholes, _wholes),
+        *(_numbers, _truths, _wholes, _wholes),
         *(_wholes, _numbers, _truths, _table, _table),
     ),
     cache=True,
@@ -140,6 +141,7 @@ def fill(  # type: ignore[no-untyped-def]
     by_pick,
     examination,  # (S at most,) P(looked at) by position
     coins,  # (2 S,) of the draw
+    shown,  # (K,) which may be picked, or ALL
     fixed,  # (F,) candidates that stand at their positions without a draw, -1 where one is drawn, as behind them
     follow,  # (S,) picks whose chances are asked for, or NO_INDEX: draw
     picks,  # out (S,)
@@ -153,6 +155,11 @@ def fill(  # type: ignore[no-untyped-def]
     explores, tires, hopes = rate > 0 and allowance > 0, len(group) > 0, len(bonus) > 0
     alone, loss, weight, alike = np.empty(count), np.zeros(count), np.empty(count), np.empty(count)
     left, open_count = np.ones(count, dtype=np.bool_), count
+    if len(shown) > 0:
+        for k in range(count):
+            if not shown[k]:
+                left[k] = False
+                open_count -= 1
     for position in range(min(len(fixed), size)):
         if fixed[position] >= 0:
             left[fixed[position]] = False

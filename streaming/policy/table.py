@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from streaming.policy.experiment import is_treated
 from streaming.policy.expression import Expression, Fields
 from streaming.policy.objectives import GIVEN, KINDS
+from streaming.policy.rules import CompiledRule, compiled, is_on
 from streaming.policy.surfaces import DEFAULTS, UNTIL_GLOBAL
 from streaming.schemas import DEFAULT_POLICY, GLOBAL, Measure, Policy, ScopeKind, scope_of, split_scope
 
@@ -45,6 +46,7 @@ class ScoringPlan:
     boosts: Floats | None  # (1 + merchants,) what an item gets for its merchant's exposure; None for none
     pacing: Floats | None  # (1 + merchants,) by what a merchant's bids are divided; None where no spend is held
     expressions: dict[str, tuple[Expression, float]]  # of those of `names` that are an operator's, with their scales
+    rules: tuple[CompiledRule, ...]  # of merchandising
 
     @cached_property
     def has_given(self) -> bool:
@@ -79,12 +81,12 @@ class PolicyTable:
             kind, name = split_scope(scope)
             of_kind[kind][name] = policy
         self._experiments = [
-            (name, policy.share, policy.scope)
+            (name, policy.share, policy)
             for name, policy in of_kind[ScopeKind.EXPERIMENT].items()
             if policy.share is not None
         ]
         self._segments = [
-            (Expression(policy.when), policy.scope)
+            (Expression(policy.when), policy)
             for policy in of_kind[ScopeKind.SEGMENT].values()
             if policy.when is not None
         ]
@@ -104,7 +106,14 @@ class PolicyTable:
     @cached_property
     def asks_session(self) -> bool:
         """Whether anything in the table is an expression, which may read fields of the session."""
-        return bool(self._segments) or any(plan.expressions for plan in self._plans.values())
+        return bool(self._segments) or any(
+            plan.expressions or any(rule.where is not None for rule in plan.rules) for plan in self._plans.values()
+        )
+
+    @cached_property
+    def has_rules(self) -> bool:
+        """Whether merchandising has decided anything of any slate."""
+        return any(plan.rules for plan in self._plans.values())
 
     def put(self, policy: Policy) -> "PolicyTable":
         return PolicyTable(self.policies | {policy.scope: policy})
@@ -137,18 +146,19 @@ class PolicyTable:
         policy = self.policies.get(scope)
         return None if policy is DEFAULT_POLICY else policy
 
-    def of(self, surface: str, session: Fields, shopper_id: str) -> ScoringPlan:
+    def of(self, surface: str, session: Fields, shopper_id: str, time_ms: int = 0) -> ScoringPlan:
         """Return what a slate is scored by: the most specific policy that applies; of several the first by name.
 
         A surface without a policy has that of `streaming.policy.surfaces`, if there is one, before the global.
-        A shopper without an id, who has not consented, is in no experiment.
+        A shopper without an id, who has not consented, is in no experiment. One that begins or ends does so by
+        `time_ms`, the time of the event that the slate answers.
         """
-        for name, share, scope in self._experiments:
-            if shopper_id and is_treated(name, shopper_id, share):
-                return self._plans[scope]
-        for condition, scope in self._segments:
-            if condition({}, session) > 0:
-                return self._plans[scope]
+        for name, share, policy in self._experiments:
+            if shopper_id and _is_on(policy, time_ms) and is_treated(name, shopper_id, share):
+                return self._plans[policy.scope]
+        for condition, policy in self._segments:
+            if _is_on(policy, time_ms) and condition({}, session) > 0:
+                return self._plans[policy.scope]
         plan = self._plans.get(scope_of(ScopeKind.SURFACE, surface))
         return self._plans[GLOBAL] if plan is None else plan
 
@@ -180,6 +190,7 @@ class PolicyTable:
             expressions={
                 name: (Expression(of.expression), of.scale) for name, of in policy.objectives.items() if name in names
             },
+            rules=compiled(policy.rules),
         )
 
     def _duals(self, policy: Policy) -> dict[str, float]:
@@ -187,6 +198,10 @@ class PolicyTable:
         controller = self.policies.get(scope_of(ScopeKind.CONTROLLER, policy.scope))
         duals = {} if controller is None else controller.duals
         return {name: duals[name] for name in policy.constraints if duals.get(name)}
+
+
+def _is_on(policy: Policy, time_ms: int) -> bool:
+    return is_on(policy.starts_time_ms, policy.ends_time_ms, time_ms)
 
 
 def is_controller(scope: str) -> bool:

@@ -153,6 +153,43 @@ def with_more(candidates: Candidates, others: Candidates, catalogue: Catalogue) 
     )
 
 
+def with_items(candidates: Candidates, item_index: NDArray[np.int64], catalogue: Catalogue) -> Candidates:
+    """Return the candidates and items that are to be among them, whatever the model says.
+
+    As likely to be clicked as an average item at the most, or as the candidate that is most like it, as `retrieve` has
+    what the model did not find.
+    """
+    others = item_index[~np.isin(item_index, candidates.item_index)]
+    if not len(others):
+        return candidates
+    cold, known = others[others >= catalogue.first_cold], others[others < catalogue.first_cold]
+    least = min([PRIOR_CLICK_RATE, *sigmoid(candidates.logits).tolist()])
+    likely = _stand_in(least, cold, catalogue)
+    if len(cold) and len(candidates.item_index):
+        likely = _like(cold, candidates.item_index, candidates.logits, catalogue)
+    logits = np.concatenate([_stand_in(least, known, catalogue), likely])
+    item_index = np.concatenate([candidates.item_index, known, cold])
+    order = np.argsort(item_index >= catalogue.first_cold, kind="stable")  # what the model knows comes first
+
+    def longer(column: NDArray[np.float64] | None) -> NDArray[np.float64] | None:
+        return None if column is None else np.concatenate([column, np.zeros(len(others))])[order]
+
+    return candidates._replace(
+        item_index=item_index[order],
+        logits=np.concatenate([candidates.logits, logits])[order],
+        bought=longer(candidates.bought),
+        match=longer(candidates.match),
+        bid=longer(candidates.bid),
+        complement=longer(candidates.complement),
+    )
+
+
+def with_popular(candidates: Candidates, without: set[int], catalogue: Catalogue, count: int) -> Candidates:
+    """Return the candidates and up to `count` popular items that are not among them."""
+    more = _popular(without.union(candidates.item_index.tolist()), catalogue, count)
+    return with_items(candidates, more, catalogue)
+
+
 def _without_model(fallback: Fallback, interest: Strongest, unwanted: set[int], catalogue: Catalogue) -> Candidates:
     """Return what is popular, of all and of the categories that the shopper is interested in."""
     item_index = _popular(unwanted, catalogue, POPULAR_COUNT)

@@ -297,6 +297,7 @@ class Recommender:
             excluded(message),
             asked.selection,
             asked.extra,
+            message.event_time_ms,
         )
         slate = make_slate(asked.shopper_view, request, drawn_by, answer, self._model, self._control, of_extra)
         if message.explain:
@@ -321,7 +322,9 @@ class Recommender:
         message, origin, advanced = interaction.message, interaction.origin, interaction.advanced
         to_slates, to_log = _PROBE_TOPICS if origin.topic == Topic.PROBES else _TOPICS
         key, drawn_by = message.shopper_id, rec_id(message, self._surface)
-        request = SlateRequest(interaction.features, interaction.slates_before, self._surface)
+        request = SlateRequest(
+            interaction.features, interaction.slates_before, self._surface, time_ms=message.event_time_ms
+        )
         slate = make_slate(interaction.shopper_view, request, drawn_by, answer, self._model, self._control)
         late = advanced is not None and advanced.late
         records = [(to_slates, key, self._recommendation(message, origin, slate, drawn_by, late=late))]

@@ -62,6 +62,7 @@ class Shop:
                 exclude=excluded(request),
                 selection=selected,
                 extra=extra_candidates(request, selected, (), catalogue, self._control.complements),
+                time_ms=request.event_time_ms,
             )
             nothing = Fallback.EMPTY_SESSION
             return make_slate(_NOBODY, asked, request.request_id, nothing, self._model, self._control, nothing).items

@@ -129,7 +129,9 @@ class Follower:
         """
         slate, source = shown
         size = len(slate.slate) or SLATE_SIZE
-        request = SlateRequest(source.row, source.slates_before, slate.surface, source.since_ms, size)
+        request = SlateRequest(
+            source.row, source.slates_before, slate.surface, source.since_ms, size, time_ms=slate.event_time_ms
+        )
         candidates, estimates = unpack(source.considered, self.catalogue)
         return draw_slate(request, slate.rec_id, candidates, estimates, self.catalogue, table)
 

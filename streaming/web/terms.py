@@ -99,6 +99,8 @@ LABELS = {
     ReasonCode.SPONSORED: "sponsored",
     ReasonCode.OPERATOR: "your objective",
     ReasonCode.EXPLORED: "tried",
+    ReasonCode.PINNED: "pinned",
+    ReasonCode.BOOSTED: "boosted",
     ReasonCode.OTHER: "other",
 }
 FALLBACKS = {

@@ -8,7 +8,7 @@ import msgspec
 from features.errors import PolicyError, UnknownItemError
 from streaming.control import policies
 from streaming.control.policies import Turned
-from streaming.offline.explanation import percent, why
+from streaming.offline.explanation import of_rule, percent, why
 from streaming.offline.standing import Standing, standing
 from streaming.policy import fields as fields_of
 from streaming.policy.difference import differences
@@ -121,6 +121,7 @@ def effect(follower: Follower, policy: Policy, at_most: int) -> dict[str, Any]:
     before_table = follower.turned.table
     after_table = before_table.put(policy)
     before, after = _Basket(), _Basket()
+    changes: dict[str, str] | None = None
     count = weighed = changed = replaced = places = 0
     for shown in follower.slates()[:at_most]:
         try:
@@ -130,7 +131,9 @@ def effect(follower: Follower, policy: Policy, at_most: int) -> dict[str, Any]:
         count += 1
         weighed += then.policy_scope == policy.scope
         ids, others = [item.item_id for item in now.items], [item.item_id for item in then.items]
-        changed += ids != others
+        if ids != others:
+            changed += 1
+            changes = changes or {"shopper_id": shown.slate.shopper_id, "surface": shown.slate.surface}
         replaced += len(set(ids) - set(others))
         places += len(ids)
         before.add(follower, now.items)
@@ -139,6 +142,7 @@ def effect(follower: Follower, policy: Policy, at_most: int) -> dict[str, Any]:
         "slates": count,
         "weighed": weighed,  # by the draft's scope
         "changed": changed,
+        "changes": changes,  # the newest one that does
         "replaced": replaced / places if places else 0.0,  # share of the items
         "before": before.means(),
         "after": after.means(),
@@ -237,8 +241,9 @@ class _Basket:
 
 def _item(follower: Follower, item: SlateItem) -> dict[str, Any]:
     parts = ", ".join(f"{name} {value:+.3f}" for name, value in item.parts.items())
+    because = why(item.reason, item.predicted)
     says = [
-        f"{why(item.reason, item.predicted)}.".capitalize(),
+        f"{because[0].upper()}{because[1:]}{of_rule(item.rule)}.",
         f"Its score is {item.score:+.3f}: {parts}.",
         f"The model expects a click with {percent(item.predicted)} where it is looked at; its chance of this place, "
         f"given those before it, was {percent(item.propensity)}.",

@@ -22,6 +22,7 @@ def explained(**changes: Any) -> Explanation:
         "parts": {"relevance": 1.2, "diversity": -0.2},
         "propensity": 0.93,
         "explored": False,
+        "rule": None,
         "bid": None,
         "exploration_rate": 0.1,
         "uncertainty": 0.5,

@@ -13,7 +13,7 @@ from streaming.cli.options import printer
 from streaming.control.policies import stamped
 from streaming.policy.fields import refusal
 from streaming.policy.table import PolicyTable
-from streaming.schemas import Constraint, Measure, Policy
+from streaming.schemas import Constraint, Measure, Policy, Rule
 
 GOOD: list[dict[str, Any]] = [
     {},
@@ -94,6 +94,26 @@ def test_file_that_cannot_be_meant_is_refused(
     assert words in capsys.readouterr().err
 
 
+def test_moments_are_written_as_yaml_has_them(tmp_path: Path) -> None:
+    file = tmp_path / "campaign.yaml"
+    file.write_text(
+        "scope: segment:sale\nwhen: session.surface == 'home'\nstarts_time_ms: 2026-12-01\n"
+        "ends_time_ms: 2026-12-02T01:00:00+01:00\n"
+        "rules: {tea: {items: [i1], pin: 1, ends_time_ms: 2026-12-01T12:00:00}}\n"
+    )
+    written = stamped(policy_file.read(file), PolicyTable(), "me")
+    assert (written.starts_time_ms, written.ends_time_ms) == (1_796_083_200_000, 1_796_169_600_000)
+    assert written.rules["tea"].ends_time_ms == 1_796_083_200_000 + 12 * 3_600_000
+
+
+def test_rule_with_a_slip_is_told_by_its_key() -> None:
+    assert refusal({"rules": {"tea": {"items": ["i1"], "pinn": 1}}}) == (
+        "rules.tea.pinn is no field; did you mean pin? There are boost, ends_time_ms, hide, items, pin, "
+        "starts_time_ms, where"
+    )
+    assert "rules.tea.pin: 0; expected a whole number from 1 to 100" in (refusal({"rules": {"tea": {"pin": 0}}}) or "")
+
+
 def test_policy_is_printed_as_it_is_written_whatever_its_names_look_like(capsys: pytest.CaptureFixture[str]) -> None:
     written = Policy(
         version=3,
@@ -102,11 +122,13 @@ def test_policy_is_printed_as_it_is_written_whatever_its_names_look_like(capsys:
         when="session.evidence < 5",
         weights={"relevance": 1.0, "revenue": 0.5},
         constraints={"floor": Constraint(measure=Measure.REVENUE, at_least=0.25)},
+        rules={"sale": Rule(items=("i1",), pin=2, ends_time_ms=1_767_225_600_000)},
     )
     policy.show([msgspec.to_builtins(written)], printer())
     assert capsys.readouterr().out.splitlines() == [
         "version 3  segment:new:x  -  by me [red]",
         "  weights      relevance 1, revenue 0.5",
+        "  rules        sale items i1, pin 2, boost 0, ends_time_ms 2026-01-01 00:00:00 UTC",
         "  constraints  floor measure revenue, at_least 0.25, over_s 10, speed 1",
         "  when         session.evidence < 5",
     ]

@@ -27,6 +27,7 @@ export function Policy({ state, terms, say, look, isHidden }) {
   const [draft, setDraft] = useState(null);  // {policy, based_on, scope}
   const [preview, setPreview] = useState(null);  // what the draft differs in and does
   const [begins, setBegins] = useState(false);
+  const [chosen, setChosen] = useState([]);  // whose slates are shown, as shopper and surface; none: the newest
   const current = state.scopes.find((one) => one.scope === name);
   useEffect(() => { if (!current && !draft) setName("global"); }, [current, draft]);
   const shown = draft ? draft.scope : current;
@@ -78,8 +79,8 @@ export function Policy({ state, terms, say, look, isHidden }) {
       <${Others} policy=${(draft || shown).policy} />
     </section>
     <div>
-      ${draft && html`<${Draft} draft=${draft} preview=${preview} moved=${moved && current} canWrite=${Boolean(state.author)} publish=${publish} discard=${discard} />`}
-      <${Slates} state=${state} terms=${terms} policy=${draft && draft.policy} onPreview=${setPreview} isHidden=${isHidden} />
+      ${draft && html`<${Draft} draft=${draft} preview=${preview} moved=${moved && current} canWrite=${Boolean(state.author)} publish=${publish} discard=${discard} show=${(one) => setChosen([one])} />`}
+      <${Slates} state=${state} terms=${terms} policy=${draft && draft.policy} chosen=${chosen} setChosen=${setChosen} onPreview=${setPreview} isHidden=${isHidden} />
     </div>
   </div>`;
 }
@@ -171,7 +172,7 @@ export function bounds({ measure, merchant, at_least, at_most }) {
   return measure + (merchant ? " of " + merchant : "") + low + (low && high ? "," : "") + high;
 }
 
-function Draft({ draft, preview, moved, canWrite, publish, discard }) {
+function Draft({ draft, preview, moved, canWrite, publish, discard, show }) {
   const [note, setNote] = useState("");
   const [busy, setBusy] = useState(false);
   const first = useRef(null);
@@ -189,7 +190,7 @@ function Draft({ draft, preview, moved, canWrite, publish, discard }) {
     ${moved && html`<p class="bad" role="alert">${moved.author || "Somebody"} has turned ${moved.scope} meanwhile${moved.based_on ? ` (version ${moved.based_on})` : ""}: discard the draft to see what is in force.</p>`}
     ${!problem && html`<ul id="difference">${differences.map((one) => html`<li>${change(one)}</li>`)}</ul>`}
     ${!problem && preview && !differences.length && html`<p class="faint">It does not differ from what is in force.</p>`}
-    ${!problem && preview && preview.effect && html`<${Effect} effect=${preview.effect} scope=${draft.scope.scope} />`}
+    ${!problem && preview && preview.effect && html`<${Effect} effect=${preview.effect} scope=${draft.scope.scope} show=${show} />`}
     ${!canWrite && html`<p class="hint">${READ_ONLY}</p>`}
     <div class="row">
       <input id="note" maxlength="500" placeholder="Why, for the history" aria-label="Note" value=${note} onInput=${(event) => setNote(event.target.value)} />
@@ -199,12 +200,13 @@ function Draft({ draft, preview, moved, canWrite, publish, discard }) {
   </form>`;
 }
 
-function Effect({ effect, scope }) {
+function Effect({ effect, scope, show }) {
   if (!effect.slates) return html`<p class="faint">No slate has come yet that it could be tried on.</p>`;
   const { before, after } = effect;
   return html`<div id="effect">
     <p>Of the newest ${effect.slates} slates it weighs ${effect.weighed}; ${effect.changed} would change, with ${percent(effect.replaced)} of their items replaced.
-      ${!effect.weighed && ` The others are weighed by another scope than ${scope}: no slate that came lately is for it.`}</p>
+      ${!effect.weighed && ` The others are weighed by another scope than ${scope}: no slate that came lately is for it.`}
+      ${effect.changes && html` <button type="button" class="link" onClick=${() => show(effect.changes)}>Show one that changes</button>`}</p>
     <dl class="means">
       ${[["P(clicked), as the model has it", percent(before.predicted), percent(after.predicted)], ["price", fixed(before.price), fixed(after.price)], ["price times margin", fixed(before.margin), fixed(after.margin)]]
         .map(([words, was, would]) => html`<div><dt>${words}, of an item</dt><dd>${was} → <b>${would}</b></dd></div>`)}

@@ -8,10 +8,9 @@ const ORDER = ["relevance", "conversion", "revenue", "novelty", "popularity", "m
 const inOrder = ([one], [other]) => (ORDER.indexOf(one) + 1 || 99) - (ORDER.indexOf(other) + 1 || 99);
 const key = ({ shopper_id, surface }) => shopper_id + " " + surface;
 
-export function Slates({ state, terms, policy, onPreview, isHidden }) {
+export function Slates({ state, terms, policy, chosen, setChosen, onPreview, isHidden }) {
   const [search, setSearch] = useState("");
   const [found, setFound] = useState(null);
-  const [chosen, setChosen] = useState([]);  // shopper and surface; none: the newest
   const [slates, setSlates] = useState(null);
   const [problem, setProblem] = useState("");
   const [pending, setPending] = useState(false);
@@ -28,7 +27,7 @@ export function Slates({ state, terms, policy, onPreview, isHidden }) {
       if (asked !== mine.current) return;
       held.current = of;
       setFound(listed);
-      setSlates({ list: answer.slates, isDraft: Boolean(policy) });
+      setSlates({ list: answer.slates, isDraft: Boolean(policy), scope: policy && policy.scope });
       setProblem("");
       onPreview(policy ? answer : null);
     } catch (error) {
@@ -67,13 +66,13 @@ export function Slates({ state, terms, policy, onPreview, isHidden }) {
     </div>`}
     ${found && found.of > 0 && search && !found.matching && html`<p class="empty">Nobody who had a slate lately matches “${search}”.</p>`}
     <div class="slates" aria-busy=${pending}>
-      ${slates && slates.list.map((slate) => html`<${Slate} key=${key(slate)} slate=${slate} terms=${terms} isDraft=${slates.isDraft} />`)}
+      ${slates && slates.list.map((slate) => html`<${Slate} key=${key(slate)} slate=${slate} terms=${terms} isDraft=${slates.isDraft} scope=${slates.scope} />`)}
     </div>
     ${slates && slates.list.length > 0 && html`<${Legend} slates=${slates.list} isDraft=${slates.isDraft} />`}
   </section>`;
 }
 
-function Slate({ slate, terms, isDraft }) {
+function Slate({ slate, terms, isDraft, scope }) {
   const list = useRef(null), tops = useRef(new Map()), inForce = useRef(null);
   if (!isDraft) inForce.current = slate.items.map((item) => item.item_id);
   const reference = isDraft && inForce.current ? inForce.current : slate.sent;
@@ -95,6 +94,7 @@ function Slate({ slate, terms, isDraft }) {
       <p><b>${slate.shopper_id}</b> on <b>${slate.surface}</b>, ${clock(slate.event_time_ms)}</p>
       <p class="faint">weighed by ${slate.policy_scope}${isDraft ? "" : `, version ${slate.policy_version}`}; ${percent(slate.uncertainty, 0)} of the shopper unknown</p>
       ${slate.session.length > 0 && html`<p class="faint">after ${slate.session.map((item) => item.name).join(" → ")}</p>`}
+      ${isDraft && slate.policy_scope !== scope && html`<p class="hint">The draft does not count here: this slate is weighed by ${slate.policy_scope}.</p>`}
       ${!isModels && html`<p class="hint" data-fallback=${slate.fallback}>${terms.fallbacks[slate.fallback]}</p>`}
     </header>
     <ol ref=${list}>
