@@ -26,7 +26,7 @@ from streaming.policy.off_policy import (
 from streaming.policy.surfaces import HOME
 from streaming.policy.table import TURNED, PolicyTable
 from streaming.schemas import Measure, Policy
-from streaming.scoring.slate import ScoredCandidates, score_candidates
+from streaming.scoring.slate import ScoredCandidates, redrawn, score_candidates
 
 REWARDS = (Measure.CLICKS, Measure.PURCHASES, Measure.REVENUE)
 ALIKE = 0.01  # by which a propensity may differ and counts as reproduced
@@ -104,8 +104,12 @@ def evaluate(
         logged.append(np.array(slate.propensities))
         predicted.append(expects[slate.picks])
         for of, table in zip(columns, (in_force, with_policy), strict=True):
-            scored = score_candidates(slate.request, slate.candidates, slate.estimates, slates.catalogue, table)
-            _gather(of, slate, scored, expects)
+            candidates, estimates = redrawn(slate.candidates, slate.estimates, slate.request, slates.catalogue, table)
+            of_table = expects
+            if len(candidates.item_index) > len(expects):
+                of_table = _expectations(slate._replace(candidates=candidates, estimates=estimates), slates.catalogue)
+            scored = score_candidates(slate.request, candidates, estimates, slates.catalogue, table)
+            _gather(of, slate, scored, of_table)
         progress(done)
     if not shoppers:
         msg = f"{slates.folder}: item_log lacks items of all {len(slates):,} slates; land it from its beginning"

@@ -35,6 +35,7 @@ class Candidates(NamedTuple):
     match: NDArray[np.float64] | None = None  # (K,) how well they match what was asked for; None: nobody said
     bid: NDArray[np.float64] | None = None  # (K,) money for a click, 0 for none; None: nobody bids
     complement: NDArray[np.float64] | None = None  # (K,) how far they go with the cart; None: nothing is known to
+    selected: bool = False  # a request said of what the slate is to be made: nothing else may be in it
 
 
 def retrieve(
@@ -124,6 +125,7 @@ def retrieve_within(
         vector,
         device,
         match,
+        selected=True,
     )
 
 
@@ -154,7 +156,7 @@ def with_more(candidates: Candidates, others: Candidates, catalogue: Catalogue) 
 
 
 def with_items(candidates: Candidates, item_index: NDArray[np.int64], catalogue: Catalogue) -> Candidates:
-    """Return the candidates and items that are to be among them, whatever the model says.
+    """Return the candidates, and behind them items that are to be among them, whatever the model says.
 
     As likely to be clicked as an average item at the most, or as the candidate that is most like it, as `retrieve` has
     what the model did not find.
@@ -162,25 +164,39 @@ def with_items(candidates: Candidates, item_index: NDArray[np.int64], catalogue:
     others = item_index[~np.isin(item_index, candidates.item_index)]
     if not len(others):
         return candidates
-    cold, known = others[others >= catalogue.first_cold], others[others < catalogue.first_cold]
     least = min([PRIOR_CLICK_RATE, *sigmoid(candidates.logits).tolist()])
-    likely = _stand_in(least, cold, catalogue)
-    if len(cold) and len(candidates.item_index):
-        likely = _like(cold, candidates.item_index, candidates.logits, catalogue)
-    logits = np.concatenate([_stand_in(least, known, catalogue), likely])
-    item_index = np.concatenate([candidates.item_index, known, cold])
-    order = np.argsort(item_index >= catalogue.first_cold, kind="stable")  # what the model knows comes first
+    logits = _stand_in(least, others, catalogue)
+    cold = others >= catalogue.first_cold
+    if cold.any() and len(candidates.item_index):
+        logits[cold] = _like(others[cold], candidates.item_index, candidates.logits, catalogue)
 
     def longer(column: NDArray[np.float64] | None) -> NDArray[np.float64] | None:
-        return None if column is None else np.concatenate([column, np.zeros(len(others))])[order]
+        return None if column is None else np.concatenate([column, np.zeros(len(others))])
 
     return candidates._replace(
-        item_index=item_index[order],
-        logits=np.concatenate([candidates.logits, logits])[order],
+        item_index=np.concatenate([candidates.item_index, others]),
+        logits=np.concatenate([candidates.logits, logits]),
         bought=longer(candidates.bought),
         match=longer(candidates.match),
         bid=longer(candidates.bid),
         complement=longer(candidates.complement),
+    )
+
+
+def known_first(candidates: Candidates, catalogue: Catalogue) -> Candidates:
+    """Return the candidates with those behind that the model does not know, as they are logged."""
+    order = np.argsort(candidates.item_index >= catalogue.first_cold, kind="stable")
+
+    def ordered(column: NDArray[np.float64] | None) -> NDArray[np.float64] | None:
+        return None if column is None else column[order]
+
+    return candidates._replace(
+        item_index=candidates.item_index[order],
+        logits=candidates.logits[order],
+        bought=ordered(candidates.bought),
+        match=ordered(candidates.match),
+        bid=ordered(candidates.bid),
+        complement=ordered(candidates.complement),
     )
 
 

@@ -40,6 +40,7 @@ def pack(candidates: Candidates, estimates: ItemEstimates, catalogue: Catalogue)
         complement=b"" if candidates.complement is None else _packed(candidates.complement),
         new_items=tuple([catalogue.ids[index] for index in cold]),
         fallback=candidates.fallback,
+        selected=candidates.selected,
         estimates_version=estimates.version,
         intercept=estimates.calibration.intercept,
         slope=estimates.calibration.slope,
@@ -72,7 +73,9 @@ def unpack(considered: LoggedCandidates, catalogue: Catalogue) -> tuple[Candidat
         _unpacked(column, count) if column else None for column in (columns.match, columns.bid, columns.complement)
     ]
     logits = _unpacked(columns.logits, count)
-    candidates = Candidates(item_index, logits, bought, considered.fallback, b"", None, match, bid, complement)
+    candidates = Candidates(
+        item_index, logits, bought, considered.fallback, b"", None, match, bid, complement, considered.selected
+    )
     return candidates, estimates
 
 

@@ -137,11 +137,15 @@ def build(follower: Follower, access: Access, states: ConstraintStates) -> Starl
         if policy is not None:
             before = follower.turned.table.written(policy.scope)
             answer["differences"] = differences(before or follower.turned.table.shadowed(policy.scope), policy)
+            answer["not_on_sale"] = views.not_on_sale(follower, policy)
             answer["effect"] = views.effect(follower, policy, PREVIEWED_AT_MOST)
         return answer
 
     async def shoppers(request: Request) -> Response:
         return _json(views.shoppers(follower, request.query_params.get("search", "")))
+
+    async def items(request: Request) -> Response:
+        return _json(await run_in_threadpool(views.items, follower, request.query_params.get("search", "")))
 
     async def figures(request: Request) -> Response:
         asked = request.query_params
@@ -197,6 +201,7 @@ def build(follower: Follower, access: Access, states: ConstraintStates) -> Starl
             Route("/scopes/{scope}", guarded(scope)),
             Route("/slates", guarded(slates), methods=["POST"]),
             Route("/shoppers", guarded(shoppers)),
+            Route("/items", guarded(items)),
             Route("/figures", guarded(figures)),
             Route("/constraints", guarded(constraints)),
             Route("/experiments/{name}", guarded(experiment)),

@@ -34,7 +34,7 @@ from streaming.schemas import (
 from streaming.scoring.considered import unpack
 from streaming.scoring.explain import session_of
 from streaming.scoring.recommender import turn_of
-from streaming.scoring.slate import Slate, SlateRequest, draw_slate
+from streaming.scoring.slate import Slate, SlateRequest, draw_slate, redrawn
 from streaming.web.figures import Figures, Tallies
 
 FOLLOWED = (
@@ -133,6 +133,7 @@ class Follower:
             source.row, source.slates_before, slate.surface, source.since_ms, size, time_ms=slate.event_time_ms
         )
         candidates, estimates = unpack(source.considered, self.catalogue)
+        candidates, estimates = redrawn(candidates, estimates, request, self.catalogue, table)
         return draw_slate(request, slate.rec_id, candidates, estimates, self.catalogue, table)
 
     def surfaces(self) -> list[str]:

@@ -1,6 +1,7 @@
 """What the console answers, from what it knows."""
 
 from collections.abc import Callable
+from itertools import islice
 from typing import Any, NamedTuple
 
 import msgspec
@@ -22,6 +23,7 @@ from streaming.web.terms import FALLBACKS, LABELS, OTHERS, OWN, WEIGHTS
 
 HISTORY_AT_MOST = 200
 SHOPPERS_AT_MOST = 20
+ITEMS_AT_MOST = 20
 SESSION_AT_MOST = 10
 
 
@@ -96,6 +98,30 @@ def shoppers(follower: Follower, search: str) -> dict[str, Any]:
                 }
             )
     return {"shoppers": matching[:SHOPPERS_AT_MOST], "matching": len(matching), "of": len(slates)}
+
+
+def items(follower: Follower, search: str) -> list[dict[str, Any]]:
+    """Return up to ITEMS_AT_MOST items on sale by their id, or the words of their name, category or brand."""
+    words, catalogue = search.casefold().split(), follower.catalogue
+    if not words:
+        return []
+
+    def matches(item_id: str) -> bool:
+        item = catalogue.item(item_id)
+        if item is None:
+            return False
+        text = f"{item_id} {item.name} {item.category} {item.brand or ''}".casefold()
+        return all(word in text for word in words)
+
+    exact = [search.strip()] if search.strip() in catalogue.index_of else []
+    others = (item_id for item_id in list(catalogue.index_of) if item_id not in exact and matches(item_id))
+    return [_words(follower, item_id) for item_id in islice((*exact, *islice(others, ITEMS_AT_MOST)), ITEMS_AT_MOST)]
+
+
+def not_on_sale(follower: Follower, policy: Policy) -> list[str]:
+    """Return the items that rules name and the shop does not have."""
+    named = dict.fromkeys(item_id for rule in policy.rules.values() for item_id in rule.items)
+    return [item_id for item_id in named if follower.catalogue.item(item_id) is None]
 
 
 def slate(follower: Follower, shown: Shown, drawn: Slate) -> dict[str, Any]:

@@ -211,6 +211,60 @@ def test_scope_that_is_new_begins_with_what_it_shadows_and_says_so(running: Runn
 
 
 @needs_chromium
+def test_items_are_pinned_and_hidden_from_the_slate_and_by_a_rule_with_an_end(
+    running: Running, page: Page, slates: list[Recommendation], home: Recommendation
+) -> None:
+    running.turn("mary", weights={"relevance": 1.0})
+    slate = choose(page, home)
+    first, fourth = order(slate)[0], order(slate)[3]
+    row = slate.locator(f'li[data-item="{first}"]')
+    row.locator(".chip").click()
+    row.get_by_role("button", name="Hide").click()
+    expect(page.locator("#difference")).to_contain_text(f"rules.hide {first}.hide none → true")
+    expect(slate.locator(f'li[data-item="{first}"]')).to_have_count(0)
+    far = next(item for item in shop.items() if item.stock > 0 and item.item_id not in order(slate))
+    page.get_by_role("button", name="Add a rule").click()
+    page.locator("#rule-name").fill("advent")
+    page.locator("#rule-items").fill(far.name)
+    page.locator(".new").get_by_role("button", name=far.name, exact=True).click()
+    page.locator("#rule-pin").fill("2")
+    page.locator("#ends").fill("2099-12-24T18:00")
+    page.get_by_role("button", name="Into the draft").click()
+    expect(slate.locator("li[data-item]").nth(1)).to_have_attribute("data-item", far.item_id)
+    expect(slate.locator("li[data-item]").nth(1).locator(".chip")).to_contain_text("pinned")
+    expect(page.locator(".rule", has_text="advent")).to_contain_text(f"pins to place 2 {far.item_id} until")
+    page.get_by_role("button", name="Publish").click()
+    expect(page.locator("#said")).to_contain_text("is in force for the next slates")
+    written = running.table().policies["global"].rules
+    assert (written["advent"].items, written["advent"].pin, written[f"hide {first}"].hide) == ((far.item_id,), 2, True)
+    assert (written["advent"].ends_time_ms or 0) > 4e12
+    page.get_by_role("button", name="Remove advent").click()
+    expect(page.locator("#difference")).to_contain_text("rules.advent.pin 2 → none")
+    assert fourth in order(slate)
+    page.get_by_role("button", name="Publish").click()
+    expect(page.locator(".rule", has_text="advent")).to_have_count(0)
+
+
+@needs_chromium
+def test_campaign_of_a_surface_begins_with_its_policy_and_ends(running: Running, page: Page) -> None:
+    running.turn("mary", weights={"relevance": 1.0, "conversion": 0.6})
+    page.locator("#scope").select_option("a new scope …")
+    page.locator("#kind").select_option("campaign")
+    page.locator("#name").fill("advent")
+    page.locator("#campaign-surface").select_option("home")
+    page.locator("#starts").fill("2099-12-01T00:00")
+    page.locator("#ends").fill("2099-12-24T18:00")
+    page.get_by_role("button", name="Begin a draft").click()
+    expect(slider(page, "weights.conversion")).to_have_value("0.6")
+    expect(page.locator("#effect")).to_contain_text("weighs 0")  # it has not begun
+    page.get_by_role("button", name="Publish").click()
+    expect(page.locator("#said")).to_contain_text("is in force for the next slates")
+    campaign = running.table().policies["segment:advent"]
+    assert campaign.when == "session.surface == 'home'"
+    assert 4e12 < (campaign.starts_time_ms or 0) < (campaign.ends_time_ms or 0)
+
+
+@needs_chromium
 def test_shoppers_are_found_by_what_they_looked_at_and_stand_beside_each_other(
     page: Page, slates: list[Recommendation]
 ) -> None:

@@ -26,7 +26,7 @@ from streaming.schemas import (
     Topic,
 )
 from streaming.scoring.considered import unpack
-from streaming.scoring.slate import SlateRequest, score_candidates
+from streaming.scoring.slate import SlateRequest, draw_slate, redrawn, score_candidates
 from streaming.testing import Pipeline
 
 NOW_MS = request().event_time_ms
@@ -253,3 +253,28 @@ def test_only_what_comes_and_goes_has_a_start_and_an_end() -> None:
     assert "only a segment or an experiment has a start and an end, or a rule" in (refused or "")
     merchant = Policy(version=2, author="a", scope="merchant:m", rules={"r": Rule(items=("a",), hide=True)})
     assert "a merchant's policy has weights alone" in (validate(merchant, 1, ANYONE) or "")
+
+
+def test_log_can_be_asked_for_rules_that_were_not_in_force() -> None:
+    shop_front = pipeline()
+    response = shop_front.answer(request(size=6))
+    (raw,) = [raw for topic, _, raw in response.records if topic == Topic.REQUEST_LOG]
+    log = decode("s", raw, Origin(Topic.REQUEST_LOG.value, 0, 0))
+    assert isinstance(log, RequestRecord)
+    slate, catalogue = shop_front.ask(request(size=6)), shop_front.control.catalogue
+    item_id = far_from(slate)
+    rules = {"pin": Rule(items=(item_id,), pin=2), "hide": Rule(where="item.price >= 0", hide=True)}
+    for name in ("pin", "hide"):
+        table = PolicyTable().put(Policy(version=2, author="a", rules={name: rules[name]}))
+        candidates, estimates = unpack(log.considered, catalogue)
+        count = len(candidates.item_index)
+        again = SlateRequest(log.row, 0, "home", size=6, time_ms=NOW_MS)
+        more, of_more = redrawn(candidates, estimates, again, catalogue, table)
+        assert more.item_index[:count].tolist() == candidates.item_index.tolist()
+        assert len(of_more.lift) == len(of_more.lift_std) == len(of_more.buy_lift) == len(more.item_index) > count
+        drawn = draw_slate(again, "r", more, of_more, catalogue, table)
+        if name == "pin":
+            assert drawn.items[1].item_id == item_id
+        else:
+            assert drawn.items == ()
+    assert redrawn(candidates, estimates, again, catalogue, PolicyTable()) == (candidates, estimates)

@@ -1,6 +1,7 @@
 // What is in force in a scope, and a draft of what may be: it counts for nobody until it is published.
 import { html, useEffect, useRef, useState } from "./vendor/htm-preact-3.1.1.js";
 import { ask, change, fixed, moment, percent } from "./ask.js";
+import { inMs, local, Rules, Times } from "./rules.js";
 import { Slates } from "./slates.js";
 
 const NEW = "a new scope …", READ_ONLY = "Read only: open the link with the token that `rheostat console` has printed.";
@@ -8,6 +9,7 @@ const AT_HAND = ["relevance", "conversion", "revenue", "novelty"];
 const KINDS = {
   surface: ["Where slates are shown", "home"],
   segment: ["Shoppers of whom a condition holds", "new-shoppers"],
+  campaign: ["A surface, for a time", "advent"],
   experiment: ["A share of the shoppers, beside all others", "bold"],
   merchant: ["A merchant's items, whatever the slate's policy is", "acme"],
 };
@@ -38,6 +40,10 @@ export function Policy({ state, terms, say, look, isHidden }) {
     const of = draft || { scope: current, policy: current.policy, based_on: current.based_on };
     setDraft({ ...of, policy: turned(of.policy, field, value) });
   }
+  function decide(item, rule) {
+    const kind = rule.hide ? "hide" : rule.pin ? "pin" : "boost", rules = (draft || current).policy.rules || {};
+    turn("rules", { ...rules, [`${kind} ${item.item_id}`]: { items: [item.item_id], ...rule } });
+  }
   function discard() {
     setDraft(null);
     setPreview(null);
@@ -51,9 +57,14 @@ export function Policy({ state, terms, say, look, isHidden }) {
       say({ words: `Version ${version} is in force for the next slates.` });
     } catch (error) { say({ words: error.message, isBad: true }); }
   }
-  async function begin(scope, more) {
+  async function begin(scope, more, standsIn) {
     try {
       const begun = await ask("scopes/" + encodeURIComponent(scope));
+      if (standsIn) {  // a campaign begins with the policy of its surface, but for the constraints, which are held there
+        const { policy, begins_with } = await ask("scopes/" + encodeURIComponent(standsIn));
+        begun.policy = { ...policy, scope, constraints: {} };
+        begun.begins_with = begins_with || standsIn;
+      }
       if (begun.based_on) throw new Error(`${scope} has a policy already: choose it in the list.`);
       setName(scope);
       setBegins(false);
@@ -76,11 +87,12 @@ export function Policy({ state, terms, say, look, isHidden }) {
       ${shown.instead.length > 0 && html`<p class="hint" id="instead">These count instead of it, where they apply: ${shown.instead.join(", ")}</p>`}
       <${Conditions} policy=${(draft || shown).policy} turn=${turn} />
       <${Sliders} scope=${shown} policy=${(draft || shown).policy} terms=${terms} turn=${turn} />
+      ${!shown.scope.startsWith("merchant:") && html`<${Rules} policy=${(draft || shown).policy} setRules=${(rules) => turn("rules", rules)} />`}
       <${Others} policy=${(draft || shown).policy} />
     </section>
     <div>
       ${draft && html`<${Draft} draft=${draft} preview=${preview} moved=${moved && current} canWrite=${Boolean(state.author)} publish=${publish} discard=${discard} show=${(one) => setChosen([one])} />`}
-      <${Slates} state=${state} terms=${terms} policy=${draft && draft.policy} chosen=${chosen} setChosen=${setChosen} onPreview=${setPreview} isHidden=${isHidden} />
+      <${Slates} state=${state} terms=${terms} policy=${draft && draft.policy} chosen=${chosen} setChosen=${setChosen} decide=${shown.scope.startsWith("merchant:") ? null : decide} onPreview=${setPreview} isHidden=${isHidden} />
     </div>
   </div>`;
 }
@@ -99,9 +111,14 @@ function NewScope({ state, begin, cancel }) {
   const [name, setName] = useState("");
   const [when, setWhen] = useState("session.evidence < 5");
   const [share, setShare] = useState(0.5);
+  const [surface, setSurface] = useState(state.surfaces.includes("home") ? "home" : state.surfaces[0]);
+  const [starts, setStarts] = useState("");
+  const [ends, setEnds] = useState("");
+  const is_of = { segment: { when }, experiment: { share }, campaign: { when: `session.surface == '${surface}'` } }[kind] || {};
+  const times = kind === "campaign" || kind === "experiment" ? { starts_time_ms: inMs(starts), ends_time_ms: inMs(ends) } : {};
   function submit(event) {
     event.preventDefault();
-    begin(`${kind}:${name.trim()}`, kind === "segment" ? { when } : kind === "experiment" ? { share } : {});
+    begin(`${kind === "campaign" ? "segment" : kind}:${name.trim()}`, { ...is_of, ...times }, kind === "campaign" ? "surface:" + surface : null);
   }
   return html`<form class="new" onSubmit=${submit} aria-label="A new scope">
     <label>For <select id="kind" onChange=${(event) => setKind(event.target.value)}>
@@ -110,13 +127,20 @@ function NewScope({ state, begin, cancel }) {
     <label>${kind === "surface" ? "Surface" : "Name"} <input id="name" required maxlength="200" value=${name} placeholder=${KINDS[kind][1]} list=${kind === "surface" ? "surfaces" : null} onInput=${(event) => setName(event.target.value)} /></label>
     <datalist id="surfaces">${state.surfaces.map((surface) => html`<option value=${surface} />`)}</datalist>
     ${kind === "segment" && html`<label>Where <input id="when" required value=${when} onInput=${(event) => setWhen(event.target.value)} /></label>`}
+    ${kind === "campaign" && html`<label>Surface <select id="campaign-surface" onChange=${(event) => setSurface(event.target.value)}>
+      ${state.surfaces.map((one) => html`<option value=${one} selected=${one === surface}>${one}</option>`)}
+    </select></label>`}
+    ${(kind === "campaign" || kind === "experiment") && html`<${Times} starts=${starts} ends=${ends} setStarts=${setStarts} setEnds=${setEnds} />`}
     ${kind === "experiment" && html`<label>Share of the shoppers <input id="share" type="number" min="0.01" max="0.99" step="0.01" value=${share} onInput=${(event) => setShare(+event.target.value)} /></label>`}
     <div class="row"><button>Begin a draft</button><button type="button" class="secondary outline" onClick=${cancel}>Cancel</button></div>
   </form>`;
 }
 
 function Conditions({ policy, turn }) {
+  const hasTimes = policy.starts_time_ms || policy.ends_time_ms;
   return html`
+    ${hasTimes && html`<${Times} starts=${local(policy.starts_time_ms)} ends=${local(policy.ends_time_ms)}
+      setStarts=${(text) => turn("starts_time_ms", inMs(text))} setEnds=${(text) => turn("ends_time_ms", inMs(text))} />`}
     ${policy.when !== null && policy.when !== undefined && html`<label>Where <${Typed} id="when" value=${policy.when} onTyped=${(text) => turn("when", text)} /></label>`}
     ${policy.share !== null && policy.share !== undefined && html`<label>Share of the shoppers <${Typed} id="share" type="number" min="0.01" max="0.99" step="0.01" value=${policy.share} onTyped=${(text) => turn("share", +text)} /></label>`}`;
 }
@@ -190,6 +214,7 @@ function Draft({ draft, preview, moved, canWrite, publish, discard, show }) {
     ${moved && html`<p class="bad" role="alert">${moved.author || "Somebody"} has turned ${moved.scope} meanwhile${moved.based_on ? ` (version ${moved.based_on})` : ""}: discard the draft to see what is in force.</p>`}
     ${!problem && html`<ul id="difference">${differences.map((one) => html`<li>${change(one)}</li>`)}</ul>`}
     ${!problem && preview && !differences.length && html`<p class="faint">It does not differ from what is in force.</p>`}
+    ${!problem && preview && (preview.not_on_sale || []).length > 0 && html`<p class="hint">Not on sale, so rules do nothing with them: ${preview.not_on_sale.join(", ")}</p>`}
     ${!problem && preview && preview.effect && html`<${Effect} effect=${preview.effect} scope=${draft.scope.scope} show=${show} />`}
     ${!canWrite && html`<p class="hint">${READ_ONLY}</p>`}
     <div class="row">

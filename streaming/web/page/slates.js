@@ -8,7 +8,7 @@ const ORDER = ["relevance", "conversion", "revenue", "novelty", "popularity", "m
 const inOrder = ([one], [other]) => (ORDER.indexOf(one) + 1 || 99) - (ORDER.indexOf(other) + 1 || 99);
 const key = ({ shopper_id, surface }) => shopper_id + " " + surface;
 
-export function Slates({ state, terms, policy, chosen, setChosen, onPreview, isHidden }) {
+export function Slates({ state, terms, policy, chosen, setChosen, decide, onPreview, isHidden }) {
   const [search, setSearch] = useState("");
   const [found, setFound] = useState(null);
   const [slates, setSlates] = useState(null);
@@ -66,13 +66,13 @@ export function Slates({ state, terms, policy, chosen, setChosen, onPreview, isH
     </div>`}
     ${found && found.of > 0 && search && !found.matching && html`<p class="empty">Nobody who had a slate lately matches “${search}”.</p>`}
     <div class="slates" aria-busy=${pending}>
-      ${slates && slates.list.map((slate) => html`<${Slate} key=${key(slate)} slate=${slate} terms=${terms} isDraft=${slates.isDraft} scope=${slates.scope} />`)}
+      ${slates && slates.list.map((slate) => html`<${Slate} key=${key(slate)} slate=${slate} terms=${terms} isDraft=${slates.isDraft} scope=${slates.scope} decide=${decide} />`)}
     </div>
     ${slates && slates.list.length > 0 && html`<${Legend} slates=${slates.list} isDraft=${slates.isDraft} />`}
   </section>`;
 }
 
-function Slate({ slate, terms, isDraft, scope }) {
+function Slate({ slate, terms, isDraft, scope, decide }) {
   const list = useRef(null), tops = useRef(new Map()), inForce = useRef(null);
   if (!isDraft) inForce.current = slate.items.map((item) => item.item_id);
   const reference = isDraft && inForce.current ? inForce.current : slate.sent;
@@ -98,12 +98,12 @@ function Slate({ slate, terms, isDraft, scope }) {
       ${!isModels && html`<p class="hint" data-fallback=${slate.fallback}>${terms.fallbacks[slate.fallback]}</p>`}
     </header>
     <ol ref=${list}>
-      ${slate.items.map((item, n) => html`<${Place} key=${item.item_id} item=${item} n=${n} was=${reference.indexOf(item.item_id)} longest=${longest} />`)}
+      ${slate.items.map((item, n) => html`<${Place} key=${item.item_id} item=${item} n=${n} was=${reference.indexOf(item.item_id)} longest=${longest} decide=${decide} />`)}
     </ol>
   </article>`;
 }
 
-function Place({ item, n, was, longest }) {
+function Place({ item, n, was, longest, decide }) {
   const [open, setOpen] = useState(false);
   const moved = was - n;
   const move = was < 0 ? ["new", "up"] : moved > 0 ? ["▲" + moved, "up"] : moved < 0 ? ["▼" + -moved, "down"] : ["", ""];
@@ -116,7 +116,12 @@ function Place({ item, n, was, longest }) {
       <div class="bar" role="img" aria-label=${words}>
         ${Object.entries(item.parts).sort(inOrder).filter(([, value]) => value > 0).map(([part, value]) => html`<span class=${"part part-" + part} style=${{ width: (100 * value) / longest + "%" }} />`)}
       </div>
-      ${open && html`<ul class="says">${item.says.map((sentence) => html`<li>${sentence}</li>`)}</ul>`}
+      ${open && html`<ul class="says">${item.says.map((sentence) => html`<li>${sentence}</li>`)}</ul>
+        ${decide && html`<div class="row decide" role="group" aria-label="Into the draft">
+          <button type="button" class="secondary outline" onClick=${() => decide(item, { pin: n + 1 })}>Pin to place ${n + 1}</button>
+          <button type="button" class="secondary outline" onClick=${() => decide(item, { boost: 0.5 })}>Boost</button>
+          <button type="button" class="secondary outline" onClick=${() => decide(item, { hide: true })}>Hide</button>
+        </div>`}`}
     </div>
     <div class="why">
       <button type="button" class=${"chip reason-" + item.reason} aria-expanded=${open} onClick=${() => setOpen(!open)}><span class="hidden">Why ${item.name}: </span>${item.label}</button>
