@@ -2,14 +2,17 @@
 
 import getpass
 import secrets
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from streaming.cli import evaluate
 from streaming.cli.group import fail
 from streaming.cli.options import LOOPBACK, MODEL, Model, OnCluster, errors, listening, printer, say
 from streaming.cli.running import HOME, running
 from streaming.cli.watch import LearnUrl
+from streaming.schemas import Measure
 
 VIOLATED = "scope_constraint_violated_percent"
 
@@ -35,6 +38,12 @@ def console(
         ),
     ] = None,
     learn: LearnUrl = None,
+    log: Annotated[
+        Path | None, typer.Option(help="Folder that `rheostat log sink` fills: drafts can be asked of it.")
+    ] = None,
+    gate: Annotated[bool, typer.Option("--gate", help="Refuse what the log says may be worse. Needs --log.")] = False,
+    reward: evaluate.Reward = "clicks",
+    margin: evaluate.Margin = 0.0,
 ) -> None:
     """Serve a page that turns the policy, and shows what that does: slates, figures, who turned what.
 
@@ -52,6 +61,8 @@ def console(
     users = user or [getpass.getuser()]
     if token is not None and len(users) > 1:
         fail("--token is of one user; leave it out where there are several, each has a link with its own")
+    if gate and log is None:
+        fail("--gate asks the log; name it with --log, the folder that `rheostat log sink` fills")
     words = printer()
 
     def states() -> list[ConstraintState]:
@@ -76,7 +87,12 @@ def console(
             whose = f" of {name}" if user else ""
             say(f"the console{whose}: http://{host}:{listener.getsockname()[1]}/#token={its}", words)
         say("who has this link may turn the policy; Ctrl-C ends it", words)
-        server = uvicorn.Config(build(follower, access, states), log_level="warning", timeout_graceful_shutdown=1)
+        asks = None
+        if log is not None:
+            from streaming.web.gate import Gate
+
+            asks = Gate(log, model, Measure(reward), margin, evaluate.LEAST_EFFECTIVE, refuses=gate)
+        server = uvicorn.Config(build(follower, access, states, asks), log_level="warning", timeout_graceful_shutdown=1)
         try:
             uvicorn.Server(server).run([listener])
         finally:

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from streaming.config import Cluster
 from streaming.io.topics import partitions_of
@@ -15,14 +15,21 @@ RECORDS_AT_ONCE = 500
 Take = Callable[[Origin, str, bytes | None], None]  # where a record lies, its key and value
 
 
-def at_the_end(cluster: Cluster, *topics: str) -> Consumer:
+def at_the_end(cluster: Cluster, *topics: str, away: threading.Event | None = None) -> Consumer:
     """Return a consumer of all partitions of `topics` that gets the records written after this call.
+
+    It sets `away` where no broker answers any more, and tries again by itself.
 
     The partitions are assigned: joining a group takes a third of a second.
 
     Raises:
         TopicError: a topic or the broker is not there.
     """
+
+    def note(error: KafkaError) -> None:
+        if away is not None and error.code() == KafkaError._ALL_BROKERS_DOWN:
+            away.set()
+
     consumer = Consumer(
         {
             "bootstrap.servers": cluster.bootstrap_servers,
@@ -30,6 +37,7 @@ def at_the_end(cluster: Cluster, *topics: str) -> Consumer:
             "enable.auto.commit": False,
             "isolation.level": "read_committed",
             "log_level": 0,
+            "error_cb": note,
         }
     )
     partitions = [
@@ -50,12 +58,13 @@ class Following:
         cluster: of the consumer.
         consumer: of `at_the_end`; closed with this.
         take: of a record.
+        away: that of the consumer; cleared once a broker answers again.
     """
 
-    def __init__(self, cluster: Cluster, consumer: Consumer, take: Take) -> None:
+    def __init__(self, cluster: Cluster, consumer: Consumer, take: Take, away: threading.Event | None = None) -> None:
         self.error = ""  # why nothing is followed any more
         self._cluster, self._consumer, self._take = cluster, consumer, take
-        self._stop = threading.Event()
+        self._stop, self._away = threading.Event(), away or threading.Event()
         self._thread = threading.Thread(target=self._follow, daemon=True)
         self._thread.start()
 
@@ -64,11 +73,20 @@ class Following:
         self._thread.join()
         self._consumer.close()
 
+    def _look_again(self) -> None:
+        try:
+            self._consumer.list_topics(timeout=POLL_S)
+            self._away.clear()
+        except KafkaException:  # still
+            self._stop.wait(POLL_S)
+
     def _follow(self) -> None:
         try:
             while not self._stop.is_set():
                 first = self._consumer.poll(POLL_S)
                 if first is None:
+                    if self._away.is_set():
+                        self._look_again()
                     continue
                 for record in [first, *self._consumer.consume(RECORDS_AT_ONCE, 0)]:
                     if (error := record.error()) is not None:

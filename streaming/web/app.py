@@ -20,7 +20,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from features.errors import ExplanationError, PolicyError, PolicyMovedError, TopicError, UnknownItemError
+from features.errors import LoggedSlatesError, PolicyError, PolicyMovedError, TopicError, UnknownItemError
 from streaming.control import policies
 from streaming.policy.check import ANYONE, validate
 from streaming.policy.difference import differences
@@ -28,6 +28,7 @@ from streaming.records import UNDECODABLE
 from streaming.schemas import Policy
 from streaming.web import views
 from streaming.web.follow import Follower, Shown
+from streaming.web.gate import Gate
 
 TAKEN_S, POLL_S = 5.0, 0.02  # for which a written policy is waited for, to come back from the topic
 PREVIEWED_AT_MOST, SLATES_SHOWN_AT_MOST = 50, 6
@@ -86,13 +87,14 @@ class _AskedSlates(msgspec.Struct, forbid_unknown_fields=True):
     policy: dict[str, Any] | None = None  # without one, what is in force
 
 
-def build(follower: Follower, access: Access, states: ConstraintStates) -> Starlette:
+def build(follower: Follower, access: Access, states: ConstraintStates, gate: Gate | None = None) -> Starlette:
     """Return the application.
 
     Args:
         follower: what is known.
         access: who may do what.
         states: how the constraints stand, as the job `learn` has it.
+        gate: what asks the log of a draft; None: nobody does.
     """
 
     def guarded(handler: Handler, writes: bool = False) -> Handler:
@@ -107,7 +109,7 @@ def build(follower: Follower, access: Access, states: ConstraintStates) -> Starl
                 return _refused(400, str(error))
             except UnknownItemError as error:
                 return _refused(409, f"the shop no longer has {error}, which was a candidate; wait for the next slate")
-            except (TopicError, KafkaException, TimeoutError, ExplanationError) as error:
+            except (TopicError, KafkaException, TimeoutError, LoggedSlatesError) as error:
                 return _refused(503, str(error))
 
         return answer
@@ -116,7 +118,8 @@ def build(follower: Follower, access: Access, states: ConstraintStates) -> Starl
         return HTMLResponse(_PAGE.joinpath("index.html").read_text(encoding="utf-8"), headers=_HEADERS)
 
     async def state(request: Request) -> Response:
-        return _json(views.state(follower) | {"author": access.name(request)})
+        asks = {"asks_log": gate is not None, "refuses": gate is not None and gate.refuses}
+        return _json(views.state(follower) | {"author": access.name(request)} | asks)
 
     async def terms(request: Request) -> Response:
         return _json(views.terms())
@@ -179,7 +182,20 @@ def build(follower: Follower, access: Access, states: ConstraintStates) -> Starl
         body = msgspec.json.decode(await request.body(), type=_Publication)
         policy = _checked(body.policy, access.name(request) or "", body.note)
         policies.refuse_if_moved(policy.scope, body.based_on, follower.turned.table)
+        if gate is not None and gate.refuses:
+            judgement = await run_in_threadpool(gate.judged, policy, follower.turned.table)
+            if judgement.refusal is not None:
+                msg = f"refused at the gate, and what is in force stays: {judgement.refusal}"
+                raise PolicyError(msg)
         return await put(policy)
+
+    async def evaluate(request: Request) -> Response:
+        body = msgspec.json.decode(await request.body(), type=_Draft)
+        if gate is None:
+            msg = "nobody asks the log here; start the console with --log, the folder that `rheostat log sink` fills"
+            raise PolicyError(msg)
+        judgement = await run_in_threadpool(gate.judged, _checked(body.policy, "draft"), follower.turned.table)
+        return _json(judgement._asdict())
 
     async def roll_back(request: Request) -> Response:
         version = request.path_params["version"]
@@ -205,6 +221,7 @@ def build(follower: Follower, access: Access, states: ConstraintStates) -> Starl
             Route("/figures", guarded(figures)),
             Route("/constraints", guarded(constraints)),
             Route("/experiments/{name}", guarded(experiment)),
+            Route("/evaluation", guarded(evaluate), methods=["POST"]),
             Route("/policies", guarded(history), methods=["GET"]),
             Route("/policies", guarded(publish, writes=True), methods=["POST"]),
             Route("/policies/{version:int}/roll-back", guarded(roll_back, writes=True), methods=["POST"]),

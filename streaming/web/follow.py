@@ -89,17 +89,22 @@ class Follower:
         self._sources: OrderedDict[str, Source] = OrderedDict()  # by rec_id, waiting for their slates
         self._shown: OrderedDict[tuple[str, str], Shown] = OrderedDict()  # by shopper and surface, newest last
         self._tallies = Tallies(self.began_s)
-        consumer = at_the_end(cluster, *FOLLOWED)  # before what is there is read: nothing falls between
+        self._away = threading.Event()
+        consumer = at_the_end(
+            cluster, *FOLLOWED, away=self._away
+        )  # before what is there is read: nothing falls between
         self.catalogue.put_all(*newest_items(read_compacted(cluster, [Topic.ITEMS])))
         self.turned: Turned = policies.read(cluster)
-        self._following = Following(cluster, consumer, self._take_any)
+        self._following = Following(cluster, consumer, self._take_any, self._away)
 
     def close(self) -> None:
         self._following.close()
 
     @property
     def error(self) -> str:
-        """Why it no longer follows; empty while it does."""
+        """Why it does not follow; empty while it does."""
+        if self._away.is_set():
+            return f"{self.cluster.bootstrap_servers} does not answer; it is followed again once it does"
         return self._following.error
 
     def slates(self) -> list[Shown]:

@@ -110,10 +110,10 @@ FALLBACKS = {
     "on other items than the shop's? `rheostat doctor` and docs/model-authors.md say more.",
     Fallback.MODEL_FAILED: "Popular items: the model raised, or its answer was no numbers. The log of the job "
     "`recommend` says which.",
-    Fallback.NO_CANDIDATES: "The slate is empty: nothing that the request asks for is on sale. Look at its category, "
-    "filter and exclusions.",
+    Fallback.NO_CANDIDATES: "The slate is empty: nothing that the request asks for is on sale, or rules hide all of "
+    "it. Look at its category, filter and exclusions, and at the rules of its policy.",
     Fallback.NO_ITEMS_ON_SALE: "The slate is empty: no item is on sale, or all are sold out. Put items with a stock "
-    "above 0 on the topic: `rheostat items put FILE`.",
+    "above 0 on the topic: `rheostat items load FILE`.",
     Fallback.MODEL_KNOWS_NONE: "The slate is empty: the model knows none of the items that are on sale, so it was "
     "trained on another shop's. Train one on this shop's: `make train`.",
     Fallback.OTHER: "For a reason that this version does not know.",

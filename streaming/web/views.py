@@ -132,7 +132,7 @@ def slate(follower: Follower, shown: Shown, drawn: Slate) -> dict[str, Any]:
         "shopper_id": sent.shopper_id,
         "surface": sent.surface,
         "event_time_ms": sent.event_time_ms,
-        "fallback": drawn.fallback.value,
+        "fallback": (drawn if sent.slate and not drawn.items else sent).fallback.value,  # rules may hide all of it
         "uncertainty": sent.uncertainty,
         "policy_version": drawn.policy_version,
         "policy_scope": drawn.policy_scope,

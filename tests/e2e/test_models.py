@@ -23,6 +23,7 @@ ROOT = Path(__file__).parents[2]
 PYTHON = ROOT / ".venv-train" / "bin" / "python"
 TRAINS = ROOT / "tests" / "support" / "train_models.py"
 DEADLINE_S = 120.0
+pytestmark = pytest.mark.nightly  # the artifact that is shipped runs in the jobs of every other test here
 NAMES = ("graph", "transformer", "gnn", "twin", "fusion", "neighbours", "rules")
 TELLS_PURCHASE = "fusion"  # has the output `top_purchase`; the model of all other tests of jobs has not
 
@@ -69,9 +70,7 @@ def test_sessions_together_are_answered_as_each_alone(name: str, models: Path) -
                 assert bits_of_asked(output) == bits_of_asked(of_asked[n]), (size, n)
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=() if n == TELLS_PURCHASE else pytest.mark.nightly) for n in NAMES]
-)
+@pytest.mark.parametrize("name", NAMES)
 def test_trained_model_runs_in_the_job(
     name: str, models: Path, interactions: list[Interaction], new_topics: Callable[[], Broker], tmp_path: Path
 ) -> None:

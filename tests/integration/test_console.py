@@ -5,8 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
-from support.browser import browser_page, needs_chromium
+from playwright.sync_api import Browser, Locator, Page, expect
+from support.browser import chromium, needs_chromium, page_of
 from support.console import ARTIFACT, TOKEN, Running, console, let_shoppers_in
 from typer.testing import CliRunner
 
@@ -18,6 +18,12 @@ from streaming.schemas import Policy, Recommendation
 
 NONE = "\N{EN DASH}"
 FIRST = Policy(version=2, author="someone")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as started:
+        yield started
 
 
 @pytest.fixture(scope="module")
@@ -44,8 +50,8 @@ def home(slates: list[Recommendation]) -> Recommendation:
 
 
 @pytest.fixture
-def page(running: Running) -> Iterator[Page]:
-    with browser_page() as (opened, complaints):
+def page(browser: Browser, running: Running) -> Iterator[Page]:
+    with page_of(browser) as (opened, complaints):
         opened.goto(running.link)
         expect(opened.locator(".slate li[data-item]").first).to_be_visible(timeout=60_000)
         yield opened
@@ -311,9 +317,9 @@ def test_what_cannot_be_published_is_said_while_it_is_drafted(running: Running, 
 
 
 @needs_chromium
-def test_without_the_token_one_may_look_and_not_turn(running: Running) -> None:
+def test_without_the_token_one_may_look_and_not_turn(browser: Browser, running: Running) -> None:
     version = running.table().version
-    with browser_page() as (page, complaints):
+    with page_of(browser) as (page, complaints):
         page.goto(running.url)
         expect(page.locator(".slate li[data-item]").first).to_be_visible()
         expect(page.locator(".facts")).to_contain_text("read only")
@@ -390,3 +396,19 @@ def test_the_author_is_who_has_the_link_or_whom_the_proxy_names(running: Running
         assert (status, "a proxy that says who asks in X-Forwarded-User" in said["error"]) == (401, True)
         assert other.ask("/policies", draft, TOKEN, headers={"X-Forwarded-User": "ann"})[0] == 200
     assert running.table().policies["surface:listing"].author == "ann"
+
+
+@needs_chromium
+def test_log_is_asked_of_a_draft_and_says_what_it_lacks(browser: Browser, running: Running, tmp_path: Path) -> None:
+    log = tmp_path / "console.log"
+    with console(running.cluster, log, "--log", str(tmp_path), "--gate") as url, page_of(browser) as (page, _):
+        page.goto(replace(running, url=url).link)
+        expect(page.locator("#no-slates")).to_be_visible(timeout=60_000)
+        slider(page, "weights.novelty").focus()
+        page.keyboard.press("ArrowRight")
+        page.get_by_role("button", name="Ask the log").click()
+        expect(page.locator("#log")).to_contain_text("land the logs there first: rheostat log sink")
+        page.get_by_role("button", name="Publish").click()
+        expect(page.locator("#said")).to_contain_text("land the logs there first")  # and it is not published
+    result = CliRunner().invoke(app, ["console", "--gate", "--bootstrap-servers", str(running.cluster)])
+    assert (result.exit_code, "name it with --log" in " ".join(result.stderr.split())) == (2, True)

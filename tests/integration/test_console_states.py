@@ -11,11 +11,13 @@ from threading import Thread
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, expect
-from support.browser import Scheme, browser_page, needs_chromium
+from playwright.sync_api import Browser, Page, expect
+from support.browser import Scheme, chromium, needs_chromium, page_of
 from support.console import Running, console, let_shoppers_in
 
 from features.sources.simulator import shop
+from infra.local.kafka import local_kafka
+from infra.local.topics import create_topics
 from streaming.config import Cluster
 from streaming.io.feed import Feed
 from streaming.io.scrape import OURS
@@ -24,6 +26,12 @@ from streaming.schemas import Policy
 WIDTHS = {"desktop": 1280, "tablet": 768, "phone": 390}
 PICTURES = os.environ.get("RHEOSTAT_PICTURES")
 LEARN = f'{OURS}scope_constraint_violated_percent{{scope="global",constraint="floor"}} 12.5\n'
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as started:
+        yield started
 
 
 @pytest.fixture(scope="module")
@@ -88,8 +96,8 @@ def check(page: Page, state: str, width: str, scheme: Scheme) -> None:
 
 @needs_chromium
 @pytest.mark.parametrize("width", WIDTHS)
-def test_console_without_slates_says_what_to_do(empty: Running, width: str) -> None:
-    with browser_page(WIDTHS[width], 900) as (page, complaints):
+def test_console_without_slates_says_what_to_do(browser: Browser, empty: Running, width: str) -> None:
+    with page_of(browser, WIDTHS[width], 900) as (page, complaints):
         page.goto(empty.link)
         expect(page.locator("#no-slates")).to_contain_text("Is there traffic?")
         check(page, "empty", width, "light")
@@ -109,8 +117,8 @@ def test_console_without_slates_says_what_to_do(empty: Running, width: str) -> N
         *[pytest.param(width, "dark", marks=pytest.mark.nightly) for width in ("tablet", "phone")],
     ],
 )
-def test_every_state_is_legible_and_accessible(busy: Running, width: str, scheme: Scheme) -> None:
-    with browser_page(WIDTHS[width], 900, scheme) as (page, complaints):
+def test_every_state_is_legible_and_accessible(browser: Browser, busy: Running, width: str, scheme: Scheme) -> None:
+    with page_of(browser, WIDTHS[width], 900, scheme) as (page, complaints):
         page.goto(busy.link)
         expect(page.locator(".slate li[data-item]").first).to_be_visible(timeout=60_000)
         check(page, "policy", width, scheme)
@@ -131,8 +139,8 @@ def test_every_state_is_legible_and_accessible(busy: Running, width: str, scheme
 
 
 @needs_chromium
-def test_a_console_that_is_gone_and_a_broker_that_is_gone_say_what_to_do(busy: Running) -> None:
-    with browser_page() as (page, _):
+def test_a_console_that_is_gone_says_what_to_do(browser: Browser, busy: Running) -> None:
+    with page_of(browser) as (page, _):
         page.goto(busy.link)
         expect(page.locator(".slate li[data-item]").first).to_be_visible(timeout=60_000)
         page.route("**/state", lambda route: route.abort())
@@ -143,8 +151,27 @@ def test_a_console_that_is_gone_and_a_broker_that_is_gone_say_what_to_do(busy: R
 
 
 @needs_chromium
-def test_the_keyboard_alone_turns_publishes_and_explains(busy: Running) -> None:
-    with browser_page() as (page, complaints):
+def test_a_broker_that_is_gone_is_said_and_what_was_known_stays(browser: Browser, tmp_path: Path) -> None:
+    with local_kafka(tmp_path / "kafka") as broker:
+        create_topics(broker.cluster)
+        with Feed(broker.cluster) as topics:
+            topics.items(shop.items())
+        with console(broker.cluster, tmp_path / "console.log") as url, page_of(browser) as (page, _):
+            let_shoppers_in(broker.cluster, 5)
+            page.goto(Running(url, broker.cluster).link)
+            expect(page.locator(".slate li[data-item]").first).to_be_visible(timeout=60_000)
+            broker.process.terminate()
+            broker.process.wait()
+            problem = page.locator("#problem")
+            expect(problem).to_contain_text(f"{broker.cluster.bootstrap_servers} does not answer", timeout=30_000)
+            expect(problem).to_contain_text("it is followed again once it does")
+            expect(page.locator(".slate li[data-item]").first).to_be_visible()
+            check(page, "broker-gone", "desktop", "light")
+
+
+@needs_chromium
+def test_the_keyboard_alone_turns_publishes_and_explains(browser: Browser, busy: Running) -> None:
+    with page_of(browser) as (page, complaints):
         page.goto(busy.link)
         expect(page.locator(".slate li[data-item]").first).to_be_visible(timeout=60_000)
 

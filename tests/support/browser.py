@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Literal
 
 import pytest
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 Scheme = Literal["light", "dark"]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -18,13 +18,23 @@ OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-backgro
 
 
 @contextmanager
-def browser_page(width: int = 1400, height: int = 1000, scheme: Scheme = "light") -> Iterator[tuple[Page, list[str]]]:
-    """Yield an empty page, and what it complains about."""
+def chromium() -> Iterator[Browser]:
+    """Yield a browser that begins with nothing; one at a time."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
-        page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
-        complaints: list[str] = []
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
-        yield page, complaints
+        yield browser
         browser.close()
+
+
+@contextmanager
+def page_of(
+    browser: Browser, width: int = 1400, height: int = 1000, scheme: Scheme = "light"
+) -> Iterator[tuple[Page, list[str]]]:
+    """Yield an empty page of somebody whom the browser does not know, and what it complains about."""
+    context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+    page = context.new_page()
+    complaints: list[str] = []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
+    yield page, complaints
+    context.close()

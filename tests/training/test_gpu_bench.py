@@ -5,9 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.nightly
 def test_bench_runs_without_a_gpu() -> None:
     command = [sys.executable, "-m", "infra.bench.gpu.cuda", "--device", "cpu"]
     command += ["--seconds", "0.01", "--records", "200", "--items", "10000"]

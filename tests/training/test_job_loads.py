@@ -33,7 +33,7 @@ def split() -> Split:
 @pytest.mark.parametrize(
     ("make", "constants"),
     [
-        (neighbours_model, {"place_decay", "item_decay", "age_decay"}),
+        pytest.param(neighbours_model, {"place_decay", "item_decay", "age_decay"}, marks=pytest.mark.nightly),
         (rules_model, {"item_decay", "repeat_level", "repeat_decay"}),
     ],
 )
@@ -60,6 +60,7 @@ def test_a_counted_model_chooses_is_served_and_ranks(
     np.testing.assert_allclose(asked.asked_logits, asked_scores[0].numpy(), rtol=1e-4)
 
 
+@pytest.mark.nightly  # of its parts each is served above
 def test_the_fusion_is_fitted_and_served(split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     quick = replace(SessionRankerConfig(), hidden_dim=16, head_count=2, max_length=10)
     monkeypatch.setitem(MODELS, "gnn", replace(MODELS["gnn"], ranker=quick))

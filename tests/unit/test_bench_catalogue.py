@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 
 from infra.bench.catalogue import BUNDLES, measure
@@ -10,6 +11,7 @@ from onnx_models.artifact import read_manifest
 ARTIFACT = Path(__file__).parents[2] / "onnx_models" / "artifacts" / "generator"
 
 
+@pytest.mark.nightly
 def test_figures_are_of_the_models_shop() -> None:
     figures = measure(ARTIFACT, 500, "four objectives", "cpu", Console(quiet=True))
     assert (figures["items"], figures["device"]) == (read_manifest(ARTIFACT).item_count, "cpu")

@@ -23,6 +23,7 @@ from streaming.policy.table import PolicyTable
 from streaming.schemas import AskedItem, Measure, Policy, Request
 from streaming.scoring.model import shared_model
 from streaming.testing import impression, recommendation
+from streaming.web.gate import Gate
 
 ARTIFACT = Path(__file__).parents[2] / "onnx_models" / "artifacts" / "generator"
 FOR_EVER_MS = 1 << 62
@@ -252,3 +253,17 @@ def test_slates_that_were_asked_for_are_found_again_exactly_too(tmp_path: Path) 
     assert max(len(slate.picks) for slate in log) == 40
     assert evaluation.slates > 80
     assert evaluation.reproduced == 1.0
+
+
+def test_gate_of_the_console_refuses_what_may_be_worse_and_says_where_the_log_is_too_little(log: Path) -> None:
+    in_force = policies_in_force(log)
+    worse = msgspec.convert(LOGGING | {"version": 3, "exploration": EXPLORING | {"epsilon": 0.95}}, Policy)
+    asked = Gate(log, ARTIFACT, Measure.CLICKS, 0.0, 100.0, refuses=True)
+    judgement = asked.judged(worse, in_force)
+    assert "it may be worse: clicks of a slate change by" in (judgement.refusal or "")
+    assert asked.judged(msgspec.structs.replace(worse, version=4, note="again"), in_force) is judgement  # kept
+    too_little = Gate(log, ARTIFACT, Measure.CLICKS, 0.0, 1e9, refuses=True).judged(worse, in_force)
+    assert too_little.refusal is None
+    assert "not enough to tell" in too_little.verdict
+    with pytest.raises(LoggedSlatesError, match="land the logs there first"):
+        Gate(log / "nothing", ARTIFACT, Measure.CLICKS, 0.0, 100.0, refuses=True).judged(worse, in_force)

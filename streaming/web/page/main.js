@@ -37,7 +37,7 @@ function App() {
       </p>`}
     </header>
     <p id="problem" role="alert" hidden=${!(error || (state && state.error))}>
-      ${error || (state && state.error && `No longer following Kafka: ${state.error}. What is shown is of before; start \`rheostat console\` again once the broker answers.`)}
+      ${error || (state && state.error && `Not following Kafka: ${state.error}. What is shown is of before.`)}
     </p>
     <p id="said" role="status" class=${said.isBad ? "bad" : ""} hidden=${!said.words}>${said.words}</p>
     <main>

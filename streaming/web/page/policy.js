@@ -91,7 +91,7 @@ export function Policy({ state, terms, say, look, isHidden }) {
       <${Others} policy=${(draft || shown).policy} />
     </section>
     <div>
-      ${draft && html`<${Draft} draft=${draft} preview=${preview} moved=${moved && current} canWrite=${Boolean(state.author)} publish=${publish} discard=${discard} show=${(one) => setChosen([one])} />`}
+      ${draft && html`<${Draft} draft=${draft} preview=${preview} moved=${moved && current} canWrite=${Boolean(state.author)} asksLog=${state.asks_log} publish=${publish} discard=${discard} show=${(one) => setChosen([one])} />`}
       <${Slates} state=${state} terms=${terms} policy=${draft && draft.policy} chosen=${chosen} setChosen=${setChosen} decide=${shown.scope.startsWith("merchant:") ? null : decide} onPreview=${setPreview} isHidden=${isHidden} />
     </div>
   </div>`;
@@ -196,7 +196,7 @@ export function bounds({ measure, merchant, at_least, at_most }) {
   return measure + (merchant ? " of " + merchant : "") + low + (low && high ? "," : "") + high;
 }
 
-function Draft({ draft, preview, moved, canWrite, publish, discard, show }) {
+function Draft({ draft, preview, moved, canWrite, asksLog, publish, discard, show }) {
   const [note, setNote] = useState("");
   const [busy, setBusy] = useState(false);
   const first = useRef(null);
@@ -216,6 +216,7 @@ function Draft({ draft, preview, moved, canWrite, publish, discard, show }) {
     ${!problem && preview && !differences.length && html`<p class="faint">It does not differ from what is in force.</p>`}
     ${!problem && preview && (preview.not_on_sale || []).length > 0 && html`<p class="hint">Not on sale, so rules do nothing with them: ${preview.not_on_sale.join(", ")}</p>`}
     ${!problem && preview && preview.effect && html`<${Effect} effect=${preview.effect} scope=${draft.scope.scope} show=${show} />`}
+    ${!problem && asksLog && html`<${Log} policy=${draft.policy} />`}
     ${!canWrite && html`<p class="hint">${READ_ONLY}</p>`}
     <div class="row">
       <input id="note" maxlength="500" placeholder="Why, for the history" aria-label="Note" value=${note} onInput=${(event) => setNote(event.target.value)} />
@@ -223,6 +224,24 @@ function Draft({ draft, preview, moved, canWrite, publish, discard, show }) {
       <button type="button" class="secondary outline" onClick=${discard}>Discard</button>
     </div>
   </form>`;
+}
+
+/** What the log of what was shown says of the draft: would it have brought more? */
+function Log({ policy }) {
+  const [said, setSaid] = useState(null);
+  const [busy, setBusy] = useState(false);
+  const asked = JSON.stringify(policy);
+  async function askLog() {
+    setBusy(true);
+    try {
+      setSaid({ of: asked, ...(await ask("evaluation", { policy })) });
+    } catch (error) { setSaid({ of: asked, refusal: error.message }); }
+    setBusy(false);
+  }
+  return html`<div id="log">
+    ${said && said.of === asked && html`<p>${said.verdict}</p>${said.refusal && html`<p class="bad">${said.refusal}</p>`}`}
+    <p><button type="button" class="link" aria-busy=${busy} disabled=${busy} onClick=${askLog}>Ask the log what it would have brought</button></p>
+  </div>`;
 }
 
 function Effect({ effect, scope, show }) {
