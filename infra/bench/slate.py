@@ -18,7 +18,7 @@ from streaming.control.item_estimates import EstimateTable
 from streaming.io.feed import to_message
 from streaming.policy.estimates import LEVELS
 from streaming.policy.table import PolicyTable
-from streaming.schemas import Estimates, Exploration, Fallback, ItemEstimate, LevelEstimate, Objective, Policy
+from streaming.schemas import Estimates, Exploration, Fallback, ItemEstimate, LevelEstimate, Objective, Policy, Rule
 from streaming.scoring.advance import interaction
 from streaming.scoring.candidates import Candidates
 from streaming.scoring.model import SessionModel
@@ -30,6 +30,11 @@ INTERACTIONS = 40  # of the shopper who is shown the slates
 SPREAD = 2.0  # standard deviation of the candidates' log odds
 _ALL = {"relevance": 1.0, "conversion": 0.5, "revenue": 0.5, "novelty": 0.2}
 _EXPLORING = Exploration(budget=0.1, epsilon=0.05, optimism=1.0)
+_RULES = {
+    "hidden": Rule(where="item.category == 'tents'", hide=True),
+    "boosted": Rule(where="item.margin > 0.5 and item.stock > 5", boost=0.3),
+    "pinned": Rule(where="item.brand == 'brand-1'", pin=2),
+}
 
 # What an operator may ask for, from nothing to everything.
 POLICIES = {
@@ -49,6 +54,7 @@ POLICIES = {
         Policy(scope="merchant:merchant-3", version=3, author="bench", weights={"relevance": 2.0}),
         Policy(scope="segment:cold", version=4, author="bench", when="session.evidence < 5"),
     ],
+    "diversity and rules": [Policy(version=2, author="bench", weights=_ALL, diversity=0.3, rules=_RULES)],
 }
 
 

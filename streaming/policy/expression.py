@@ -214,8 +214,12 @@ class Expression:
     def holds(self, item: Fields, session: Fields) -> NDArray[np.bool_]:
         """Return whether the value, () or (K,), is above 0."""
         with np.errstate(all="ignore"):
-            value = np.asarray(self._evaluate(item, session))
-            return value if value.dtype == np.bool_ else _bounded(value) > 0
+            return self.truth(item, session)
+
+    def truth(self, item: Fields, session: Fields) -> NDArray[np.bool_]:
+        """Return what `holds` does, for a caller that sees to numpy's warnings, once for several expressions."""
+        value = np.asarray(self._evaluate(item, session))
+        return value if value.dtype == np.bool_ else _bounded(value) > 0
 
     def _evaluate(self, item: Fields, session: Fields) -> Any:
         return eval(self._code, _GLOBALS, {"item": item, "session": session})  # checked above, node by node

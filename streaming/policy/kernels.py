@@ -20,6 +20,7 @@ from streaming.policy.objectives import BUILT_IN, KINDS
 NONE = np.zeros(0)  # of an argument that may be missing
 NO_INDEX = np.zeros(0, dtype=np.int64)
 NO_TABLE = np.zeros((0, 0))
+LEAST_WHOLE = 1e-200  # sum of weights, below which they are made anew: a double has none for the least of them
 ALL = np.zeros(0, dtype=np.bool_)  # of a choice that leaves nothing out
 RELEVANCE, CONVERSION, REVENUE, NOVELTY, POPULARITY, BID = map(KINDS.__getitem__, BUILT_IN)
 
@@ -169,6 +170,10 @@ def fill(  # type: ignore[no-untyped-def]
         alone[k] = scores[k] - lost[k] if tires else scores[k]
         if hopes:
             highest_bonus = max(highest_bonus, bonus[k])
+    # A weight is an exponential: it is computed anew only where what it is made of has changed. Wishes only fall, so
+    # that no exponent is above 0; where all have fallen far below the first, the weights are made anew for the last.
+    weight[:] = 0.0
+    stale, weighed_from = np.ones(count, dtype=np.bool_), np.inf
     spent = 0
     for position in range(size):
         greedy, best = -1, -np.inf
@@ -182,21 +187,30 @@ def fill(  # type: ignore[no-untyped-def]
         may_explore = explores and spent < allowance and not is_fixed and open_count > 0
         whole, even = 0.0, 1.0 / max(open_count, 1)
         if may_explore:
-            # No wish exceeds the greedy utility by more than the highest bonus, so no exponent is above 0.
-            top, wished_most, most = best + highest_bonus, -np.inf, -1
-            for k in range(count):
-                weight[k] = 0.0
-                if left[k]:
-                    wished = alone[k] - loss[k]
-                    if hopes:
-                        wished = alone[k] + bonus[k] - loss[k]
-                    if most < 0 or wished > wished_most:
-                        wished_most, most = wished, k
-                    if temperature > 0:
-                        weight[k] = math.exp((wished - top) * (1.0 / temperature))
-                        whole += weight[k]
             if temperature == 0:
+                wished_most, most = -np.inf, -1
+                for k in range(count):
+                    weight[k] = 0.0
+                    if left[k]:
+                        wished = alone[k] + bonus[k] - loss[k] if hopes else alone[k] - loss[k]
+                        if most < 0 or wished > wished_most:
+                            wished_most, most = wished, k
                 weight[most] = whole = 1.0
+            for again in range(2 if temperature > 0 else 0):
+                if again or weighed_from == np.inf:
+                    weighed_from = best + highest_bonus  # which no wish exceeds
+                    for k in range(count):
+                        stale[k] = True
+                whole = 0.0
+                for k in range(count):
+                    if left[k]:
+                        if stale[k]:
+                            wished = alone[k] + bonus[k] - loss[k] if hopes else alone[k] - loss[k]
+                            weight[k] = math.exp((wished - weighed_from) * (1.0 / temperature))
+                            stale[k] = False
+                        whole += weight[k]
+                if whole > LEAST_WHOLE:
+                    break
         pick = greedy
         if len(follow) > 0:
             pick = follow[position]
@@ -240,11 +254,13 @@ def fill(  # type: ignore[no-untyped-def]
         if left[pick]:
             left[pick] = False
             open_count -= 1
+        weight[pick] = 0.0
         if tires:
             more = examination[position] * by_pick[pick]
             for k in range(count):
                 if group[k] == group[pick]:
                     alone[k] -= more
+                    stale[k] = True
         if diversity > 0 and position < size - 1:
             alike[:] = 0.0
             for d in range(len(content)):
@@ -252,4 +268,6 @@ def fill(  # type: ignore[no-untyped-def]
                 for k in range(count):
                     alike[k] += of_pick * content[d, k]
             for k in range(count):
-                loss[k] = max(loss[k], diversity * alike[k])
+                if diversity * alike[k] > loss[k]:
+                    loss[k] = diversity * alike[k]
+                    stale[k] = True
