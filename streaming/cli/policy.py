@@ -88,7 +88,7 @@ def policy_set(
 
     Example: rheostat policy set --weight relevance=0.3 --weight revenue=1 --diversity 0.2 --budget 0.1
     """
-    from streaming.control.policies import begun, refuse_if_moved
+    from streaming.control.policies import begun, read_items, refuse_if_moved
 
     turned = history(cluster)
     in_force = turned.table.policies
@@ -124,6 +124,10 @@ def policy_set(
         say(f"{scope} had no policy: it begins with that of {turned.table.shadowed(scope).scope}", words)
     for note in notes(turned_policy.scope, turned.table):
         say(note, words)
+    if named := {item_id for rule in turned_policy.rules.values() for item_id in rule.items}:
+        on_sale = {item.item_id for item in read_items(cluster)}
+        if missing := sorted(named - on_sale):
+            say(f"rules name items that the shop does not have, and do nothing with them: {', '.join(missing)}", words)
 
 
 @policy.command("roll-back")

@@ -21,9 +21,10 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from features.errors import LoggedSlatesError, PolicyError, PolicyMovedError, TopicError, UnknownItemError
-from streaming.control import policies
+from streaming.control import policies, policy_text
 from streaming.policy.check import ANYONE, validate
 from streaming.policy.difference import differences
+from streaming.policy.fields import NOT_WRITTEN
 from streaming.records import UNDECODABLE
 from streaming.schemas import Policy
 from streaming.web import views
@@ -80,6 +81,12 @@ class _Publication(_Draft, forbid_unknown_fields=True, kw_only=True):
 
     based_on: int  # version of the scope's policy that it was made from; 0: there was none that somebody wrote
     note: str = ""
+
+
+class _Text(msgspec.Struct, forbid_unknown_fields=True):
+    """A policy as a person writes it."""
+
+    text: str
 
 
 class _AskedSlates(msgspec.Struct, forbid_unknown_fields=True):
@@ -189,6 +196,16 @@ def build(follower: Follower, access: Access, states: ConstraintStates, gate: Ga
                 raise PolicyError(msg)
         return await put(policy)
 
+    async def text(request: Request) -> Response:
+        body = msgspec.json.decode(await request.body(), type=_Draft)
+        return _json({"text": policy_text.written(body.policy)})
+
+    async def parsed(request: Request) -> Response:
+        body = msgspec.json.decode(await request.body(), type=_Text)
+        policy = _checked(policy_text.parsed(body.text, "the text"), "draft")
+        fields: dict[str, Any] = msgspec.to_builtins(policy)
+        return _json({"policy": {name: value for name, value in fields.items() if name not in NOT_WRITTEN}})
+
     async def evaluate(request: Request) -> Response:
         body = msgspec.json.decode(await request.body(), type=_Draft)
         if gate is None:
@@ -221,6 +238,8 @@ def build(follower: Follower, access: Access, states: ConstraintStates, gate: Ga
             Route("/figures", guarded(figures)),
             Route("/constraints", guarded(constraints)),
             Route("/experiments/{name}", guarded(experiment)),
+            Route("/text", guarded(text), methods=["POST"]),
+            Route("/parsed", guarded(parsed), methods=["POST"]),
             Route("/evaluation", guarded(evaluate), methods=["POST"]),
             Route("/policies", guarded(history), methods=["GET"]),
             Route("/policies", guarded(publish, writes=True), methods=["POST"]),

@@ -43,7 +43,7 @@ OTHERS = [
         "average items",
         1.0,
         0.05,
-        "What an item loses for a click on its category that has just been; half of it is forgotten in ten minutes.",
+        "What an item loses for a click on its category that has just been; half of it is forgotten in `half_life_s`.",
     ),
     Term(
         "exploration.budget",

@@ -252,6 +252,29 @@ def test_items_are_pinned_and_hidden_from_the_slate_and_by_a_rule_with_an_end(
 
 
 @needs_chromium
+def test_what_has_no_slider_is_written_as_text(running: Running, page: Page) -> None:
+    running.turn("mary", weights={"relevance": 1.0}, diversity=0.2)
+    expect(slider(page, "diversity")).to_have_value("0.2")
+    page.get_by_text("All of it as text").click()
+    text = page.get_by_label("Policy as YAML")
+    expect(text).to_have_value("scope: global\nweights:\n  relevance: 1\ndiversity: 0.2\n")
+    text.fill("scope: global\nweights: {relevance: 1}\nconstraints: {floor: {measure: revenu, at_least: 1}}\n")
+    take = page.locator("#as-text").get_by_role("button", name="Into the draft")
+    take.click()
+    said = "constraints.floor.measure: 'revenu'; expected one of clicks, purchases, revenue"
+    expect(page.locator("#as-text")).to_contain_text(said)
+    text.fill("scope: global\nweights: {relevance: 1}\nconstraints: {floor: {measure: revenue, at_least: 1}}\n")
+    take.click()
+    expect(page.locator("#difference")).to_contain_text("constraints.floor.at_least none → 1")
+    page.get_by_role("button", name="Publish").click()
+    expect(page.locator("#said")).to_contain_text("is in force for the next slates")
+    written = running.table().policies["global"]
+    assert (written.constraints["floor"].at_least, written.diversity) == (1.0, 0.0)
+    page.get_by_role("link", name="Results").click()
+    expect(page.get_by_role("region", name="Constraints")).to_contain_text("revenue at least 1")
+
+
+@needs_chromium
 def test_campaign_of_a_surface_begins_with_its_policy_and_ends(running: Running, page: Page) -> None:
     running.turn("mary", weights={"relevance": 1.0, "conversion": 0.6})
     page.locator("#scope").select_option("a new scope …")

@@ -206,7 +206,8 @@ def test_author_of_a_wrong_policy_mends_it_from_the_messages(of_two: Shop, tmp_p
         assert (code, words in said) == (2, True), said
         lines[of] = right
     file.write_text("\n".join(lines.values()))
-    code, _, said = terminal(of_two.running.cluster, "policy", "set", str(file), "--note", "mended")
+    code, out, said = terminal(of_two.running.cluster, "policy", "set", str(file), "--note", "mended")
     assert code == 0, said
+    assert "rules name items that the shop does not have, and do nothing with them: i1" in " ".join(out.split())
     written = of_two.running.table().policies["surface:home"]
     assert (written.rules["tea"].pin, written.weights["revenue"], written.note) == (1, 0.5, "mended")

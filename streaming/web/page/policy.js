@@ -89,6 +89,7 @@ export function Policy({ state, terms, say, look, isHidden }) {
       <${Sliders} scope=${shown} policy=${(draft || shown).policy} terms=${terms} turn=${turn} />
       ${!shown.scope.startsWith("merchant:") && html`<${Rules} policy=${(draft || shown).policy} setRules=${(rules) => turn("rules", rules)} />`}
       <${Others} policy=${(draft || shown).policy} />
+      <${AsText} policy=${(draft || shown).policy} setPolicy=${(policy) => setDraft({ ...(draft || { scope: current, based_on: current.based_on }), policy })} />
     </section>
     <div>
       ${draft && html`<${Draft} draft=${draft} preview=${preview} moved=${moved && current} canWrite=${Boolean(state.author)} asksLog=${state.asks_log} publish=${publish} discard=${discard} show=${(one) => setChosen([one])} />`}
@@ -188,7 +189,31 @@ function Others({ policy }) {
     ${objectives.map(([name, { expression }]) => html`<li>${name}: <code>${expression}</code></li>`)}
     ${constraints.map(([name, one]) => html`<li>${name}: ${bounds(one)}</li>`)}
     ${places.length > 0 && html`<li>for sale: ${places.length > 10 ? places.length + " places" : "places " + places.join(", ")}, from ${policy.sponsored.reserve} a thousand looks</li>`}
-  </ul><p class="faint">They are turned with <code>rheostat policy set FILE</code>.</p>`;
+  </ul><p class="faint">They are turned as text, below or in a file: <code>rheostat policy set FILE</code>.</p>`;
+}
+
+/** The whole policy as YAML: what has no slider, such as constraints and objectives of one's own. */
+function AsText({ policy, setPolicy }) {
+  const [text, setText] = useState(null);
+  const [problem, setProblem] = useState("");
+  const of = policy.scope;
+  async function open(event) {
+    if (!event.target.open) { setText(null); setProblem(""); return; }
+    try { setText((await ask("text", { policy })).text); } catch (error) { setProblem(error.message); }
+  }
+  async function take() {
+    try {
+      const answer = await ask("parsed", { text });
+      if (answer.policy.scope !== of) throw new Error(`scope: this draft is of ${of}; begin another for ${answer.policy.scope}.`);
+      setPolicy(answer.policy);
+      setProblem("");
+    } catch (error) { setProblem(error.message); }
+  }
+  return html`<details id="as-text" onToggle=${open}><summary>All of it as text</summary>
+    <textarea aria-label="Policy as YAML" rows="12" spellcheck=${false} value=${text ?? ""} onInput=${(event) => setText(event.target.value)} />
+    ${problem && html`<p class="bad" role="alert">${problem}</p>`}
+    <button type="button" disabled=${text === null} onClick=${take}>Into the draft</button>
+  </details>`;
 }
 
 export function bounds({ measure, merchant, at_least, at_most }) {
