@@ -43,7 +43,7 @@ def written(fields: dict[str, Any]) -> str:
 
 
 def _said(fields: dict[str, Any]) -> dict[str, Any]:
-    defaults = msgspec.to_builtins(Policy(version=1, author="-"))
+    defaults = msgspec.json.decode(msgspec.json.encode(Policy(version=1, author="-")))
     said = {name: value for name, value in fields.items() if name not in NOT_WRITTEN and value != defaults.get(name)}
     return {"scope": fields.get("scope", "global"), "weights": fields.get("weights", {})} | {
         name: _as_moment(value, name) for name, value in said.items()

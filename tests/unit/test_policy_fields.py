@@ -11,6 +11,7 @@ from features.errors import PolicyError
 from streaming.cli import policy, policy_file
 from streaming.cli.options import printer
 from streaming.control.policies import stamped
+from streaming.control.policy_text import parsed, written
 from streaming.policy.fields import refusal
 from streaming.policy.table import PolicyTable
 from streaming.schemas import Constraint, Measure, Policy, Rule
@@ -132,3 +133,23 @@ def test_policy_is_printed_as_it_is_written_whatever_its_names_look_like(capsys:
         "  constraints  floor measure revenue, at_least 0.25, over_s 10, speed 1",
         "  when         session.evidence < 5",
     ]
+
+
+def test_policy_as_text_is_read_as_what_it_was() -> None:
+    policy = Policy(
+        version=3,
+        author="me",
+        scope="segment:sale",
+        when="session.surface == 'home'",
+        starts_time_ms=1_796_083_200_000,
+        weights={"relevance": 1.0, "revenue": 0.5},
+        rules={"tea": Rule(items=("i1",), pin=1, ends_time_ms=1_796_169_600_000)},
+        constraints={"floor": Constraint(measure=Measure.REVENUE, at_most=0.0)},
+    )
+    text = written(msgspec.json.decode(msgspec.json.encode(policy)))
+    assert "sponsored" not in text
+    assert "starts_time_ms: 2026-12-01 00:00:00+00:00" in text
+    again = stamped(parsed(text, "the text"), PolicyTable(), "me")
+    assert msgspec.structs.replace(again, version=3, time_ms=None) == policy
+    with pytest.raises(PolicyError, match="the text, line 2: scope is there already, in line 1"):
+        parsed("scope: global\nscope: global", "the text")
