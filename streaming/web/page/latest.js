@@ -20,6 +20,7 @@ export function useLatest(path, everyMs = LOOK_MS) {
         if (!ended) set((before) => ({ ...before, error: error.message }));
         wait = Math.max(everyMs, AGAIN_MS);
       }
+      clearTimeout(timer);  // of another look, that was asked for meanwhile
       if (!ended) timer = setTimeout(look, wait);
     }
     again.current = look;

@@ -14,10 +14,12 @@ const KINDS = {
   merchant: ["A merchant's items, whatever the slate's policy is", "acme"],
 };
 
-const at = (policy, field) => field.split(".").reduce((value, name) => (value === undefined || value === null ? undefined : value[name]), policy);
+/** The path of a field; the name of an objective may have a dot. */
+const path = (field) => (field.startsWith("weights.") ? ["weights", field.slice("weights.".length)] : field.split("."));
+const at = (policy, field) => path(field).reduce((value, name) => (value === undefined || value === null ? undefined : value[name]), policy);
 
 function turned(policy, field, value) {
-  const copy = structuredClone(policy), names = field.split("."), last = names.pop();
+  const copy = structuredClone(policy), names = path(field), last = names.pop();
   let into = copy;
   for (const name of names) into = into[name] ??= {};
   into[last] = value;
@@ -52,8 +54,8 @@ export function Policy({ state, terms, say, look, isHidden }) {
   async function publish(note) {
     try {
       const { version } = await ask("policies", { policy: draft.policy, based_on: draft.based_on, note });
+      await look();
       discard();
-      look();
       say({ words: `Version ${version} is in force for the next slates.` });
     } catch (error) { say({ words: error.message, isBad: true }); }
   }
@@ -194,17 +196,24 @@ function Others({ policy }) {
 
 /** The whole policy as YAML: what has no slider, such as constraints and objectives of one's own. */
 function AsText({ policy, setPolicy }) {
+  const [isOpen, setOpen] = useState(false);
   const [text, setText] = useState(null);
   const [problem, setProblem] = useState("");
+  const read = useRef(null);  // the text as it was read: what has been written into it since is not overwritten
   const of = policy.scope;
-  async function open(event) {
-    if (!event.target.open) { setText(null); setProblem(""); return; }
-    try { setText((await ask("text", { policy })).text); } catch (error) { setProblem(error.message); }
+  useEffect(() => {
+    if (!isOpen || text !== read.current) return;
+    ask("text", { policy }).then((answer) => { read.current = answer.text; setText(answer.text); setProblem(""); }, (error) => setProblem(error.message));
+  }, [isOpen, JSON.stringify(policy)]);
+  function open(event) {
+    setOpen(event.target.open);
+    if (!event.target.open) { read.current = null; setText(null); setProblem(""); }
   }
   async function take() {
     try {
       const answer = await ask("parsed", { text });
       if (answer.policy.scope !== of) throw new Error(`scope: this draft is of ${of}; begin another for ${answer.policy.scope}.`);
+      read.current = text;
       setPolicy(answer.policy);
       setProblem("");
     } catch (error) { setProblem(error.message); }
