@@ -169,6 +169,20 @@ def test_pinned_place_is_not_for_sale_and_what_is_hidden_is_not_sold() -> None:
     assert hidden not in ids(slate)
 
 
+def test_what_is_pinned_behind_places_that_nobody_buys_moves_up() -> None:
+    shop_front = pipeline()
+    before = shop_front.ask(request())
+    pinned, sold = ids(before)[5], ids(before)[7]
+    sells_all = Sponsorship(places=tuple(range(1, 21)), fill=False)
+    turned(shop_front, {"a": Rule(items=(pinned,), pin=5)}, sponsored=sells_all)
+    slate = shop_front.ask(request(bids={sold: 1.0}))
+    assert [(item.item_id, item.reason, item.rule) for item in slate.slate] == [
+        (sold, ReasonCode.SPONSORED, None),
+        (pinned, ReasonCode.PINNED, "a"),
+    ]
+    assert ids(shop_front.ask(request(request_id="r2"))) == [pinned]
+
+
 def test_what_was_drawn_under_rules_has_the_chances_that_the_log_gives_it() -> None:
     shop_front = pipeline()
     before = shop_front.ask(request())
