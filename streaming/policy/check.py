@@ -9,6 +9,8 @@ from streaming.policy.objectives import NAMES
 from streaming.policy.table import PolicyTable
 from streaming.schemas import Constraint, Exploration, Measure, Policy, Rule, ScopeKind, Sponsorship, split_scope
 
+RULE_NAME_AT_MOST = 100  # characters
+
 
 class _Anyone:
     """Every merchant, for those who read what was checked against the shop when it was written."""
@@ -80,7 +82,7 @@ def validate(policy: Policy, in_force: int, merchants: Container[str]) -> str | 
     if why := _backwards(policy.starts_time_ms, policy.ends_time_ms):
         return why
     for name, rule in policy.rules.items():
-        if why := _unusable(rule):
+        if why := _unusable(name, rule):
             return f"rules.{name}: {why}"
     if policy.constraints and kind not in (ScopeKind.GLOBAL, ScopeKind.SURFACE):
         return f"{policy.scope}: constraints are held for a surface or for all slates"
@@ -109,7 +111,9 @@ def validate(policy: Policy, in_force: int, merchants: Container[str]) -> str | 
     return None
 
 
-def _unusable(rule: Rule) -> str | None:
+def _unusable(name: str, rule: Rule) -> str | None:
+    if len(name) > RULE_NAME_AT_MOST:
+        return f"a name of {len(name)} characters; at most {RULE_NAME_AT_MOST}, it is part of what slates say"
     if not rule.items and rule.where is None:
         return "expected `items`, `where`, or both: which items is it about?"
     if not rule.hide and rule.pin is None and not rule.boost:

@@ -262,6 +262,11 @@ def test_rule_that_cannot_be_used_is_refused_by_its_name(rule: Rule, words: str)
     assert words in (validate(Policy(version=2, author="a", rules={"r": rule}), 1, ANYONE) or "")
 
 
+def test_the_name_of_a_rule_fits_into_what_a_slate_says() -> None:
+    named = Policy(version=2, author="a", rules={"n" * 101: Rule(items=("a",), boost=1.0)})
+    assert "a name of 101 characters; at most 100" in (validate(named, 1, ANYONE) or "")
+
+
 def test_only_what_comes_and_goes_has_a_start_and_an_end() -> None:
     refused = validate(Policy(version=2, author="a", starts_time_ms=1), 1, ANYONE)
     assert "only a segment or an experiment has a start and an end, or a rule" in (refused or "")
