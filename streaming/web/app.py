@@ -28,6 +28,7 @@ from streaming.policy.fields import NOT_WRITTEN
 from streaming.records import UNDECODABLE
 from streaming.schemas import Policy
 from streaming.web import views
+from streaming.web.figures import EVERY_SURFACE, KEPT_S
 from streaming.web.follow import Follower, Shown
 from streaming.web.gate import Gate
 
@@ -83,6 +84,25 @@ class _Publication(_Draft, forbid_unknown_fields=True, kw_only=True):
     note: str = ""
 
 
+class _Return(msgspec.Struct, forbid_unknown_fields=True):
+    """That a scope is to be as it was; `based_on` as of a publication."""
+
+    based_on: int
+
+
+class _Span(msgspec.Struct):
+    """Of which slates figures are asked for."""
+
+    seconds: Annotated[int, Meta(ge=10, le=KEPT_S)] = 60
+    surface: str = EVERY_SURFACE
+
+
+class _Window(msgspec.Struct):
+    """From a shopper's first slate, in which an experiment counts."""
+
+    window_s: Annotated[float, Meta(ge=1, le=1e9)] = 1800.0
+
+
 class _Text(msgspec.Struct, forbid_unknown_fields=True):
     """A policy as a person writes it."""
 
@@ -112,7 +132,7 @@ def build(follower: Follower, access: Access, states: ConstraintStates, gate: Ga
                 return await handler(request)
             except PolicyMovedError as error:
                 return _refused(409, str(error))
-            except (PolicyError, *UNDECODABLE, ValueError) as error:
+            except (PolicyError, *UNDECODABLE) as error:
                 return _refused(400, str(error))
             except UnknownItemError as error:
                 return _refused(409, f"the shop no longer has {error}, which was a candidate; wait for the next slate")
@@ -125,8 +145,7 @@ def build(follower: Follower, access: Access, states: ConstraintStates, gate: Ga
         return HTMLResponse(_PAGE.joinpath("index.html").read_text(encoding="utf-8"), headers=_HEADERS)
 
     async def state(request: Request) -> Response:
-        asks = {"asks_log": gate is not None, "refuses": gate is not None and gate.refuses}
-        return _json(views.state(follower) | {"author": access.name(request)} | asks)
+        return _json(views.state(follower) | {"author": access.name(request), "asks_log": gate is not None})
 
     async def terms(request: Request) -> Response:
         return _json(views.terms())
@@ -158,17 +177,16 @@ def build(follower: Follower, access: Access, states: ConstraintStates, gate: Ga
         return _json(await run_in_threadpool(views.items, follower, request.query_params.get("search", "")))
 
     async def figures(request: Request) -> Response:
-        asked = request.query_params
-        seconds = min(max(int(asked.get("seconds", 60)), 10), 3_600)
-        return _json(follower.figures(seconds, asked.get("surface", "")))
+        span = msgspec.convert(dict(request.query_params), _Span, strict=False)
+        return _json(follower.figures(span.seconds, span.surface))
 
     async def constraints(request: Request) -> Response:
         return _json(await run_in_threadpool(views.constraints, follower.turned.table, states))
 
     async def experiment(request: Request) -> Response:
-        window_s = float(request.query_params.get("window_s", 1800))
+        window = msgspec.convert(dict(request.query_params), _Window, strict=False)
         name = request.path_params["name"]
-        return _json(await run_in_threadpool(views.experiment, name, follower, window_s))
+        return _json(await run_in_threadpool(views.experiment, name, follower, window.window_s))
 
     async def history(request: Request) -> Response:
         return _json(views.history(follower.turned))
@@ -215,12 +233,16 @@ def build(follower: Follower, access: Access, states: ConstraintStates, gate: Ga
         return _json(judgement._asdict())
 
     async def roll_back(request: Request) -> Response:
+        body = msgspec.json.decode(await request.body(), type=_Return)
         version = request.path_params["version"]
         fields = policies.before(version, follower.turned)
+        policies.refuse_if_moved(fields["scope"], body.based_on, follower.turned.table)
         return await put(_checked(fields, access.name(request) or "", f"as version {version} was"))
 
     async def remove(request: Request) -> Response:
+        body = msgspec.json.decode(await request.body(), type=_Return)
         scope, table = request.path_params["scope"], follower.turned.table
+        policies.refuse_if_moved(scope, body.based_on, table)
         removed = await run_in_threadpool(policies.remove, scope, table, follower.cluster)
         await _seen(lambda: follower.turned.table.written(scope) is None)
         return _json({"version": removed.version})

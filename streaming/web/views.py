@@ -16,8 +16,9 @@ from streaming.policy.difference import differences
 from streaming.policy.objectives import NAMES
 from streaming.policy.surfaces import SURFACES
 from streaming.policy.table import PolicyTable, is_controller
-from streaming.schemas import Policy, ReasonCode, ScopeKind, SlateItem, scope_of, split_scope
+from streaming.schemas import Policy, ScopeKind, SlateItem, scope_of, split_scope
 from streaming.scoring.slate import Slate
+from streaming.web.figures import EVERY_SURFACE
 from streaming.web.follow import Follower, Shown
 from streaming.web.terms import FALLBACKS, LABELS, OTHERS, OWN, WEIGHTS
 
@@ -47,8 +48,7 @@ def state(follower: Follower) -> dict[str, Any]:
         "version": turned.table.version,
         "scopes": [scope(name, turned.table) for name in turned.table.policies if not is_controller(name)],
         "surfaces": sorted({*SURFACES, *turned.table.surfaces, *follower.surfaces()}),
-        "slates_per_second": follower.figures(60, "").slates_per_second,
-        "slates": len(follower.slates()),
+        "slates_per_second": follower.figures(60, EVERY_SURFACE).slates_per_second,
         "began_s": follower.began_s,
         "error": follower.error,
     }
@@ -84,20 +84,23 @@ def scope(name: str, table: PolicyTable) -> dict[str, Any]:
 def shoppers(follower: Follower, search: str) -> dict[str, Any]:
     """Return who has a slate, newest first: by the id, the surface, or the names of what was looked at."""
     words = search.casefold().split()
-    matching, slates = [], follower.slates()
-    for shown in slates:
-        session = _session(follower, shown)
-        text = f"{shown.slate.shopper_id} {shown.slate.surface} {' '.join(item['name'] for item in session)}".casefold()
-        if all(word in text for word in words):
-            matching.append(
-                {
-                    "shopper_id": shown.slate.shopper_id,
-                    "surface": shown.slate.surface,
-                    "event_time_ms": shown.slate.event_time_ms,
-                    "session": [item["name"] for item in session],
-                }
-            )
-    return {"shoppers": matching[:SHOPPERS_AT_MOST], "matching": len(matching), "of": len(slates)}
+    slates = follower.slates()
+
+    def matches(shown: Shown) -> bool:
+        names = " ".join(item["name"] for item in _session(follower, shown))
+        text = f"{shown.slate.shopper_id} {shown.slate.surface} {names}".casefold()
+        return all(word in text for word in words)
+
+    matching = [shown for shown in slates if matches(shown)] if words else slates
+    found = [
+        {
+            "shopper_id": shown.slate.shopper_id,
+            "surface": shown.slate.surface,
+            "session": [item["name"] for item in _session(follower, shown)],
+        }
+        for shown in matching[:SHOPPERS_AT_MOST]
+    ]
+    return {"shoppers": found, "matching": len(matching), "of": len(slates)}
 
 
 def items(follower: Follower, search: str) -> list[dict[str, Any]]:
@@ -232,7 +235,6 @@ def history(turned: Turned) -> list[dict[str, Any]]:
                 "note": policy.note,
                 "is_controller": is_controller(policy.scope),
                 "is_in_force": turned.table.policies.get(policy.scope) == policy,
-                "is_first": policy.scope not in previous,
                 "differences": differences(previous.get(policy.scope), policy),
             }
         )
@@ -276,7 +278,7 @@ def _item(follower: Follower, item: SlateItem) -> dict[str, Any]:
     ]
     if item.bid is not None:
         says.append(f"Its sponsor pays {item.bid:g} for a click.")
-    label = LABELS[ReasonCode(item.reason)]
+    label = LABELS[item.reason]
     fields: dict[str, Any] = msgspec.to_builtins(item)
     return _words(follower, item.item_id) | fields | {"label": label, "says": says}
 

@@ -23,7 +23,6 @@ def test_demo_turns_its_policy_meets_a_shock_and_says_what_the_slates_bring(tmp_
     assert all(0.3 < window["of_best"] < 1.0 for window in windows)
     # Whether its constraint turns a weight within these seconds is up to the machine: test_operating waits for that,
     # and the closed loop's tests say whether it is held.
-    assert "controlled_slates" in figures
     lines = printed.getvalue()
     for words in ("it learns: the fashion has changed", "policy 2: relevance 1, revenue 0.1", "sells is sold out"):
         assert words in lines

@@ -8,7 +8,7 @@ import urllib.request
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from features.sources.simulator import shop
 from features.spec import View
 from infra.local.door import local_door
 from infra.local.stack import Stack
+from infra.local.traffic import MERCHANT
 from streaming.cli import running
 from streaming.cli.main import app
 from streaming.config import Cluster
@@ -33,6 +34,7 @@ from streaming.records import encode, now_ms
 from streaming.schemas import Constraint, Measure, Policy, Recommendation, Request, Topic
 from streaming.scoring.model import shared_model
 from streaming.scoring.recommender import rec_id
+from streaming.scoring.slate import EXPOSURE
 
 ROOT = Path(__file__).parents[2]
 ARTIFACT = ROOT / "onnx_models" / "artifacts" / "generator"
@@ -65,15 +67,22 @@ def hold_a_constraint(stack: Stack) -> None:
     floor = Constraint(measure=Measure.CLICKS, at_least=0.1)
     stack.feed.policy(Policy(scope="surface:lab", version=version, author="test", constraints={"floor": floor}))
     eventually(lambda: scrape(stack.jobs[0].metrics_url).largest(f"{OURS}policy_version") == version, "not in force")
-    asked = Request(request_id="lab", shopper_id="lab", session_id="x", surface="lab", event_time_ms=now_ms())
-    stack.feed.request(asked)
-    stack.feed.flush()
-    eventually(lambda: "lab" in slates(stack, "event_id"), "the request is not answered")
-    raw = next(raw for _, key, raw in read_topic(stack.cluster, Topic.RECOMMENDATIONS) if key == b"lab")
-    stack.feed.impression(msgspec.json.decode(raw or b"", type=Recommendation), now_ms())
-    stack.feed.flush()
+    show(stack, "lab")
     violated = f"{OURS}scope_constraint_violated_percent"
     eventually(lambda: violated in scrape(stack.jobs[2].metrics_url).names, "the constraint is not held")
+
+
+def show(stack: Stack, shopper_id: str) -> Recommendation:
+    """Ask for a slate of the surface lab, say that it was looked at, and return it."""
+    asked = Request(request_id=shopper_id, shopper_id=shopper_id, session_id="x", surface="lab", event_time_ms=now_ms())
+    stack.feed.request(asked)
+    stack.feed.flush()
+    eventually(lambda: shopper_id in slates(stack, "event_id"), "the request is not answered")
+    of_shopper = [raw for _, key, raw in read_topic(stack.cluster, Topic.RECOMMENDATIONS) if key == shopper_id.encode()]
+    slate = msgspec.json.decode(of_shopper[0] or b"", type=Recommendation)
+    stack.feed.impression(slate, now_ms())
+    stack.feed.flush()
+    return slate
 
 
 @pytest.fixture
@@ -483,3 +492,20 @@ def test_replay_command_accounts_for_a_log(stack: Stack, tmp_path: Path) -> None
     assert said("replay", "taobao", str(tmp_path), *options)["scored"] == 3
     for wrong in (["taobao", str(tmp_path / "no")], ["nowhere", "."], ["taobao", str(tmp_path), "--speed", "fast"]):
         assert rheostat("replay", *wrong, *options)[0] == 2
+
+
+def test_constraint_that_is_violated_turns_the_slates_of_its_surface(stack: Stack, metrics: dict[str, str]) -> None:
+    version = policies.read(stack.cluster).table.version + 1
+    constraints = {
+        "floor": Constraint(measure=Measure.CLICKS, at_least=0.1),
+        "share": Constraint(measure=Measure.EXPOSURE, merchant=MERCHANT, at_least=0.9, speed=100.0),
+    }
+    stack.feed.policy(Policy(scope="surface:lab", version=version, author="test", constraints=constraints))
+    eventually(lambda: scrape(metrics["recommend"]).largest(f"{OURS}policy_version") == version, "not in force")
+    shoppers = count()
+
+    def is_turned() -> bool:  # each slate that is looked at tells the job learn how far the share is from its floor
+        return any(item.parts.get(EXPOSURE, 0.0) > 0 for item in show(stack, f"lab-{next(shoppers)}").slate)
+
+    eventually(is_turned, "no slate has what the controller adds")
+    assert policies.read(stack.cluster).table.policies["controller:surface:lab"].duals["share"] > 0

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
-from support.browser import chromium, needs_chromium, page_of
+from support.browser import needs_chromium, page_of
 from support.console import ARTIFACT, TOKEN, Running, console, let_shoppers_in
 from typer.testing import CliRunner
 
@@ -18,12 +18,6 @@ from streaming.schemas import Policy, Recommendation
 
 NONE = "\N{EN DASH}"
 FIRST = Policy(version=2, author="someone")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as started:
-        yield started
 
 
 @pytest.fixture(scope="module")
@@ -377,9 +371,15 @@ def test_what_is_asked_wrongly_is_one_clear_word(running: Running) -> None:
     assert (status, "unknown field `colour`" in said["error"]) == (400, True)
     status, said = running.ask("/policies", draft | {"based_on": based_on + 1}, TOKEN)
     assert (status, f"the change was made from version {based_on + 1}" in said["error"]) == (409, True)
-    status, said = running.ask("/policies/99/roll-back", {}, TOKEN)
+    status, said = running.ask("/policies/99/roll-back", {"based_on": based_on}, TOKEN)
     assert (status, "the topic has no version 99; it has 2" in said["error"]) == (400, True)
-    assert running.ask("/scopes/surface:nowhere/remove", {}, TOKEN)[0] == 400
+    assert running.ask("/scopes/surface:nowhere/remove", {"based_on": 0}, TOKEN)[0] == 400
+    for path in (f"/policies/{FIRST.version}/roll-back", "/scopes/global/remove"):  # somebody has turned it meanwhile
+        status, said = running.ask(path, {"based_on": based_on + 1}, TOKEN)
+        assert (status, f"the change was made from version {based_on + 1}" in said["error"]) == (409, True)
+    for query in ("seconds=soon", "seconds=0", "seconds=1e99"):
+        assert running.ask(f"/figures?{query}")[0] == 400
+    assert running.ask("/experiments/bold?window_s=nan")[0] == 400
     assert running.ask("/scopes/nonsense")[0] == 400
     assert running.ask("/experiments/nobody")[0] == 400
     assert running.ask("/slates", {"of": [["nobody", "home"]]}) == (200, {"slates": []})

@@ -12,7 +12,7 @@ from threading import Thread
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
-from support.browser import Scheme, chromium, needs_chromium, page_of
+from support.browser import Scheme, needs_chromium, page_of
 from support.console import Running, console, let_shoppers_in
 
 from features.sources.simulator import shop
@@ -26,12 +26,6 @@ from streaming.schemas import Policy
 WIDTHS = {"desktop": 1280, "tablet": 768, "phone": 390}
 PICTURES = os.environ.get("RHEOSTAT_PICTURES")
 LEARN = f'{OURS}scope_constraint_violated_percent{{scope="global",constraint="floor"}} 12.5\n'
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as started:
-        yield started
 
 
 @pytest.fixture(scope="module")

@@ -13,17 +13,17 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
-from support.browser import chromium, needs_chromium, page_of
+from support.browser import needs_chromium, page_of
 from support.console import ARTIFACT, Running, console, let_shoppers_in
+from support.records import outcomes_of_experiment
 from typer.testing import CliRunner
 
 from features.sources.simulator import shop
 from streaming.cli.main import app
 from streaming.config import PREFIX_VARIABLE, Cluster
 from streaming.io.feed import Feed, to_message
-from streaming.policy.experiment import is_treated
 from streaming.records import encode, now_ms
-from streaming.schemas import Fallback, Outcome, OutcomeItem, Topic
+from streaming.schemas import Topic
 from streaming.scoring.model import shared_model
 from streaming.testing import Pipeline, recommendation
 
@@ -34,12 +34,6 @@ class Shop:
 
     running: Running
     links: dict[str, str]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as started:
-        yield started
 
 
 @pytest.fixture(scope="module")
@@ -124,22 +118,8 @@ def test_analyst_compares_two_policies_in_the_browser_and_in_the_terminal(of_two
     of_two.running.turn("mary", scope="experiment:bolder", share=0.4, weights={"relevance": 1.0, "novelty": 1.0})
     began, item_id = now_ms() + 1, shop.items()[0].item_id
     with Feed(of_two.running.cluster) as feed:
-        for n in range(2_000):
-            shopper, rec_id = f"s{n % 1_000}", f"r{n}"
-            clicks = n % (2 if is_treated("bolder", shopper, 0.4) else 5) == 0
-            item = OutcomeItem(item_id, 1, 1.0, 0.2, shown=True, clicked_after_ms=10 if clicks else None)
-            outcome = Outcome(
-                rec_id=rec_id,
-                shopper_id=shopper,
-                surface="home",
-                event_time_ms=began + n,
-                policy_version=2,
-                policy_scope="global",
-                model_version="m",
-                fallback=Fallback.NONE,
-                items=(item,),
-            )
-            feed.raw(Topic.OUTCOMES, shopper, encode(outcome))
+        for outcome in outcomes_of_experiment("bolder", 0.4, item_id, began):
+            feed.raw(Topic.OUTCOMES, outcome.shopper_id, encode(outcome))
         feed.flush()
     mary.get_by_role("link", name="Results").click()
     arm = mary.locator('[data-experiment="bolder"]')
@@ -154,7 +134,9 @@ def test_analyst_compares_two_policies_in_the_browser_and_in_the_terminal(of_two
     assert clicks["verdict"] == "better"
     for value in (clicks["control"], clicks["treated"], clicks["difference"][0]):
         expect(row).to_contain_text(f"{value:.4f}")
-    of_two.running.ask("/scopes/experiment:bolder/remove", {}, of_two.links["mary"].partition("#token=")[2])
+    body = {"based_on": of_two.running.table().policies["experiment:bolder"].version}
+    token = of_two.links["mary"].partition("#token=")[2]
+    assert of_two.running.ask("/scopes/experiment:bolder/remove", body, token)[0] == 200
 
 
 @needs_chromium

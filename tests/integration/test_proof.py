@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 import yaml
+from support.records import outcomes_of_experiment
 from typer.testing import CliRunner
 
 from features.sources.simulator import shop
@@ -17,9 +18,8 @@ from streaming.cli.main import app
 from streaming.cli.policy import history
 from streaming.config import Cluster
 from streaming.io.feed import Feed
-from streaming.policy.experiment import is_treated
 from streaming.records import encode, now_ms
-from streaming.schemas import Fallback, Outcome, OutcomeItem, Policy, Topic
+from streaming.schemas import Policy, Topic
 from streaming.scoring.model import shared_model
 
 ARTIFACT = Path(__file__).parents[2] / "onnx_models" / "artifacts" / "generator"
@@ -71,23 +71,8 @@ def test_an_experiment_is_begun_and_told_better_from_what_came_of_its_slates(clu
     began, sold = now_ms() + 1, shop.items()[:1]
     with Feed(cluster) as feed:
         feed.items(sold)
-        for n in range(2_000):
-            shopper, rec_id = f"s{n % 1_000}", f"r{n}"
-            # Every fifth shopper clicks, of those with the experiment's policy every second one.
-            clicks = n % (2 if is_treated("bolder", shopper, 0.4) else 5) == 0
-            item = OutcomeItem(sold[0].item_id, 1, 1.0, 0.2, shown=True, clicked_after_ms=10 if clicks else None)
-            outcome = Outcome(
-                rec_id=rec_id,
-                shopper_id=shopper,
-                surface="home",
-                event_time_ms=began + n,
-                policy_version=2,
-                policy_scope="global",
-                model_version="m",
-                fallback=Fallback.NONE,
-                items=(item,),
-            )
-            feed.raw(Topic.OUTCOMES, shopper, encode(outcome))
+        for outcome in outcomes_of_experiment("bolder", 0.4, sold[0].item_id, began):
+            feed.raw(Topic.OUTCOMES, outcome.shopper_id, encode(outcome))
     code, out, said = run("experiment", "bolder", "--window-s", "1", "--json")
     assert code == 0, said
     figures = json.loads(out.splitlines()[-1])

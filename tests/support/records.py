@@ -11,6 +11,7 @@ from features.extraction import extract_row
 from features.interaction import Interaction, Kind
 from features.spec import SPEC_VERSION
 from streaming.policy.estimates import LEVELS
+from streaming.policy.experiment import is_treated
 from streaming.schemas import (
     Click,
     ClickKind,
@@ -21,6 +22,8 @@ from streaming.schemas import (
     LevelEstimate,
     LoggedCandidates,
     Origin,
+    Outcome,
+    OutcomeItem,
     Purchase,
     ReasonCode,
     Recommendation,
@@ -163,3 +166,28 @@ def purchase(
         quantity=quantity,
         rec_id=rec_id,
     )
+
+
+def outcomes_of_experiment(name: str, share: float, item_id: str, began_ms: int, count: int = 2_000) -> list[Outcome]:
+    """Return what came of the slates of `count` / 2 shoppers: of those treated every second slate is clicked, of others
+    every fifth.
+    """
+    outcomes = []
+    for n in range(count):
+        shopper_id = f"s{n % (count // 2)}"
+        clicks = n % (2 if is_treated(name, shopper_id, share) else 5) == 0
+        item = OutcomeItem(item_id, 1, 1.0, 0.2, shown=True, clicked_after_ms=10 if clicks else None)
+        outcomes.append(
+            Outcome(
+                rec_id=f"r{n}",
+                shopper_id=shopper_id,
+                surface="home",
+                event_time_ms=began_ms + n,
+                policy_version=2,
+                policy_scope="global",
+                model_version="m",
+                fallback=Fallback.NONE,
+                items=(item,),
+            )
+        )
+    return outcomes

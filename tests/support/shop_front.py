@@ -9,9 +9,10 @@ import numpy as np
 
 from features.sources.simulator import shop
 from streaming.io.feed import to_message
-from streaming.schemas import Click, Request
+from streaming.records import decode
+from streaming.schemas import Click, Origin, Recommendation, Request, RequestRecord, Topic
 from streaming.scoring.model import shared_model
-from streaming.testing import Pipeline
+from streaming.testing import Pipeline, recommendation
 
 ARTIFACT = Path(__file__).parents[2] / "onnx_models" / "artifacts" / "generator"
 MODEL = shared_model(ARTIFACT)
@@ -49,3 +50,12 @@ def logits_of_all(shop_front: Pipeline) -> np.ndarray[Any, np.dtype[np.float64]]
         asked_for = some[output.items]
         logits[output.items[asked_for]] = output.logits[asked_for]
     return logits
+
+
+def asked(shop_front: Pipeline, message: Request) -> tuple[Recommendation, RequestRecord]:
+    """Return the slate of a request, and what the log has of it."""
+    records = shop_front.answer(message).records
+    (raw,) = [raw for topic, _, raw in records if topic == Topic.REQUEST_LOG]
+    log = decode(message.shopper_id, raw, Origin(Topic.REQUEST_LOG.value, 0, 0))
+    assert isinstance(log, RequestRecord)
+    return recommendation(records), log

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.records import impression, recommendation
-from support.shop_front import CLICKS, ITEMS, ON_SALE, logits_of_all, pipeline, request
+from support.shop_front import CLICKS, ITEMS, ON_SALE, asked, logits_of_all, pipeline, request
 
 from features.sources.simulator import shop
 from infra.local.traffic import MERCHANT
@@ -18,7 +18,6 @@ from streaming.policy.auction import places, ranked
 from streaming.policy.check import validate
 from streaming.policy.controllers import Controller
 from streaming.policy.estimates import ItemFacts, OutcomeEstimator
-from streaming.records import decode
 from streaming.schemas import (
     AskedItem,
     Constraint,
@@ -26,13 +25,11 @@ from streaming.schemas import (
     Exploration,
     Fallback,
     Measure,
-    Origin,
     Outcome,
     Policy,
     Reason,
     ReasonCode,
     Recommendation,
-    RequestRecord,
     Sponsorship,
     Topic,
 )
@@ -168,15 +165,7 @@ def test_places_that_are_sold_are_certain_and_the_others_explore_with_exact_chan
     bids = {item: 5.0 for item in ON_SALE[:3]}
     explored = 0
     for n in range(20):
-        response = shop_front.answer(request(request_id=f"r{n}", bids=bids, size=6))
-        slate = next(
-            msgspec.json.decode(raw, type=Recommendation)
-            for topic, _, raw in response.records
-            if topic == Topic.RECOMMENDATIONS
-        )
-        (raw,) = [raw for topic, _, raw in response.records if topic == Topic.REQUEST_LOG]
-        log = decode("s", raw, Origin(Topic.REQUEST_LOG.value, 0, 0))
-        assert isinstance(log, RequestRecord)
+        slate, log = asked(shop_front, request(request_id=f"r{n}", bids=bids, size=6))
         candidates, estimates = unpack(log.considered, shop_front.control.catalogue)
         again = SlateRequest(log.row, 0, "home", size=6)
         scored = score_candidates(again, candidates, estimates, shop_front.control.catalogue, shop_front.control.table)

@@ -7,23 +7,19 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.shop_front import CLICKS, ITEMS, ON_SALE, pipeline, request
+from support.shop_front import CLICKS, ITEMS, ON_SALE, asked, pipeline, request
 
 from streaming.policy import draw
 from streaming.policy.check import ANYONE, validate
 from streaming.policy.rules import NO_RULING, Ruling, compiled, is_on, places, ruling
 from streaming.policy.table import PolicyTable
-from streaming.records import decode
 from streaming.schemas import (
     Exploration,
-    Origin,
     Policy,
     ReasonCode,
     Recommendation,
-    RequestRecord,
     Rule,
     Sponsorship,
-    Topic,
 )
 from streaming.scoring.considered import unpack
 from streaming.scoring.slate import SlateRequest, draw_slate, redrawn, score_candidates
@@ -197,15 +193,7 @@ def test_what_was_drawn_under_rules_has_the_chances_that_the_log_gives_it() -> N
     )
     explored = 0
     for n in range(20):
-        response = shop_front.answer(request(request_id=f"r{n}", size=6))
-        slate = next(
-            msgspec.json.decode(raw, type=Recommendation)
-            for topic, _, raw in response.records
-            if topic == Topic.RECOMMENDATIONS
-        )
-        (raw,) = [raw for topic, _, raw in response.records if topic == Topic.REQUEST_LOG]
-        log = decode("s", raw, Origin(Topic.REQUEST_LOG.value, 0, 0))
-        assert isinstance(log, RequestRecord)
+        slate, log = asked(shop_front, request(request_id=f"r{n}", size=6))
         catalogue = shop_front.control.catalogue
         candidates, estimates = unpack(log.considered, catalogue)
         again = SlateRequest(log.row, 0, "home", size=6, time_ms=slate.event_time_ms)
@@ -276,11 +264,8 @@ def test_only_what_comes_and_goes_has_a_start_and_an_end() -> None:
 
 def test_log_can_be_asked_for_rules_that_were_not_in_force() -> None:
     shop_front = pipeline()
-    response = shop_front.answer(request(size=6))
-    (raw,) = [raw for topic, _, raw in response.records if topic == Topic.REQUEST_LOG]
-    log = decode("s", raw, Origin(Topic.REQUEST_LOG.value, 0, 0))
-    assert isinstance(log, RequestRecord)
-    slate, catalogue = shop_front.ask(request(size=6)), shop_front.control.catalogue
+    slate, log = asked(shop_front, request(size=6))
+    catalogue = shop_front.control.catalogue
     item_id = far_from(slate)
     rules = {"pin": Rule(items=(item_id,), pin=2), "hide": Rule(where="item.price >= 0", hide=True)}
     for name in ("pin", "hide"):

@@ -9,13 +9,15 @@ export function Turns({ state, say, look }) {
   const [turns, , again] = useLatest("policies", 2000);
   const [scope, setScope] = useState(EVERY);
   const [controllers, setControllers] = useState(false);
-  const [pending, setPending] = useState(null);  // what is asked whether it is meant
+  const [pending, setPending] = useState(null);  // what is asked whether it is meant, and of which version that was thought
+  const versionOf = (name) => (state.scopes.find((one) => one.scope === name) || { based_on: 0 }).based_on;
+  const consider = (what, name) => setPending({ what, based_on: versionOf(name) });
   if (!turns) return html`<p aria-busy="true">Reading the topic policies …</p>`;
 
   async function act(path, words) {
     setPending(null);
     try {
-      const { version } = await ask(path, {});
+      const { version } = await ask(path, { based_on: pending.based_on });
       say({ words: words(version) });
     } catch (error) { say({ words: error.message, isBad: true }); }
     look();
@@ -44,17 +46,17 @@ export function Turns({ state, say, look }) {
           <p class="faint">${turn.author}, ${moment(turn.time_ms)}${turn.note && html`: <q>${turn.note}</q>`}</p>
           <ul>${turn.differences.map((one) => html`<li>${change(one)}</li>`)}${!turn.differences.length && html`<li>no field changed</li>`}</ul>
         </div>
-        ${!turn.is_in_force && !turn.is_controller && (pending === turn.version
+        ${!turn.is_in_force && !turn.is_controller && (pending && pending.what === turn.version
           ? html`<span class="row"><button onClick=${() => back(turn)}>Yes, version ${turn.version} for every shopper</button><button class="secondary outline" onClick=${() => setPending(null)}>No</button></span>`
-          : html`<button class="secondary outline" disabled=${!state.author} onClick=${() => setPending(turn.version)}>Roll back<span class="hidden"> to version ${turn.version}</span></button>`)}
+          : html`<button class="secondary outline" disabled=${!state.author} onClick=${() => consider(turn.version, turn.scope)}>Roll back<span class="hidden"> to version ${turn.version}</span></button>`)}
       </li>`)}
     </ol>
     ${written.length > 0 && html`<h3>Back to the default</h3>
       <p class="faint">A scope that is taken back has what is less specific; the global one has relevance alone.</p>
       <ul class="plain">${written.map(({ scope: name }) => html`<li class="row">
-        ${pending === name
+        ${pending && pending.what === name
           ? html`<button onClick=${() => remove(name)}>Yes, take ${name} back</button><button class="secondary outline" onClick=${() => setPending(null)}>No</button>`
-          : html`<button class="secondary outline" disabled=${!state.author} onClick=${() => setPending(name)}>Take back ${name}</button>`}
+          : html`<button class="secondary outline" disabled=${!state.author} onClick=${() => consider(name, name)}>Take back ${name}</button>`}
       </li>`)}</ul>`}
   </section>`;
 }
