@@ -212,7 +212,11 @@ class Profiler:
             msg = f"py-spy saw nothing of process {self._pid}: {(self._folder / _SPY_LOG).read_text(encoding='utf-8')}"
             raise StartError(msg)
         with self._java.open(encoding="utf-8") as java, self._python.open(encoding="utf-8") as python:
-            return shares(steps_of_java(java), steps_of_python(python))
+            steps = shares(steps_of_java(java), steps_of_python(python))
+        if not steps:
+            msg = f"async-profiler met no thread of the operator in process {self._pid}; let more events in"
+            raise StartError(msg)
+        return steps
 
     def close(self) -> None:
         """Leave nothing behind, whatever has become of the run."""
