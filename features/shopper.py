@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from features import profile, session
 from features.interaction import KIND_NUMBER, Interaction, Kind
+from features.looks import Look
 from features.profile import Profile, Touch, touch_of
 from features.session import Session
 from features.spec import ALLOWED_LATENESS_MS, BOUGHT_COUNT, HELD_BACK_COUNT, REPEAT_WINDOW_COUNT
@@ -38,6 +39,12 @@ class ShopperState(NamedTuple):
     seen: tuple[int, ...] = ()  # hashes of the interactions that counted last
     sequence: int = 0  # interactions that counted, ever
     adopted: str = ""  # where the profile that was adopted lies; "" before that
+    looks: tuple[Look, ...] = ()  # at items that a frequency cap is about
+
+    @property
+    def is_new(self) -> bool:
+        """Whether nothing is known of what the shopper has done, here or before."""
+        return not self.sequence and not self.adopted
 
 
 def new() -> ShopperState:
@@ -81,6 +88,7 @@ def update(state: ShopperState, interaction: Interaction) -> ShopperState:
         (*state.seen[-REPEAT_WINDOW_COUNT + 1 :], event),
         state.sequence + 1,
         state.adopted,
+        state.looks,
     )
 
 

@@ -260,6 +260,8 @@ class Pipeline:
 
     def feedback(self, message: Feedback) -> list[Outcome]:
         """Return the outcomes that change by an impression, a click, a purchase or a return."""
+        if isinstance(message, Impression):
+            self.answer_record(Record(message.shopper_id, encode(message), self._next(Topic.IMPRESSIONS)))
         return self.loop.feedback(message)
 
     def learn(self) -> Estimates | None:
@@ -311,4 +313,10 @@ def facts_of_slate(slate: Recommendation) -> SlateFacts:
 def impression(slate: Recommendation, event_time_ms: int) -> Impression:
     """Return that all of a slate was shown."""
     items = tuple(item.item_id for item in slate.slate)
-    return Impression(rec_id=slate.rec_id, shopper_id=slate.shopper_id, items=items, event_time_ms=event_time_ms)
+    return Impression(
+        rec_id=slate.rec_id,
+        shopper_id=slate.shopper_id,
+        items=items,
+        event_time_ms=event_time_ms,
+        consent=slate.consent,
+    )

@@ -14,6 +14,7 @@ def impression(slate: Recommendation, items: Sequence[str] | None = None) -> Imp
         shopper_id=slate.shopper_id,
         items=tuple([item.item_id for item in slate.slate] if items is None else items),
         event_time_ms=now_ms(),
+        consent=slate.consent,
     )
 
 

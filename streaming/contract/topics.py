@@ -31,7 +31,7 @@ CONTRACTS: dict[Topic, Contract] = {
     Topic.PURCHASES: Contract(schemas.Purchase, (SHOP,), ("recommend", "learn")),
     Topic.REQUESTS: Contract(schemas.Request, (SHOP,), ("recommend",)),
     Topic.RETURNS: Contract(schemas.Return, (SHOP,), ("learn", _SINK)),
-    Topic.IMPRESSIONS: Contract(schemas.Impression, ("the app that shows slates",), ("learn",)),
+    Topic.IMPRESSIONS: Contract(schemas.Impression, ("the app that shows slates",), ("recommend", "learn")),
     Topic.ITEMS: Contract(schemas.Item, (SHOP,), JOBS, key="item"),
     Topic.POLICIES: Contract(
         schemas.Policy, ("rheostat policy", "the console", "learn"), ("recommend", "learn"), key="scope"

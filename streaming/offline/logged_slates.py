@@ -19,7 +19,7 @@ from streaming.policy.table import PolicyTable
 from streaming.records import UNDECODABLE
 from streaming.schemas import Item, LoggedCandidates, Policy
 from streaming.scoring.candidates import Candidates
-from streaming.scoring.considered import unpack
+from streaming.scoring.considered import looks_of, unpack
 from streaming.scoring.recommender import turn_of
 from streaming.scoring.slate import SlateRequest
 
@@ -118,7 +118,8 @@ class LoggedSlates:
             yield logged
 
     def _logged(self, slate: dict[str, Any]) -> LoggedSlate:
-        candidates, estimates = unpack(_CONSIDERED.decode(slate["considered"]), self.catalogue)
+        considered = _CONSIDERED.decode(slate["considered"])
+        candidates, estimates = unpack(considered, self.catalogue)
         ids = [self.catalogue.ids[index] for index in candidates.item_index.tolist()]
         index_of = {item_id: n for n, item_id in enumerate(ids)}
         items = slate["items"]
@@ -136,6 +137,7 @@ class LoggedSlates:
                 slate["since_ms"],
                 len(picks),
                 time_ms=round(slate["event_timestamp"].timestamp() * 1000),
+                looks=looks_of(considered),
             ),
             candidates=candidates,
             estimates=estimates,

@@ -111,6 +111,7 @@ class RecommendMetrics:
                 "late_total",
                 "deferred_total",
                 "degraded_total",
+                "looks_total",
             ),
         ],
         ["bundle_size", "model_time_us", "weigh_time_us", "answer_time_us"],
@@ -123,10 +124,12 @@ class RecommendMetrics:
         self._meters = Meters(*self.NAMES)
 
     def count(self, topic: str, response: Response, answer_us: int) -> None:
-        """Count what a record of `topic` has led to; probes and profiles are no events."""
+        """Count what a record of `topic` has led to; probes, profiles and impressions are no events."""
         meters = self._meters
         if response.letter is not None:
             meters.inc(f"dead_letters_total reason {response.letter.value}")
+        if response.looks:
+            meters.inc("looks_total", response.looks)
         if topic not in self._EVENTS:
             return
         if response.until_ms is not None:

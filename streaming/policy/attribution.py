@@ -177,7 +177,7 @@ class Attribution:
 
     def feedback(self, message: Feedback) -> Joined:
         """Yield what became of `message`, and of what has waited for it; with the slate's outcome where it changed."""
-        if not isinstance(message, Impression) and not message.consent:
+        if not message.consent:
             yield FeedbackStatus.WITHOUT_CONSENT, None
             return
         name = self._belongs_to(message)

@@ -102,8 +102,11 @@ def validate(policy: Policy, in_force: int, merchants: Container[str]) -> str | 
         for objective in policy.objectives.values():
             Expression(objective.expression)
         for rule in policy.rules.values():
-            if rule.where is not None:
-                Expression(rule.where)
+            if rule.where is not None and Expression(rule.where).session_fields and rule.frequency_cap is not None:
+                return (
+                    f"where: `{rule.where}` asks for the session; what is seen is counted by item alone, so "
+                    "`frequency_cap` goes with fields of an item. A segment's policy can have the rule"
+                )
         if policy.when is not None and Expression(policy.when).item_fields:
             return f"when: `{policy.when}` asks for an item; a segment is told by fields of the session"
     except ExpressionError as error:
@@ -116,10 +119,12 @@ def _unusable(name: str, rule: Rule) -> str | None:
         return f"a name of {len(name)} characters; at most {RULE_NAME_AT_MOST}, it is part of what slates say"
     if not rule.items and rule.where is None:
         return "expected `items`, `where`, or both: which items is it about?"
-    if not rule.hide and rule.pin is None and not rule.boost:
-        return "it does nothing; expected `hide`, `pin` or `boost`"
+    if not rule.hide and rule.pin is None and not rule.boost and rule.frequency_cap is None:
+        return "it does nothing; expected `hide`, `pin`, `boost` or `frequency_cap`"
     if rule.hide and (rule.pin is not None or rule.boost):
         return "what is hidden can be neither pinned nor boosted"
+    if rule.hide and rule.frequency_cap is not None:
+        return "what is hidden is never seen; leave `hide` or `frequency_cap` out"
     return _backwards(rule.starts_time_ms, rule.ends_time_ms)
 
 

@@ -6,6 +6,7 @@ slip, which would silently turn nothing.
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from types import NoneType, UnionType
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -52,8 +53,8 @@ def _of_fields(fields: dict[str, Any], known: dict[str, Any], path: str) -> str 
 
 
 def _of_value(value: Any, kind: Any, path: str) -> str | None:
-    plain = get_args(kind)[0] if get_origin(kind) is Annotated else kind
     if isinstance(value, dict):
+        plain = _plain(kind)
         whys: Iterable[str | None] = ()
         if isinstance(plain, type) and issubclass(plain, msgspec.Struct):
             whys = (
@@ -74,6 +75,15 @@ def _of_value(value: Any, kind: Any, path: str) -> str | None:
         found = found if len(found) <= SHOWN_AT_MOST else f"{found[:SHOWN_AT_MOST]}…"
         return f"{path}: {found}; expected {_WORDS.get(path) or _expected(inspect.type_info(kind))}"
     return None
+
+
+def _plain(kind: Any) -> Any:
+    """Return the type of a field without its bounds, and without the null that may stand in its place."""
+    if get_origin(kind) is Annotated:
+        return _plain(get_args(kind)[0])
+    if get_origin(kind) is UnionType:
+        return _plain(next(one for one in get_args(kind) if one is not NoneType))
+    return kind
 
 
 def _missing(fields: dict[str, Any], kind: type[msgspec.Struct], path: str) -> str | None:

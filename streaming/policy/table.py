@@ -115,6 +115,18 @@ class PolicyTable:
         """Whether merchandising has decided anything of any slate."""
         return any(plan.rules for plan in self._plans.values())
 
+    @cached_property
+    def caps(self) -> tuple[CompiledRule, ...]:
+        """The rules that say how often an item may be seen, of all policies."""
+        return tuple(
+            rule for plan in self._plans.values() for rule in plan.rules if rule.rule.frequency_cap is not None
+        )
+
+    @cached_property
+    def looks_kept_ms(self) -> int:
+        """For how long one of them counts a look; 0 without any."""
+        return max((cap.counted_ms for cap in self.caps), default=0)
+
     def put(self, policy: Policy) -> "PolicyTable":
         return PolicyTable(self.policies | {policy.scope: policy})
 

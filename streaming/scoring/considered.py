@@ -5,10 +5,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.errors import UnknownItemError
+from features.looks import Look
 from streaming.control.catalogue import Catalogue
 from streaming.control.item_estimates import ItemEstimates
 from streaming.policy.objectives import Calibration
-from streaming.schemas import LoggedCandidates
+from streaming.schemas import LoggedCandidates, LoggedLook
 from streaming.scoring.candidates import Candidates
 
 _INDEX, _NUMBER = np.dtype("<i4"), np.dtype("<f4")
@@ -24,8 +25,10 @@ _VERSION_1 = np.dtype(
 )
 
 
-def pack(candidates: Candidates, estimates: ItemEstimates, catalogue: Catalogue) -> LoggedCandidates:
-    """Return candidates, and what was learnt of them, as they are logged."""
+def pack(
+    candidates: Candidates, estimates: ItemEstimates, catalogue: Catalogue, looks: tuple[Look, ...] = ()
+) -> LoggedCandidates:
+    """Return candidates, and what was learnt of them and what the shopper had seen, as they are logged."""
     item_index = candidates.item_index
     cold = item_index[item_index >= catalogue.first_cold].tolist()
     return LoggedCandidates(
@@ -41,6 +44,7 @@ def pack(candidates: Candidates, estimates: ItemEstimates, catalogue: Catalogue)
         new_items=tuple([catalogue.ids[index] for index in cold]),
         fallback=candidates.fallback,
         selected=candidates.selected,
+        looks=tuple([LoggedLook(look.time_ms, look.item, look.slate) for look in looks]),
         estimates_version=estimates.version,
         intercept=estimates.calibration.intercept,
         slope=estimates.calibration.slope,
@@ -77,6 +81,11 @@ def unpack(considered: LoggedCandidates, catalogue: Catalogue) -> tuple[Candidat
         item_index, logits, bought, considered.fallback, b"", None, match, bid, complement, considered.selected
     )
     return candidates, estimates
+
+
+def looks_of(considered: LoggedCandidates) -> tuple[Look, ...]:
+    """Return what the shopper had seen, as far as frequency caps were about it."""
+    return tuple([Look(look.time_ms, look.item_id, look.slate) for look in considered.looks])
 
 
 def _packed(column: NDArray[np.float64]) -> bytes:

@@ -15,14 +15,16 @@ from typing import NamedTuple
 
 import msgspec
 
-from features import profile, shopper
+from features import looks, profile, shopper
 from features.errors import ExpressionError
 from features.extraction import extract_row
+from features.looks import Look
 from features.profile import Profile
 from features.row import FeatureRow
 from features.shopper import ShopperState, ShopperView
 from features.spec import OLDEST_MS, SPEC_VERSION
 from streaming.control.state import ControlState
+from streaming.policy import rules
 from streaming.policy.surfaces import SURFACES
 from streaming.records import (
     SYSTEM_FAULTS,
@@ -42,6 +44,7 @@ from streaming.schemas import (
     DeadLetter,
     Fallback,
     FeatureRecord,
+    Impression,
     Origin,
     Outgoing,
     ProfileRequest,
@@ -91,6 +94,7 @@ class Response:
     letter: Reason | None = None  # of the dead letter that is among the records
     until_ms: int | None = None  # until when the record is put off, and comes again with what came meanwhile
     degraded: bool = False  # the slate was made without what Feast has
+    looks: int = 0  # that an impression adds to what frequency caps count
 
 
 class _Interaction(NamedTuple):
@@ -104,6 +108,7 @@ class _Interaction(NamedTuple):
     advanced: Advanced | None  # None: without consent, nothing is kept
     state: bytes | None  # to be kept
     is_first: bool  # nothing is known of the shopper yet
+    looks: tuple[Look, ...] = ()
 
 
 class _Asked(NamedTuple):
@@ -121,6 +126,7 @@ class _Asked(NamedTuple):
     items_offset: int  # up to which the catalogue was known
     profile: str = ""  # that was adopted
     degraded: bool = False  # without what Feast has, which was waited for
+    looks: tuple[Look, ...] = ()
 
 
 class Recommender:
@@ -139,8 +145,9 @@ class Recommender:
         Without consent the slate is made as for a shopper of whom nothing is known, and nothing is kept. A profile that
         answers the question leads to a new state alone. A request of a shopper of whom nothing is stored asks the same,
         and is put off; it comes again, in one bundle with the profile if that comes in time, which is part of its slate
-        alone. A record that cannot be used, at which anything raises, or that would lead to one that no broker takes,
-        leads to its dead letter.
+        alone. An impression leads to a new state alone, where a frequency cap is about what was seen; of a bad one the
+        job `learn` tells. Any other record that cannot be used, and one at which anything raises or that would lead to
+        one that no broker takes, leads to its dead letter.
 
         Args:
             records: of the topics SHOPPERS, each shopper's in their order.
@@ -190,6 +197,8 @@ class Recommender:
     ) -> tuple["Response | _Interaction | _Asked", "_StoredState"]:
         """Return what is to be answered by a slate, or the whole response, and what is stored of the shopper then."""
         key, raw, origin, was_deferred = record
+        if origin.topic == Topic.IMPRESSIONS:
+            return self._look(record, stored)
         message = decode(key, raw, origin)
         if isinstance(message, DeadLetter):
             return _refuse(message), stored
@@ -205,11 +214,11 @@ class Recommender:
             letter = self._objection(message, origin, raw or b"")
             if letter is not None:
                 return _refuse(letter), stored
-            is_unknown = message.consent and stored.encoded is None
+            is_unknown = message.consent and stored.state().is_new
             if is_unknown and not was_deferred:
                 return _defer(message), stored
             brought = profiles.get(key) if is_unknown else None
-            known = stored if brought is None else _StoredState(None, adopt(stored.state(), *brought)[0])
+            known = stored if brought is None else _StoredState(stored.encoded, adopt(stored.state(), *brought)[0])
             try:
                 asked = self._asked(message, origin, known)
                 return asked._replace(degraded=is_unknown and brought is None), stored
@@ -218,7 +227,10 @@ class Recommender:
         if not message.consent:
             features = extract_row("", _NOBODY, self._control.catalogue)
             return _Interaction(message, origin, _NOBODY, features, 0, None, None, is_first=False), stored
-        advanced = advance(stored.state(), message, self._control.catalogue)
+        before = stored.state()
+        if before.looks:
+            before = before._replace(looks=self._in_force(before.looks, message.event_time_ms))
+        advanced = advance(before, message, self._control.catalogue)
         slates_before = max(advanced.state.sequence - 1, 0)
         state = None if advanced.is_repeat else _encode_state(advanced.state)
         interaction = _Interaction(
@@ -229,9 +241,34 @@ class Recommender:
             slates_before,
             advanced,
             state,
-            is_first=stored.encoded is None,
+            is_first=before.is_new,
+            looks=advanced.state.looks,
         )
         return interaction, stored if state is None else _StoredState(state, advanced.state)
+
+    def _look(self, record: Record, stored: "_StoredState") -> tuple[Response, "_StoredState"]:
+        """Return that an impression was counted, as far as frequency caps are about it; most lead to nothing."""
+        caps = self._control.table.caps
+        if not caps:
+            return Response([]), stored
+        message, catalogue = decode(record.key, record.raw, record.origin), self._control.catalogue
+        if not isinstance(message, Impression) or not message.consent:
+            return Response([]), stored
+        seen = rules.counted(caps, message.items, catalogue.index_of, catalogue.column)
+        if not seen or message.event_time_ms - now_ms() > AHEAD_AT_MOST_MS:
+            return Response([]), stored
+        state = stored.state()
+        after = looks.add(state.looks, seen, shopper.event_hash(message.rec_id), message.event_time_ms)
+        if after == state.looks:
+            return Response([]), stored
+        state = state._replace(looks=self._in_force(after, message.event_time_ms))
+        encoded = _encode_state(state)
+        return Response([], encoded, looks=len(seen)), _StoredState(encoded, state)
+
+    def _in_force(self, of_shopper: tuple[Look, ...], time_ms: int) -> tuple[Look, ...]:
+        """Return the looks that a frequency cap may still count at `time_ms`."""
+        kept_ms = self._control.table.looks_kept_ms
+        return looks.since(of_shopper, time_ms - kept_ms) if kept_ms else ()
 
     def _objection(self, message: Request, origin: Origin, raw: bytes) -> DeadLetter | None:
         """Return why the request gets no slate, if it gets none."""
@@ -267,6 +304,7 @@ class Recommender:
             state.sequence,
             catalogue.offset,
             state.adopted,
+            looks=self._in_force(state.looks, message.event_time_ms) if state.looks else (),
         )
 
     def _respond(
@@ -298,6 +336,7 @@ class Recommender:
             asked.selection,
             asked.extra,
             message.event_time_ms,
+            asked.looks,
         )
         slate = make_slate(asked.shopper_view, request, drawn_by, answer, self._model, self._control, of_extra)
         if message.explain:
@@ -323,7 +362,11 @@ class Recommender:
         to_slates, to_log = _PROBE_TOPICS if origin.topic == Topic.PROBES else _TOPICS
         key, drawn_by = message.shopper_id, rec_id(message, self._surface)
         request = SlateRequest(
-            interaction.features, interaction.slates_before, self._surface, time_ms=message.event_time_ms
+            interaction.features,
+            interaction.slates_before,
+            self._surface,
+            time_ms=message.event_time_ms,
+            looks=interaction.looks,
         )
         slate = make_slate(interaction.shopper_view, request, drawn_by, answer, self._model, self._control)
         late = advanced is not None and advanced.late
@@ -367,6 +410,7 @@ class Recommender:
                 policy_scope=slate.policy_scope,
                 estimates_version=slate.estimates_version,
                 propensity=slate.propensity,
+                capped=slate.capped,
                 exploration_rate=slate.exploration_rate,
                 uncertainty=slate.uncertainty,
                 model_version=self._model.manifest.model_version,
@@ -395,7 +439,7 @@ class Recommender:
                 row=advanced.row,
                 profile_state=_ENCODER.encode(advanced.shopper_view.profile),
                 session_vector=slate.candidates.session_vector,
-                considered=pack(slate.candidates, slate.estimates, self._control.catalogue),
+                considered=pack(slate.candidates, slate.estimates, self._control.catalogue, advanced.state.looks),
                 model_version=self._model.manifest.model_version,
                 device=slate.candidates.device,
             )
@@ -415,7 +459,7 @@ class Recommender:
                 spec_version=SPEC_VERSION,
                 row=asked.features,
                 session_vector=slate.candidates.session_vector,
-                considered=pack(slate.candidates, slate.estimates, self._control.catalogue),
+                considered=pack(slate.candidates, slate.estimates, self._control.catalogue, asked.looks),
                 model_version=self._model.manifest.model_version,
                 device=slate.candidates.device,
             )
@@ -502,7 +546,7 @@ def _encode_state(state: ShopperState) -> bytes:
 def _adopt_profile(
     message: StoredProfile, raw: bytes, origin: Origin, stored: _StoredState
 ) -> tuple[Response, _StoredState]:
-    if stored.encoded is None:  # a request has asked, and is answered with it; or forgotten meanwhile
+    if stored.state().is_new:  # a request has asked, and is answered with it; or forgotten meanwhile
         return Response([]), stored
     state, error = adopt(stored.state(), message, origin)
     encoded = _encode_state(state)

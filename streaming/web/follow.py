@@ -31,7 +31,7 @@ from streaming.schemas import (
     RequestRecord,
     Topic,
 )
-from streaming.scoring.considered import unpack
+from streaming.scoring.considered import looks_of, unpack
 from streaming.scoring.explain import session_of
 from streaming.scoring.recommender import turn_of
 from streaming.scoring.slate import Slate, SlateRequest, draw_slate, redrawn
@@ -135,7 +135,13 @@ class Follower:
         slate, source = shown
         size = len(slate.slate) or SLATE_SIZE
         request = SlateRequest(
-            source.row, source.slates_before, slate.surface, source.since_ms, size, time_ms=slate.event_time_ms
+            source.row,
+            source.slates_before,
+            slate.surface,
+            source.since_ms,
+            size,
+            time_ms=slate.event_time_ms,
+            looks=looks_of(source.considered),
         )
         candidates, estimates = unpack(source.considered, self.catalogue)
         candidates, estimates = redrawn(candidates, estimates, request, self.catalogue, table)

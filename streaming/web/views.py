@@ -142,6 +142,7 @@ def slate(follower: Follower, shown: Shown, drawn: Slate) -> dict[str, Any]:
         "session": _session(follower, shown),
         "sent": [item.item_id for item in sent.slate],
         "items": [_item(follower, item) for item in drawn.items],
+        "capped": [{"item": _words(follower, item_id), "rule": rule} for item_id, rule in drawn.capped.items()],
     }
 
 

@@ -14,7 +14,7 @@ from features.sources.simulator import shop
 from streaming.cli.main import app
 from streaming.config import Cluster
 from streaming.io.feed import Feed
-from streaming.schemas import Policy, Recommendation
+from streaming.schemas import FrequencyCap, Policy, Recommendation
 
 NONE = "\N{EN DASH}"
 FIRST = Policy(version=2, author="someone")
@@ -243,6 +243,33 @@ def test_items_are_pinned_and_hidden_from_the_slate_and_by_a_rule_with_an_end(
     assert fourth in order(slate)
     page.get_by_role("button", name="Publish").click()
     expect(page.locator(".rule", has_text="advent")).to_have_count(0)
+
+
+@needs_chromium
+def test_what_was_seen_often_enough_is_hidden_by_a_rule_of_the_page_and_named(running: Running, page: Page) -> None:
+    running.turn("mary", weights={"relevance": 1.0})
+    page.get_by_role("button", name="Add a rule").click()
+    page.locator("#rule-name").fill("often")
+    page.locator("#rule-where").fill("item.price >= 0")
+    page.locator("#rule-what").select_option("cap")
+    page.locator("#rule-times").fill("1")
+    page.locator("#rule-hours").fill("12")
+    page.get_by_role("button", name="Into the draft").click()
+    expect(page.locator("#difference")).to_contain_text("rules.often.frequency_cap.hours none → 12")
+    expect(page.locator(".rule", has_text="often")).to_contain_text(
+        "hides once seen once in 12 h where item.price >= 0"
+    )
+    page.get_by_role("button", name="Publish").click()
+    expect(page.locator("#said")).to_contain_text("is in force for the next slates")
+    policy = running.table().policies["global"]
+    assert policy.rules["often"].frequency_cap == FrequencyCap(times=1, hours=12.0)
+    newest = {of.shopper_id: of for of in let_shoppers_in(running.cluster, 60, 0, policy)}
+    capped = next(of for of in newest.values() if of.capped)
+    slate = choose(page, capped)
+    assert order(slate) == [item.item_id for item in capped.slate]
+    expect(slate.locator(".capped")).to_contain_text("Not shown, seen often enough: ")
+    expect(slate.locator(".capped")).to_contain_text("(often)")
+    running.turn("mary", weights={"relevance": 1.0})
 
 
 @needs_chromium

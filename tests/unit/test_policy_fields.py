@@ -109,9 +109,17 @@ def test_moments_are_written_as_yaml_has_them(tmp_path: Path) -> None:
 
 def test_rule_with_a_slip_is_told_by_its_key() -> None:
     assert refusal({"rules": {"tea": {"items": ["i1"], "pinn": 1}}}) == (
-        "rules.tea.pinn is no field; did you mean pin? There are boost, ends_time_ms, hide, items, pin, "
-        "starts_time_ms, where"
+        "rules.tea.pinn is no field; did you mean pin? There are boost, ends_time_ms, frequency_cap, hide, "
+        "items, pin, starts_time_ms, where"
     )
+    for cap, words in (
+        ({"time": 3}, "rules.tea.frequency_cap.time is no field; did you mean times?"),
+        ({"hours": 3}, "rules.tea.frequency_cap.times is missing; expected a whole number from 1 to 100"),
+        ({"times": 0}, "rules.tea.frequency_cap.times: 0; expected a whole number from 1 to 100"),
+        ({"times": 1, "hours": 0}, "rules.tea.frequency_cap.hours: 0; expected a number above 0 to 720"),
+        (3, "rules.tea.frequency_cap: 3; expected the fields times, hours"),
+    ):
+        assert words in (refusal({"rules": {"tea": {"frequency_cap": cap}}}) or "")
     assert "rules.tea.pin: 0; expected a whole number from 1 to 100" in (refusal({"rules": {"tea": {"pin": 0}}}) or "")
 
 

@@ -218,7 +218,7 @@ def test_a_pin_takes_one_place_within_the_slate_and_never_what_is_hidden(
 ) -> None:
     mask = np.isin(np.arange(8), [*hidden])
     of = [(place, f"r{n}", np.array(sorted(about))) for n, (place, about) in enumerate(pins)]
-    pinned = places(Ruling(mask, {}, of), np.linspace(1, 0, 8), size)
+    pinned = places(Ruling(mask, {}, of, {}), np.linspace(1, 0, 8), size)
     assert all(1 <= place <= size for place in pinned)
     candidates = [k for k, _ in pinned.values()]
     assert len({*candidates}) == len(candidates)
@@ -240,7 +240,7 @@ def test_rules_that_are_about_nothing_here_say_nothing() -> None:
     ("rule", "words"),
     [
         (Rule(hide=True), "rules.r: expected `items`, `where`, or both"),
-        (Rule(items=("a",)), "rules.r: it does nothing; expected `hide`, `pin` or `boost`"),
+        (Rule(items=("a",)), "rules.r: it does nothing; expected `hide`, `pin`, `boost` or `frequency_cap`"),
         (Rule(items=("a",), hide=True, pin=1), "rules.r: what is hidden can be neither pinned nor boosted"),
         (Rule(items=("a",), pin=1, starts_time_ms=2_000, ends_time_ms=1_000), "rules.r: it ends (1000) before it"),
         (Rule(where="item.colour == 'red'", hide=True), "there is no item.colour"),

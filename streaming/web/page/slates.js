@@ -100,6 +100,7 @@ function Slate({ slate, terms, isDraft, scope, decide }) {
     <ol ref=${list}>
       ${slate.items.map((item, n) => html`<${Place} key=${item.item_id} item=${item} n=${n} was=${reference.indexOf(item.item_id)} longest=${longest} decide=${decide} />`)}
     </ol>
+    ${slate.capped.length > 0 && html`<p class="faint capped">Not shown, seen often enough: ${slate.capped.map(({ item, rule }) => `${item.name} (${rule})`).join(", ")}</p>`}
   </article>`;
 }
 
