@@ -30,6 +30,10 @@ class CompiledRule(NamedTuple):
     def is_on(self, time_ms: int) -> bool:
         return is_on(self.rule.starts_time_ms, self.rule.ends_time_ms, time_ms)
 
+    def hides(self, looked: Sequence[Look]) -> bool:
+        """Whether it may hide items from a shopper who has looked so."""
+        return self.rule.hide or (self.rule.frequency_cap is not None and len(looked) > 0)
+
     @property
     def adds(self) -> bool:
         """Whether items that it lists are candidates, whatever the model says."""
@@ -95,7 +99,7 @@ def ruling(
     boosts, pins, capped = dict[str, Floats](), list[tuple[int, str, NDArray[np.int64]]](), dict[int, str]()
     with np.errstate(all="ignore"):
         for of in rules:
-            if not of.is_on(time_ms) or not (of.rule.hide or of.adds or looked):
+            if not of.is_on(time_ms) or not (of.adds or of.hides(looked)):
                 continue
             name, rule = of.name, of.rule
             about = _about(of, item_index, index_of, column, session)
