@@ -3,18 +3,21 @@
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
-from rich.console import Console
 
 from features.errors import StartError
 from infra.local.home import claim
 from infra.local.owner import owning
 from streaming.cli.options import say
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
 
 @contextlib.contextmanager
-def at_work(home: Path, made_by: str, console: Console, model: Path | None = None) -> Iterator[Path]:
+def at_work(home: Path, made_by: str, console: "Console", model: Path | None = None) -> Iterator[Path]:
     """Yield `home`, emptied; end with exit code 130 where a signal comes, and leave nothing running that was started.
 
     Raises:

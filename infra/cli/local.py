@@ -5,17 +5,13 @@ import re
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from features.errors import ItemFileError, NotReadyError, RheostatError
 from infra.cli.at_work import at_work, check_machine, check_model
@@ -28,6 +24,9 @@ from streaming.cli.items import Columns, ColumnsFile, Delimiter, load_file, open
 from streaming.cli.options import MODEL, AsJson, Model, OnCluster, errors, print_json, printer, say, stopping
 from streaming.cli.running import HOME, Running, running
 from streaming.config import MODEL_VARIABLE, Cluster
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 STOP_TIMEOUT_S = 120.0
 A_STEP = re.compile(r" *\d+ s  ")  # what begins a line of Steps
@@ -186,6 +185,9 @@ def status(home: Home = HOME, as_json: AsJson = False) -> None:
 
     Example: rheostat status --json
     """
+    from rich.table import Table
+    from rich.text import Text
+
     console = printer(as_json)
     stack = running(home)
     left = {of: names_of(processes) for of, processes in left_behind().items()}
@@ -217,6 +219,9 @@ def doctor(as_json: AsJson = False) -> None:
 
     Exit 1 if something is missing that the main job needs. Example: rheostat doctor
     """
+    from rich.table import Table
+    from rich.text import Text
+
     from infra.local.doctor import examine
 
     console = printer(as_json)
@@ -295,7 +300,7 @@ def traffic(
     raise typer.Exit(0 if figures.is_whole else 1)
 
 
-def _start_detached(options: Sequence[str], home: Path, console: Console) -> None:
+def _start_detached(options: Sequence[str], home: Path, console: "Console") -> None:
     from infra.local.process import Progress, stop
 
     log = home / "up.log"
@@ -343,7 +348,7 @@ def _refuse_other(stack: Running, online_store: OnlineStoreKind | None, model: P
         fail(f"it runs, and no items were taken from {items}: `rheostat items load {items}` puts them on sale")
 
 
-def _show(stack: Running, home: Path, console: Console) -> None:
+def _show(stack: Running, home: Path, console: "Console") -> None:
     lines = {
         "bootstrap servers": stack.cluster.bootstrap_servers,
         **({"HTTP door": stack.door} if stack.door else {}),
@@ -364,6 +369,8 @@ def _overlap(stack: Running) -> Any:
 
 
 def _answers(stack: Running) -> dict[str, tuple[bool, str]]:
+    from urllib.request import urlopen
+
     from confluent_kafka import KafkaException
 
     from streaming.config import FEATURES_GROUP
@@ -401,7 +408,7 @@ def _answers(stack: Running) -> dict[str, tuple[bool, str]]:
         return f"{now.total(f'{OURS}fate_feedback_total'):,.0f} pieces of feedback joined to their slates"
 
     def door() -> str:
-        with urllib.request.urlopen(f"{stack.door}/readyz", timeout=5) as answer:
+        with urlopen(f"{stack.door}/readyz", timeout=5) as answer:
             return f"{stack.door} {answer.reason}"
 
     parts = {

@@ -4,10 +4,12 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from rich.console import Console
-from rich.status import Status
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.status import Status
+
 
 TICK_S, SILENT_AT_MOST_S = 0.5, 10.0
 
@@ -20,7 +22,7 @@ class Steps:
         silent_at_most_s: without a terminal.
     """
 
-    def __init__(self, console: Console | None = None, silent_at_most_s: float = SILENT_AT_MOST_S) -> None:
+    def __init__(self, console: "Console | None" = None, silent_at_most_s: float = SILENT_AT_MOST_S) -> None:
         self._silent_at_most_s = silent_at_most_s
         self._console, self._lock, self._over = console, threading.Lock(), threading.Event()
         self._current: dict[object, str] = {}

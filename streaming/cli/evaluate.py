@@ -2,12 +2,10 @@
 
 import math
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from streaming.cli import policy_file
 from streaming.cli.group import fail
@@ -26,6 +24,9 @@ from streaming.cli.options import (
     to_ms,
 )
 from streaming.schemas import Measure
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 LEAST_EFFECTIVE = 100.0
 Log = Annotated[Path, typer.Option("--log", help="Folder that `rheostat log sink` filled.")]
@@ -70,7 +71,7 @@ def evaluate(
 
 
 def gate(
-    policy: Any, in_force: Any, log: Path, model: Path, reward: str, margin: float, console: Console
+    policy: Any, in_force: Any, log: Path, model: Path, reward: str, margin: float, console: "Console"
 ) -> str | None:
     """Return why `policy` should not be put in force as the log has it, and print what the log says."""
     from streaming.offline import evaluation
@@ -86,7 +87,7 @@ def _evaluated(
     model: Path,
     range_ms: tuple[int, int],
     confidence: float,
-    console: Console,
+    console: "Console",
 ) -> Any:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -110,7 +111,9 @@ def _evaluated(
     return report
 
 
-def _print(report: Any, slates: Any, confidence: float, console: Console) -> None:
+def _print(report: Any, slates: Any, confidence: float, console: "Console") -> None:
+    from rich.table import Table
+
     title = f"Of a slate, with {confidence:.0%} intervals; {report.slates:,} slates of {report.shoppers:,} shoppers"
     table = Table("", "estimator", *[reward.value for reward in report.value], title=title)
     values = report.value.values()

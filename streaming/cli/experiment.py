@@ -4,7 +4,6 @@ import math
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from streaming.cli.options import AsJson, OnCluster, errors, print_json, printer, say, when
 from streaming.cli.policy import history
@@ -24,6 +23,7 @@ def experiment(
     Example: rheostat experiment bolder --window-s 600
     """
     from confluent_kafka import KafkaException
+    from rich.table import Table
 
     from streaming.offline.standing import standing
     from streaming.policy.experiment import AT_LEAST

@@ -1,13 +1,15 @@
 """`rheostat explain`: why a slate is as it is, in words and bars."""
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from streaming.cli.options import MODEL, AsJson, Model, OnCluster, errors, print_json, printer, say
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
 
 BAR = 24  # characters of the longest bar
 CLICKS_SHOWN = 5
@@ -36,7 +38,7 @@ def explain(
     print_json(msgspec.to_builtins(explained), as_json)
 
 
-def _print(explained: Any, console: Console) -> None:
+def _print(explained: Any, console: "Console") -> None:
     from streaming.offline.explanation import named, percent
 
     for sentence in explained.says:
@@ -50,7 +52,9 @@ def _print(explained: Any, console: Console) -> None:
         console.print(_bars("By how much P(clicked) changes without a click", clicks))
 
 
-def _bars(title: str, rows: list[tuple[str, float, str]]) -> Table:
+def _bars(title: str, rows: list[tuple[str, float, str]]) -> "Table":
+    from rich.table import Table
+
     table = Table(title=title, show_header=False, title_justify="left")
     longest = max([abs(value) for _, value, _ in rows] or [1.0]) or 1.0
     for name, value, words in rows:

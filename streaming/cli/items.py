@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 from streaming.cli.group import group
 from streaming.cli.options import AsJson, OnCluster, errors, print_json, printer, say
 from streaming.config import Cluster
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from streaming.io.item_file import ItemFile
     from streaming.io.item_load import Load
 
@@ -75,7 +76,7 @@ def open_file(file: Path, column: Sequence[str] | None, columns: Path | None, de
     return open_items(file, column_of, delimiter)
 
 
-def load_file(opened: "ItemFile", cluster: Cluster, replace: bool, console: Console) -> "Load":
+def load_file(opened: "ItemFile", cluster: Cluster, replace: bool, console: "Console") -> "Load":
     """Load the file, show how far it is, and say what has become of it."""
     from confluent_kafka import KafkaException
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn

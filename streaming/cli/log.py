@@ -3,12 +3,9 @@
 import dataclasses
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from streaming.cli.group import fail, group
 from streaming.cli.options import (
@@ -27,6 +24,9 @@ from streaming.cli.options import (
     stopping,
     to_ms,
 )
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 log = group("The log of the feature rows that were scored.")
 DATASETS = ("jdata", "taobao", "diginetica", "retailrocket", "yoochoose", "rees46", "otto", "completejourney")
@@ -50,6 +50,7 @@ def replay(
     Example: rheostat replay jdata data/jdata_micro --speed max
     """
     from confluent_kafka import KafkaException
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from streaming.io import replay as replaying
     from streaming.io.feed import Feed
@@ -121,7 +122,9 @@ def _pace(speed: str, rate: float | None, span_ms: int) -> tuple[Any, int]:
     return replaying.at_speed(factor), round(min(span_ms / factor, span_ms))
 
 
-def _account(figures: dict[str, Any], console: Console) -> None:
+def _account(figures: dict[str, Any], console: "Console") -> None:
+    from rich.table import Table
+
     table = Table(title="Every row of the log", show_header=False)
     table.add_row("rows", f"{figures['rows']:,}")
     rows = [("scored", figures["scored"]), ("late, scored", figures["late"])]
@@ -242,6 +245,6 @@ def parity(
     raise typer.Exit(0 if report.is_parity else 1)
 
 
-def _summary(words: str, figures: Any, console: Console, as_json: bool) -> None:
+def _summary(words: str, figures: Any, console: "Console", as_json: bool) -> None:
     say(words, console)
     print_json(dataclasses.asdict(figures), as_json)

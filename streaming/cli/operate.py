@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 import msgspec
 import typer
-from rich.table import Table
 
 from streaming.cli.group import fail, group
 from streaming.cli.options import AsJson, OnCluster, errors, print_json, printer, say, when
@@ -34,6 +33,8 @@ def features_get(
 
     Example: rheostat features get shopper-17
     """
+    from rich.table import Table
+
     from features.spec import FEATURES, View
 
     console = printer(as_json)

@@ -13,15 +13,17 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import typer
-from rich.console import Console
 
 from streaming.cli.group import fail
 from streaming.cli.running import HOME, running
 from streaming.config import BOOTSTRAP_VARIABLE, MODEL_VARIABLE, Cluster
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 LOOPBACK = ("127.0.0.1", "localhost")
 MODEL = Path("onnx_models/artifacts/generator")
@@ -101,12 +103,14 @@ def errors(*kinds: type[Exception]) -> Iterator[None]:
         fail(str(error), error)
 
 
-def printer(as_json: bool = False) -> Console:
+def printer(as_json: bool = False) -> "Console":
     """Return where a command's words go: stderr where stdout ends with JSON. What comes from a record is no markup."""
+    from rich.console import Console
+
     return Console(stderr=as_json, emoji=False, markup=False)
 
 
-def say(words: str, console: Console) -> None:
+def say(words: str, console: "Console") -> None:
     """Print `words` as they are: what comes from a record may look like markup."""
     console.print(words, markup=False, highlight=False, soft_wrap=True)
 

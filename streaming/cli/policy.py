@@ -1,19 +1,20 @@
 """Commands that turn the policies, and show what is and was in force."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import typer
-from rich.console import Console
 
 from features.errors import PolicyError
 from streaming.cli import evaluate, policy_file
 from streaming.cli.group import fail, group
 from streaming.cli.options import DATA, MODEL, AsJson, Model, OnCluster, errors, print_json, printer, say, when
 from streaming.config import Cluster
-from streaming.policy import fields as fields_of
 from streaming.schemas import DEFAULT_POLICY
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 policy = group("What slates aim at, now and before.")
 
@@ -89,13 +90,14 @@ def policy_set(
     Example: rheostat policy set --weight relevance=0.3 --weight revenue=1 --diversity 0.2 --budget 0.1
     """
     from streaming.control.policies import begun, read_items, refuse_if_moved
+    from streaming.policy.fields import refusal
 
     turned = history(cluster)
     in_force = turned.table.policies
     if file is not None:
         fields = policy_file.read(file)
     else:
-        if why := fields_of.refusal({"scope": scope}):
+        if why := refusal({"scope": scope}):
             fail(f"--{why}")
         fields = msgspec.to_builtins(in_force[scope]) if scope in in_force else begun(scope, turned.table)
         fields |= {"note": ""}  # of another turn
@@ -242,7 +244,7 @@ def _number(text: str) -> float:
         fail(f"{text!r} is not a number")
 
 
-def show(policies: list[dict[str, Any]], console: Console) -> None:
+def show(policies: list[dict[str, Any]], console: "Console") -> None:
     """Print each policy as a head and the fields that are not at their defaults: a table of them fits no terminal."""
     for record in policies:
         turned = NOTHING if record["time_ms"] is None else when(record["time_ms"])

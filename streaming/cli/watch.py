@@ -1,16 +1,18 @@
 """`rheostat watch`: what the jobs do, live, in figures of the shop and of the machine."""
 
 import time
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.live import Live
-from rich.table import Table
 
 from streaming.cli.group import fail
 from streaming.cli.options import AsJson, errors, print_json, printer, stopping
 from streaming.cli.running import HOME, running
-from streaming.io.scrape import OURS, PREFIX, Snapshot, scrape
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from streaming.io.scrape import Snapshot
 
 NOTHING = "-"
 _SPARSE = frozenset({"slates", "feedback", "dead_letters"})  # of whose labels only those are shown that ever came
@@ -40,6 +42,8 @@ def watch(
     urls = {job: url or of_up.get(job, "") for job, url in zip(JOBS, (recommend, features, learn), strict=True)}
     if missing := [f"--{job}" for job, url in urls.items() if not url]:
         fail(f"nothing runs here and no jobs are named; give {', '.join(missing)}, or start `rheostat up`")
+    from rich.live import Live
+
     with stopping() as stop, errors(OSError):
         before, began = _look(urls), time.monotonic()
         with Live(console=console, auto_refresh=False) as live:
@@ -54,17 +58,21 @@ def watch(
                     return
 
 
-def _look(urls: dict[str, str]) -> dict[str, Snapshot]:
+def _look(urls: dict[str, str]) -> "dict[str, Snapshot]":
+    from streaming.io.scrape import scrape
+
     return {job: scrape(url) for job, url in urls.items()}
 
 
-def _figures(before: dict[str, Snapshot], now: dict[str, Snapshot], seconds: float) -> dict[str, Any]:
+def _figures(before: "dict[str, Snapshot]", now: "dict[str, Snapshot]", seconds: float) -> dict[str, Any]:
+    from streaming.io.scrape import OURS, PREFIX
+
     recommend, features, learn = (now[job] for job in JOBS)
 
     def rate(job: str, name: str) -> float:
         return round((now[job].total(name) - before[job].total(name)) / seconds, 1)
 
-    def quantiles(job: Snapshot, name: str) -> dict[str, float | None]:
+    def quantiles(job: "Snapshot", name: str) -> dict[str, float | None]:
         return {f"p{100 * float(q):g}": job.largest(name, quantile=q) for q in ("0.5", "0.99")}
 
     def of_a_slate(name: str) -> float | None:
@@ -104,7 +112,9 @@ def _figures(before: dict[str, Snapshot], now: dict[str, Snapshot], seconds: flo
     }
 
 
-def _table(figures: dict[str, Any]) -> Table:
+def _table(figures: dict[str, Any]) -> "Table":
+    from rich.table import Table
+
     table = Table(title="Rheostat", show_header=False)
     for name, value in figures.items():
         inner = value.items() if isinstance(value, dict) else [("", value)]

@@ -220,6 +220,16 @@ def test_start_imports_nothing_that_only_a_command_needs() -> None:
         assert heavy not in out.split(), heavy
 
 
+def test_help_of_a_command_imports_nothing_that_only_its_work_needs() -> None:
+    out = python(
+        "import sys, typer; from streaming.cli.main import app; root = typer.main.get_group(app); "
+        "[root.get_command(None, name) for name in root.list_commands(None)]; print(*sys.modules)"
+    )
+    assert "streaming.cli.policy" in out.split()
+    for heavy in ("numpy", "rich", "yaml", "confluent_kafka", "prometheus_client", "http.client", "onnxruntime"):
+        assert heavy not in out.split(), heavy
+
+
 def test_version_and_short_help_and_what_was_meant() -> None:
     assert run("--version") == (0, f"rheostat {version('rheostat')}\n", "")
     assert run("-h")[:2] == run("--help")[:2]
