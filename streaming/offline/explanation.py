@@ -45,13 +45,14 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     place: int
     item_id: str
     says: list[str]  # all of it in sentences
-    names: dict[str, str]  # of the item and of the clicked ones that the shop still has
+    names: dict[str, str]  # of the item, of the clicked and of the capped ones that the shop still has
     reason: str
     score: float
     parts: dict[str, float]
     propensity: float
     explored: bool
     rule: str | None  # that has pinned it
+    capped: dict[str, str]  # items that were seen too often for this slate, by the rule that says so
     bid: float | None  # what its sponsor pays for a click
     exploration_rate: float
     uncertainty: float
@@ -104,7 +105,7 @@ def explanation(rec_id: str, place: int, cluster: Cluster, model: Callable[[], S
         known_to_model = item.item_id in loaded.index_of
         if known_to_model:
             (traced,) = trace([item.item_id], clicked, loaded, len(clicked))
-    names = _names(cluster, {item.item_id, *[click.item_id for click in traced.clicks]})
+    names = _names(cluster, {item.item_id, *[click.item_id for click in traced.clicks], *slate.capped})
     in_force = [
         policy
         for policy in read(cluster).written
@@ -124,6 +125,7 @@ def explanation(rec_id: str, place: int, cluster: Cluster, model: Callable[[], S
         propensity=item.propensity,
         explored=item.reason == "explored",
         rule=item.rule,
+        capped=slate.capped,
         bid=item.bid,
         exploration_rate=slate.exploration_rate,
         uncertainty=slate.uncertainty,
@@ -166,6 +168,11 @@ def in_words(explained: Explanation) -> list[str]:
         says.append("The model does not know it: it stands for the candidate it is most like, and no click is named.")
     elif explained.fallback != Fallback.NONE:
         says.append(f"No click mattered: the model was not asked ({explained.fallback}).")
+    if explained.capped:
+        left_out = ", ".join(
+            f"{named(item_id, explained.names)} (`{rule}`)" for item_id, rule in explained.capped.items()
+        )
+        says.append(f"Seen too often by {explained.shopper_id} to be in this slate: {left_out}.")
     return says
 
 

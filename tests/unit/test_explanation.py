@@ -23,6 +23,7 @@ def explained(**changes: Any) -> Explanation:
         "propensity": 0.93,
         "explored": False,
         "rule": None,
+        "capped": {},
         "bid": None,
         "exploration_rate": 0.1,
         "uncertainty": 0.5,
@@ -48,6 +49,11 @@ def test_sentences_name_items_and_say_what_the_place_is_made_of() -> None:
     gone = in_words(explained(names={}, policy=None, exploration_rate=0.0))
     assert gone[0].startswith("i050 stands at place 2")
     assert "weighed by the default policy (global); it had" in gone[2]
+
+
+def test_what_was_seen_too_often_for_the_slate_is_named_with_its_rule() -> None:
+    says = in_words(explained(capped={"i030": "often", "gone": "banner"}))
+    assert says[-1] == "Seen too often by s-1 to be in this slate: Oak Chair (i030) (`often`), gone (`banner`)."
 
 
 def test_what_fits_little_is_not_said_to_fit() -> None:
