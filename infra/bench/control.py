@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 
 from features.sources.simulator.shop import Parameters, Shop
 from infra.bench.closed_loop import ClosedLoop, Second, mean
+from infra.local.steps import Steps
 from streaming.schemas import Policy
 from streaming.scoring.model import shared_model
 
@@ -47,12 +47,11 @@ class Run(NamedTuple):
 def measure(model: Path, seeds: int, plot: Path | None, console: Console) -> dict[str, Any]:
     """Return the worst violation of any shop, averaged over the last JUDGED_S before and after each shock."""
     arguments = [(model, shock, seed) for shock in SHOCKS for seed in range(seeds)]
-    with ProcessPoolExecutor(2) as pool, Progress(console=console, transient=True) as progress:
-        task = progress.add_task("shops", total=len(arguments))
-        runs: list[Run] = []
+    runs: list[Run] = []
+    with ProcessPoolExecutor(2) as pool, Steps(console) as steps, steps.step("all shops have run") as progress:
         for run in pool.map(_run, arguments):
             runs.append(run)
-            progress.advance(task)
+            progress(f"{len(runs)} of {len(arguments)}")
     by_shock = {shock: runs[n * seeds : (n + 1) * seeds] for n, shock in enumerate(SHOCKS)}
     table = Table(
         "shock", "", "revenue, of its floor", "share, aim 5 to 6 %", "worst violation", title="Constraints held"

@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,6 @@ import pandas as pd
 from feast import FeatureStore
 from feast.data_source import PushMode
 from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 
 from features import shopper
@@ -31,6 +29,7 @@ from features.spec import FEATURES, SPEC_VERSION, View
 from infra.local.cassandra import local_cassandra
 from infra.local.feast import feast_repo
 from infra.local.kafka import ROOT
+from infra.local.steps import Steps
 from onnx_models.artifact import read_items, read_manifest
 from streaming.control.catalogue import Catalogue
 from streaming.control.item_estimates import EstimateTable
@@ -56,15 +55,14 @@ def measure(home: Path, rows: int, console: Console) -> dict[str, Any]:
     home = home.resolve()
     records = _records(rows * ROUNDS)
     figures: dict[str, Any] = {}
-    with local_cassandra(home / "cassandra") as node, Progress(console=console) as progress:
+    with local_cassandra(home / "cassandra") as node, Steps(console) as steps:
         own_cassandra = {**node.online_store, "type": "cassandra"}
         own_sqlite = {"type": "sqlite", "path": "data/online_store.db"}
         for name, ours, own in (("sqlite", None, own_sqlite), ("cassandra", node.online_store, own_cassandra)):
             our_repo, own_repo = feast_repo(home / f"{name}-ours", ours), feast_repo(home / f"{name}-feast", own)
             _of_project(own_repo, "own")
-            task = progress.add_task(name, total=3 * ROUNDS + 2)
-            step = partial(progress.advance, task)
-            figures[name] = _compare(our_repo, own_repo, records, rows, step)
+            with steps.step(f"{name} is measured") as progress:
+                figures[name] = _compare(our_repo, own_repo, records, rows, progress)
     _show(figures, console)
     return figures
 
@@ -118,7 +116,7 @@ def _of_project(repo: Path, project: str) -> None:
 
 
 def _compare(
-    ours: Path, own: Path, records: Sequence[FeatureRecord], rows: int, step: Callable[[], None]
+    ours: Path, own: Path, records: Sequence[FeatureRecord], rows: int, progress: Callable[[str], None]
 ) -> dict[str, Any]:
     writer, our_reader, feast = OnlineStore(ours, 60.0), FeatureStore(str(ours)), FeatureStore(str(own))
     speeds: dict[str, list[float]] = {"ours": [], "push": [], "write_to_online_store": []}
@@ -128,7 +126,7 @@ def _compare(
         for begin in range(0, len(mine), BATCH_ROWS):
             writer.write(mine[begin : begin + BATCH_ROWS])
         speeds["ours"].append(len(VIEWS) * len(mine) / (time.perf_counter() - began))
-        step()
+        progress(f"ours, round {n + 1} of {ROUNDS}")
         frames = {view: _frame(view, mine[:FEAST_ROWS]) for view in VIEWS}
         for name in ("push", "write_to_online_store"):
             began = time.perf_counter()
@@ -138,7 +136,7 @@ def _compare(
                 else:
                     feast.write_to_online_store(view.value, frame)
             speeds[name].append(len(VIEWS) * len(mine[:FEAST_ROWS]) / (time.perf_counter() - began))
-            step()
+            progress(f"{name}, round {n + 1} of {ROUNDS}")
     result: dict[str, Any] = {f"{name}_rows_per_s": round(float(np.median(speed))) for name, speed in speeds.items()}
     result["rows_per_s_spread"] = {name: [round(min(speed)), round(max(speed))] for name, speed in speeds.items()}
     fastest = max(np.median(speeds["push"]), np.median(speeds["write_to_online_store"]))
@@ -153,7 +151,7 @@ def _compare(
             ms.append((time.perf_counter() - began) * 1000)
         p50, p99 = np.percentile(ms, [50, 99]).tolist()
         result[f"{side}_read_p50_ms"], result[f"{side}_read_p99_ms"] = round(p50, 2), round(p99, 2)
-        step()
+        progress(f"{side}, read")
     writer.close()
     our_reader._get_provider().online_store.disconnect()  # type: ignore[attr-defined]
     if cluster := getattr(feast._get_provider().online_store, "_cluster", None):

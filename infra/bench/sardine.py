@@ -15,7 +15,6 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 
 from features import shopper
@@ -24,6 +23,7 @@ from features.extraction import extract_row
 from features.interaction import Interaction, Kind
 from features.spec import CONTENT_DIM
 from infra.bench.content_interest import ContentInterest
+from infra.local.steps import Steps
 from streaming.control.catalogue import Catalogue, unknown_to_any_model
 from streaming.control.item_estimates import EstimateTable
 from streaming.io.feed import to_message
@@ -64,15 +64,14 @@ def measure(env: str, episodes: int, console: Console, first_seed: int = 0) -> d
         "short-term oracle": _Oracle,
     }
     clicks_of: dict[str, Clicks] = {}
-    with Progress(console=console, transient=True) as progress:
-        task = progress.add_task(env, total=len(ways) * episodes)
+    with Steps(console) as steps, steps.step(f"{env} is played in every way") as progress:
         for name, way in ways.items():
             world = _made(env)
             agent = way(world.unwrapped)
             clicks = []
             for seed in seeds:
                 clicks.append(_episode(world, agent, seed))
-                progress.advance(task)
+                progress(f"{name}, {len(clicks)} of {episodes} episodes")
             of_all = np.array(clicks)
             clicks_of[name] = Clicks(float(of_all.mean()), float(of_all.std(ddof=1) / len(of_all) ** 0.5))
     table = Table("way", "clicks an episode", title=f"{env}, {episodes} episodes, seeds from {first_seed}")

@@ -17,11 +17,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from features.sources.simulator.shop import Parameters, Shop
 from infra.bench.closed_loop import ClosedLoop, Second
+from infra.local.steps import Steps
 from streaming.control.item_estimates import ItemEstimates
 from streaming.schemas import Policy
 from streaming.scoring.model import shared_model
@@ -90,12 +90,10 @@ def measure(model: Path, seeds: int, after_s: int, pages: float, plot: Path | No
         (model, name, way, seed, after_s, pages) for name, way in (fronts | constrained).items() for seed in few
     ]
     runs: dict[str, list[Run]] = {}
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with ProcessPoolExecutor(2) as pool, Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("shops", total=len(arguments))
-        for (_, name, *_), run in zip(arguments, pool.map(_run, arguments), strict=True):
-            runs.setdefault(name, []).append(run)
-            progress.advance(task)
+    with ProcessPoolExecutor(2) as pool, Steps(console) as steps, steps.step("all shops have run") as progress:
+        for n, (of, run) in enumerate(zip(arguments, pool.map(_run, arguments), strict=True), start=1):
+            runs.setdefault(of[1], []).append(run)
+            progress(f"{n} of {len(arguments)}")
     unit = np.mean([run.before for run in runs[FIXED[0]]], axis=0)
     rewards = {name: np.array([(run.after / unit).mean() for run in runs[name]]) for name in (*WAYS, ORACLE)}
     table = Table("way", *[f"{goal} of a slate" for goal in GOALS], "reward", "regret, clicks", "coverage", "new items")

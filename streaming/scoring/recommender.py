@@ -259,11 +259,12 @@ class Recommender:
             return Response([]), stored
         state = stored.state()
         after = looks.add(state.looks, seen, shopper.event_hash(message.rec_id), message.event_time_ms)
-        if after == state.looks:
+        added = len({*after} - {*state.looks})
+        if not added:
             return Response([]), stored
         state = state._replace(looks=self._in_force(after, message.event_time_ms))
         encoded = _encode_state(state)
-        return Response([], encoded, looks=len(seen)), _StoredState(encoded, state)
+        return Response([], encoded, looks=added), _StoredState(encoded, state)
 
     def _in_force(self, of_shopper: tuple[Look, ...], time_ms: int) -> tuple[Look, ...]:
         """Return the looks that a frequency cap may still count at `time_ms`."""

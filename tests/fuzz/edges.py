@@ -77,6 +77,7 @@ NAMED: dict[str, Callable[["Edges"], Any]] = {
     "version": lambda edges: edges.version(),
     "expression": lambda edges: edges.random.choice(EXPRESSIONS),
     "when": lambda edges: edges.random.choice((None, *EXPRESSIONS)),
+    "where": lambda edges: edges.random.choice((None, *EXPRESSIONS)),
     "name": lambda edges: "outcomes",
     "model_version": lambda edges: edges.model_version,
     "spec_version": lambda edges: edges.random.choice((1, 2, 3)),

@@ -10,7 +10,7 @@ import numpy as np
 from features.sources.simulator import shop
 from streaming.io.feed import to_message
 from streaming.records import decode
-from streaming.schemas import Click, Origin, Recommendation, Request, RequestRecord, Topic
+from streaming.schemas import Click, Origin, Policy, Recommendation, Request, RequestRecord, Rule, Topic
 from streaming.scoring.model import shared_model
 from streaming.testing import Pipeline, recommendation
 
@@ -50,6 +50,17 @@ def logits_of_all(shop_front: Pipeline) -> np.ndarray[Any, np.dtype[np.float64]]
         asked_for = some[output.items]
         logits[output.items[asked_for]] = output.logits[asked_for]
     return logits
+
+
+def turned(shop_front: Pipeline, rules: dict[str, Rule], **fields: Any) -> Pipeline:
+    """Put rules in force on the surface home."""
+    version = shop_front.control.table.version + 1
+    shop_front.turn(Policy(scope="surface:home", version=version, author="test", rules=rules, **fields))
+    return shop_front
+
+
+def ids(slate: Recommendation) -> list[str]:
+    return [item.item_id for item in slate.slate]
 
 
 def asked(shop_front: Pipeline, message: Request) -> tuple[Recommendation, RequestRecord]:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from support.records import click, impression, purchase, recommendation
 
 from features.spec import DAY_MS
+from streaming.client import feedback
 from streaming.policy.attribution import (
     CLICK_WINDOW_MS,
     CLOCK_TOLERANCE_MS,
@@ -140,7 +141,9 @@ def test_nothing_is_kept_of_those_who_have_not_consented() -> None:
     memory = Memory()
     attribution = Attribution(memory, "s")
     silent = msgspec.structs.replace(click("e", "a", SLATE_MS + 1, rec_id="r"), consent=False)
-    assert [fate for fate, _ in feed(attribution, silent)] == [FeedbackStatus.WITHOUT_CONSENT]
+    refused = feedback.impression(msgspec.structs.replace(recommendation("r", ["a"], SLATE_MS), consent=False))
+    for message in (silent, refused):
+        assert [fate for fate, _ in feed(attribution, message)] == [FeedbackStatus.WITHOUT_CONSENT]
     assert memory.kept == {}
     list(feed(attribution, impression("r", ["a"], SLATE_MS)))  # which says nothing of consent, and waits
     slate = recommendation("r", ["a"], SLATE_MS)

@@ -4,15 +4,17 @@ from typing import Any
 
 import msgspec
 import pytest
-from support.shop_front import CLICKS, ON_SALE, asked, pipeline, request
+from support.shop_front import CLICKS, ON_SALE, asked, ids, pipeline, request, turned
 
-from features import looks
+from features import looks, shopper
 from features.looks import LOOKS_AT_MOST, Look
+from features.shopper import ShopperState
 from features.spec import HOUR_MS, MINUTE_MS
 from streaming.policy.check import ANYONE, validate
 from streaming.policy.table import PolicyTable
 from streaming.records import encode
-from streaming.schemas import Exploration, FrequencyCap, Impression, Origin, Policy, Recommendation, Rule, Topic
+from streaming.schemas import Exploration, FrequencyCap, Impression, Origin, Policy, Rule, Topic
+from streaming.scoring.advance import interaction
 from streaming.scoring.considered import looks_of, unpack
 from streaming.scoring.recommender import Record
 from streaming.scoring.slate import SlateRequest, draw_slate, redrawn
@@ -21,16 +23,6 @@ from streaming.testing import Pipeline, impression
 START_MS = request().event_time_ms
 ONCE, THRICE = FrequencyCap(times=1), FrequencyCap(times=3)
 CAP = {"often": Rule(where="item.price >= 0", frequency_cap=FrequencyCap(times=2, hours=1.0))}
-
-
-def turned(shop_front: Pipeline, rules: dict[str, Rule], **fields: Any) -> Pipeline:
-    version = shop_front.control.table.version + 1
-    shop_front.turn(Policy(scope="surface:home", version=version, author="test", rules=rules, **fields))
-    return shop_front
-
-
-def ids(slate: Recommendation) -> list[str]:
-    return [item.item_id for item in slate.slate]
 
 
 def seen(shop_front: Pipeline, rec_id: str, items: list[str], at_ms: int = START_MS, **fields: Any) -> None:
@@ -138,11 +130,20 @@ def test_impression_without_consent_from_next_year_or_that_is_none_counts_for_no
     assert (response.records, response.state, response.looks) == ([], None, 0)
 
 
+def test_state_of_before_caps_has_no_looks() -> None:
+    state = shopper.update(shopper.new(), interaction(CLICKS[0], pipeline().control.catalogue))
+    stored = msgspec.msgpack.encode(tuple(state)[: ShopperState._fields.index("looks")])
+    assert msgspec.msgpack.decode(stored, type=ShopperState) == state
+
+
 def test_a_record_says_how_many_looks_count() -> None:
     shop_front = turned(pipeline(), CAP)
     message = Impression(rec_id="a", shopper_id="s", items=(*ON_SALE[:3], "gone"), event_time_ms=START_MS)
     response = shop_front.answer_record(Record("s", encode(message), Origin(Topic.IMPRESSIONS, 0, 0)))
     assert (response.records, response.looks) == ([], 3)
+    more = encode(msgspec.structs.replace(message, items=tuple(ON_SALE[:5])))
+    assert shop_front.answer_record(Record("s", more, Origin(Topic.IMPRESSIONS, 0, 1))).looks == 2
+    assert shop_front.answer_record(Record("s", more, Origin(Topic.IMPRESSIONS, 0, 2))).state is None
 
 
 def test_log_is_drawn_again_with_what_was_seen_and_can_be_asked_for_another_cap() -> None:

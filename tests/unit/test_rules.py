@@ -1,13 +1,11 @@
 """What merchandising decides of items: hidden, pinned, boosted, in their time, and said in the slate."""
 
-from typing import Any
-
 import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.shop_front import CLICKS, ITEMS, ON_SALE, asked, pipeline, request
+from support.shop_front import CLICKS, ITEMS, ON_SALE, asked, ids, pipeline, request, turned
 
 from streaming.policy import draw
 from streaming.policy.check import ANYONE, validate
@@ -23,19 +21,8 @@ from streaming.schemas import (
 )
 from streaming.scoring.considered import unpack
 from streaming.scoring.slate import SlateRequest, draw_slate, redrawn, score_candidates
-from streaming.testing import Pipeline
 
 NOW_MS = request().event_time_ms
-
-
-def turned(shop_front: Pipeline, rules: dict[str, Rule], **fields: Any) -> Pipeline:
-    version = shop_front.control.table.version + 1
-    shop_front.turn(Policy(scope="surface:home", version=version, author="test", rules=rules, **fields))
-    return shop_front
-
-
-def ids(slate: Recommendation) -> list[str]:
-    return [item.item_id for item in slate.slate]
 
 
 def far_from(slate: Recommendation) -> str:
