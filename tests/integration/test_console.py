@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
@@ -55,6 +56,13 @@ def page(browser: Browser, running: Running) -> Iterator[Page]:
 
 def slider(page: Page, field: str) -> Locator:
     return page.locator(f'[id="turn-{field}"]')
+
+
+def turn(page: Page, running: Running, note: str = "", **fields: Any) -> Policy:
+    """Turn the global policy as somebody else does, and wait until the page that is open knows of it."""
+    turned = running.turn("mary", note, **fields)
+    expect(page.locator("#version")).to_have_text(str(turned.version))
+    return turned
 
 
 def choose(page: Page, slate: Recommendation) -> Locator:
@@ -125,7 +133,7 @@ def test_slate_of_a_request_is_drawn_again_as_it_went_out(
 ) -> None:
     asked = slates[-1]
     assert (asked.surface, asked.request_id) == ("product", "page-4")
-    running.turn("someone", "as at first")
+    turn(page, running, "as at first")
     slate = choose(page, asked)
     assert order(slate) == [item.item_id for item in asked.slate]
     expect(slate.locator(".move")).to_have_count(0)
@@ -182,7 +190,7 @@ def test_a_turn_is_rolled_back_from_the_trail_and_taken_back_to_the_default(
 
 @needs_chromium
 def test_scope_that_is_new_begins_with_what_it_shadows_and_says_so(running: Running, page: Page) -> None:
-    turned = running.turn("mary", weights={"relevance": 1.0, "conversion": 0.7})
+    turned = turn(page, running, weights={"relevance": 1.0, "conversion": 0.7})
     page.locator("#scope").select_option("a new scope …")
     page.locator("#name").fill("windows")
     page.get_by_role("button", name="Begin a draft").click()
@@ -214,7 +222,7 @@ def test_scope_that_is_new_begins_with_what_it_shadows_and_says_so(running: Runn
 def test_items_are_pinned_and_hidden_from_the_slate_and_by_a_rule_with_an_end(
     running: Running, page: Page, slates: list[Recommendation], home: Recommendation
 ) -> None:
-    running.turn("mary", weights={"relevance": 1.0})
+    turn(page, running, weights={"relevance": 1.0})
     slate = choose(page, home)
     first, fourth = order(slate)[0], order(slate)[3]
     row = slate.locator(f'li[data-item="{first}"]')
@@ -247,7 +255,7 @@ def test_items_are_pinned_and_hidden_from_the_slate_and_by_a_rule_with_an_end(
 
 @needs_chromium
 def test_what_was_seen_often_enough_is_hidden_by_a_rule_of_the_page_and_named(running: Running, page: Page) -> None:
-    running.turn("mary", weights={"relevance": 1.0})
+    turn(page, running, weights={"relevance": 1.0})
     page.get_by_role("button", name="Add a rule").click()
     page.locator("#rule-name").fill("often")
     page.locator("#rule-where").fill("item.price >= 0")
@@ -274,7 +282,7 @@ def test_what_was_seen_often_enough_is_hidden_by_a_rule_of_the_page_and_named(ru
 
 @needs_chromium
 def test_what_has_no_slider_is_written_as_text(running: Running, page: Page) -> None:
-    running.turn("mary", weights={"relevance": 1.0}, diversity=0.2)
+    turn(page, running, weights={"relevance": 1.0}, diversity=0.2)
     expect(slider(page, "diversity")).to_have_value("0.2")
     page.get_by_text("All of it as text").click()
     text = page.get_by_label("Policy as YAML")
@@ -298,7 +306,7 @@ def test_what_has_no_slider_is_written_as_text(running: Running, page: Page) -> 
 
 @needs_chromium
 def test_campaign_of_a_surface_begins_with_its_policy_and_ends(running: Running, page: Page) -> None:
-    running.turn("mary", weights={"relevance": 1.0, "conversion": 0.6})
+    turn(page, running, weights={"relevance": 1.0, "conversion": 0.6})
     page.locator("#scope").select_option("a new scope …")
     page.locator("#kind").select_option("campaign")
     page.locator("#name").fill("advent")
