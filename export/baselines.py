@@ -6,13 +6,13 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import torch
-from rich.progress import Progress
 from torch import nn
 
 from export.cooccurrence import item_graph
 from export.rank_metrics import rank_metrics, ranks
 from export.session_index import session_index
 from export.sessions import NO_ORDERS, Orders, Sessions, Split
+from features.progress import Bar
 from onnx_models.session_neighbours import SessionNeighbours, SessionNeighboursConfig
 from onnx_models.session_rules import SessionRules, SessionRulesConfig
 
@@ -89,7 +89,7 @@ def _choose(
     """Return the best configuration, each constant's best value kept before the next is tried, and what each gave."""
     examples = examples_of(validation, EXAMPLE_COUNT)
     tries = []
-    with Progress() as progress:
+    with Bar() as progress:
         task = progress.add_task("choosing", total=sum(map(len, choices.values())))
         for name, values in choices.items():
             qualities = []

@@ -12,10 +12,10 @@ from typing import Any, Protocol
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from rich.progress import Progress
 
 from export.rank_metrics import CUTOFF, MISS, SHORT_CUTOFF, rank_metrics, ranks
 from export.sessions import Orders, Sessions
+from features.progress import Bar
 from onnx_models.artifact import GRAPH, Manifest, read_manifest
 from onnx_models.session import INPUTS, TOP_ITEMS, TOP_LOGITS, TOP_PURCHASE, feed_of, open_session
 
@@ -122,7 +122,7 @@ def evaluate(score: Scorer, test: Sessions) -> Figures:
     lengths = np.array([len(prefix) for prefix in prefixes])
     rank = np.full(len(prefixes), MISS)
     times_ns = []
-    with Progress() as progress:
+    with Bar() as progress:
         task = progress.add_task("ranking", total=len(prefixes))
         for length in np.unique(lengths):
             for group in _groups(np.flatnonzero(lengths == length)):

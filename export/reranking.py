@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from rich.progress import Progress
 from torch import Tensor
 from torch.nn import functional
 
@@ -20,6 +19,7 @@ from export.calibration import calibration_error, platt
 from export.rank_metrics import MISS, RankMetrics, rank_metrics
 from export.sessions import Orders, Sessions, Split
 from export.training import TrainingConfig, schedule
+from features.progress import Bar
 from onnx_models.fusion import Fusion, FusionConfig, Reranker, weighed, weights_of
 from onnx_models.session_neighbours import SessionNeighbours
 from onnx_models.session_ranker import ServedRanker
@@ -94,7 +94,7 @@ def _weigh(fusion: Fusion, config: FusionConfig, examples: list[Example]) -> Fus
     """Return the configuration with the weights of the best recall and MRR."""
     grid = list(itertools.product(NEIGHBOURS_WEIGHTS, RULES_WEIGHTS))
     ranks_of: list[list[Tensor]] = [[] for _ in grid]
-    with Progress() as progress:
+    with Bar() as progress:
         for item_seq, seq_len, target in progress.track(_batches(fusion, examples), description="weighing"):
             parts = fusion.parts(item_seq, seq_len, _no_new_items(fusion))
             probable, voted, ruled = weighed(parts.logits, parts.voted, parts.ruled)
@@ -111,7 +111,7 @@ def _lists(fusion: Fusion, examples: list[Example]) -> Lists:
     parts = []
     everything = torch.ones(len(fusion.get_buffer("known")), dtype=torch.bool)
     none_asked = torch.zeros(BATCH, 0, dtype=torch.int64)
-    with Progress() as progress:
+    with Bar() as progress:
         task = progress.add_task("listing", total=len(examples))
         for start, (item_seq, seq_len, target) in enumerate(_batches(fusion, examples)):
             asked = item_seq, seq_len, _no_new_items(fusion), everything, none_asked[: len(target)]
@@ -162,7 +162,7 @@ def _trained(untrained: Reranker, lists: Lists) -> Reranker:
     steps = math.ceil(N / ROWS_PER_BATCH)
     epochs = max(EPOCHS, math.ceil(STEPS / steps))
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, schedule(SCHEDULE, epochs * steps))
-    with Progress() as progress:
+    with Bar() as progress:
         for _ in progress.track(range(epochs), description="reranking"):
             for rows in torch.randperm(N).split(ROWS_PER_BATCH):
                 clicks, purchases = reranker(lists.features[rows])

@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.progress import Progress
 from torch import Tensor
 from torch.nn import functional
 
 from export.models import Model, ModelConfig, new_model
 from export.rank_metrics import rank_metrics
 from export.sessions import Sessions, Split
+from features.progress import Bar
 from onnx_models.session_ranker import NEVER
 
 REPEAT_OFFSETS = (-0.6, 0.0, 0.6, 1.2, 1.8)  # tried on the validation, added to the logits of the session's own items
@@ -239,7 +239,7 @@ def _fit(
             scheduler.load_state_dict(saved["scheduler"])
     last = epochs if chosen is None else chosen.epochs
     patience = last if validation is None else max(math.ceil(epochs * config.patience_share), 2)
-    with Progress() as progress:
+    with Bar() as progress:
         task = progress.add_task(checkpoint.stem, total=last * steps, completed=state.epoch * steps)
         while state.epoch < last and state.epoch - state.best_epoch < patience:
             torch.manual_seed(config.seed * 1_000 + state.epoch)

@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 import numpy as np
 import psutil
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 
+from features.progress import Bar
 from features.spec import CONTENT_DIM
 from infra.bench.slate import POLICIES
 from onnx_models.artifact import Items
@@ -169,7 +169,7 @@ def catalogue_of(items: Items, console: Console) -> Catalogue:
     content = rng.standard_normal((count, CONTENT_DIM)).round(3)
 
     def records() -> Iterator[tuple[Origin, bytes, bytes]]:
-        for n in track(range(1, count), "items", console=console, transient=True, disable=not console.is_terminal):
+        for n in progress.track(range(1, count), description="items"):
             item = Item(
                 item_id=items.ids[n],
                 name=items.ids[n],
@@ -183,7 +183,8 @@ def catalogue_of(items: Items, console: Console) -> Catalogue:
             yield Origin(Topic.ITEMS, 0, n), item.item_id.encode(), encode(item)
 
     catalogue = Catalogue(items)
-    on_sale, offset = newest_items(records())
+    with Bar(console, transient=True) as progress:
+        on_sale, offset = newest_items(records())
     assert len(on_sale) == count - 1, "a record of an item was refused"
     catalogue.put_all(on_sale, offset)
     return catalogue

@@ -15,11 +15,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 
 from features.errors import ArtifactError
 from features.interaction import Interaction, Kind, ShopItem
+from features.progress import Bar
 from features.sources.datasets import jdata
 from streaming.io.feed import to_message
 from streaming.policy.objectives import EXAMINATION_PROB
@@ -57,10 +57,11 @@ def measure(model: SessionModel, folder: Path, plot: Path | None, console: Conso
     log = [interaction for interaction in log if interaction.kind is not Kind.FAVOURITE]  # as the model is trained
     targets = _targets(log)
     examples = [n for n, interaction in enumerate(log) if interaction.kind is Kind.VIEW]
-    ndcg_of = {
-        weight: _ndcg(_slates(model, items, log, weight), targets, examples)
-        for weight in track(WEIGHTS, "turning the weight of conversion", console=console, transient=True)
-    }
+    with Bar(console, transient=True) as progress:
+        ndcg_of = {
+            weight: _ndcg(_slates(model, items, log, weight), targets, examples)
+            for weight in progress.track(WEIGHTS, description="turning the weight of conversion")
+        }
     sessions = np.unique([targets[n].session for n in examples], return_inverse=True)[1]
     table = Table("conversion's weight", "NDCG@20, next view", "over relevance alone", "NDCG@20, orders", "likewise")
     front = []

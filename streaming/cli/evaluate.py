@@ -89,8 +89,7 @@ def _evaluated(
     confidence: float,
     console: "Console",
 ) -> Any:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
+    from features.progress import Bar
     from onnx_models.artifact import read_items, read_manifest
     from streaming.offline import evaluation
     from streaming.offline.logged_slates import LoggedSlates
@@ -101,8 +100,7 @@ def _evaluated(
     with errors(OSError):
         manifest = read_manifest(model)
         slates = LoggedSlates(log, read_items(model, manifest), manifest.model_version, *range_ms)
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        with Progress(*columns, console=console, transient=True) as progress:
+        with Bar(console, transient=True) as progress:
             task = progress.add_task("slates", total=len(slates))
             report = evaluation.evaluate(
                 slates, in_force, in_force.put(policy), confidence, lambda done: progress.update(task, completed=done)

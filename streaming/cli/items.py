@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -79,12 +79,11 @@ def open_file(file: Path, column: Sequence[str] | None, columns: Path | None, de
 def load_file(opened: "ItemFile", cluster: Cluster, replace: bool, console: "Console") -> "Load":
     """Load the file, show how far it is, and say what has become of it."""
     from confluent_kafka import KafkaException
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+    from features.progress import Bar
     from streaming.io.item_load import load_items
 
-    bar: tuple[Any, ...] = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with errors(KafkaException, TimeoutError), Progress(*bar, console=console) as progress:
+    with errors(KafkaException, TimeoutError), Bar(console) as progress:
         task = progress.add_task(opened.path.name, total=opened.line_count())
 
         def show(load: "Load") -> None:

@@ -50,8 +50,8 @@ def replay(
     Example: rheostat replay jdata data/jdata_micro --speed max
     """
     from confluent_kafka import KafkaException
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+    from features.progress import Bar
     from streaming.io import replay as replaying
     from streaming.io.feed import Feed
     from streaming.io.topics import partitions
@@ -71,8 +71,7 @@ def replay(
         with Feed(cluster) as feed, console.status("items …"):
             items = opened.items()
             feed.items(items)
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        with Progress(*columns, console=console) as progress:
+        with Bar(console) as progress:
             task = progress.add_task(dataset, total=count)
             account = replaying.Replay(cluster, pace, patience_s).run(
                 events, lambda account: progress.update(task, completed=account.sent)
