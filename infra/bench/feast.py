@@ -16,6 +16,10 @@ from typing import Any
 import msgspec
 import numpy as np
 import pandas as pd
+
+import features.stores  # noqa: F401  # before Feast, whose import it shortens
+
+# isort: split
 from feast import FeatureStore
 from feast.data_source import PushMode
 from rich.console import Console

@@ -33,6 +33,7 @@ def test_bench_says_in_one_message_that_there_is_no_gpu() -> None:
     assert "cuda:99 needs CUDAExecutionProvider, onnxruntime took CPUExecutionProvider" in run.stderr.splitlines()[-1]
 
 
+@pytest.mark.nightly
 def test_every_slate_that_is_due_is_answered_by_processes_side_by_side() -> None:
     command = [sys.executable, "-m", "infra.bench.gpu.paced", "onnx_models/artifacts/generator", "--device", "cpu"]
     command += ["--seconds", "1", "--rate", "20", "60", "--processes", "2", "--policy", "relevance"]

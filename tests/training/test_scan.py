@@ -105,7 +105,8 @@ def test_own_and_new_items_are_ranked_with_the_others_and_once(
     torch.testing.assert_close(asked_logits, expected_of_asked, atol=near, rtol=near)
 
 
-@pytest.mark.parametrize("scan", ["int8", "gpu-fp16"])  # each kind once: an export takes seconds
+# Each kind once: an export takes seconds.
+@pytest.mark.parametrize("scan", ["int8", pytest.param("gpu-fp16", marks=pytest.mark.nightly)])
 def test_the_job_answers_with_it_alike_in_any_bundle(
     scan: Scan, ranker: ServedRanker, sessions: Sessions, tmp_path: Path, in_parts: None
 ) -> None:
@@ -143,6 +144,7 @@ def test_one_that_loses_candidates_is_not_exported(
         searched(Built(ranker, Shape(D, T, K), {}), "int8", sessions)
 
 
+@pytest.mark.nightly  # `write_artifact` and the job are tried above
 def test_an_untrained_model_is_one_that_the_job_takes(tmp_path: Path) -> None:
     untrained_model.main(tmp_path, 5_000, "int8")
     model = SessionModel(tmp_path)
