@@ -1,5 +1,6 @@
 """Commands that turn the policies, and show what is and was in force."""
 
+import getpass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -40,12 +41,14 @@ def policy_get(cluster: OnCluster, as_json: AsJson = False) -> None:
 
 @policy.command("history")
 def policyhistory(cluster: OnCluster, as_json: AsJson = False) -> None:
-    """Print all policies that the topic still has, oldest first; it keeps each for 30 days, and the newest for ever.
+    """Print all policies that the topic still has, and which were taken back, oldest first.
+
+    The topic keeps each for 30 days, and the newest for ever.
 
     Example: rheostat policy history
     """
     console = printer(as_json)
-    policies = msgspec.to_builtins(history(cluster).written)
+    policies = msgspec.to_builtins(history(cluster).turns)
     show(policies, console)
     print_json(policies, as_json)
 
@@ -156,6 +159,8 @@ def policy_roll_back(
 def policy_remove(
     cluster: OnCluster,
     scope: Annotated[str, typer.Argument(help="As `policy get` has it.")],
+    author: Author = None,
+    note: Note = "",
     as_json: AsJson = False,
 ) -> None:
     """Take a scope's policy back: the next less specific one counts, and of `global` the default.
@@ -167,7 +172,7 @@ def policy_remove(
     from streaming.control.policies import remove
 
     with errors(TimeoutError, KafkaException):
-        removed = remove(scope, history(cluster).table, cluster)
+        removed = remove(scope, history(cluster).table, cluster, author or getpass.getuser(), note)
     say(f"{scope}: version {removed.version} is no longer in force", printer(as_json))
     print_json(removed, as_json)
 
@@ -248,6 +253,12 @@ def show(policies: list[dict[str, Any]], console: "Console") -> None:
     """Print each policy as a head and the fields that are not at their defaults: a table of them fits no terminal."""
     for record in policies:
         turned = NOTHING if record["time_ms"] is None else when(record["time_ms"])
+        if "taken_back" in record:
+            by = record["author"] or "somebody who has not said it"
+            say(f"version {record['taken_back']}  {record['scope']}  was taken back  {turned}  by {by}", console)
+            if record["note"]:
+                say(f"  {'note':11}  {record['note']}", console)
+            continue
         say(f"version {record['version']}  {record['scope']}  {turned}  by {record['author']}", console)
         for name, value in record.items():
             if name not in STAMPED and value != _DEFAULTS[name]:

@@ -13,6 +13,7 @@ from confluent_kafka import KafkaError, Message, Producer
 from features.errors import DeliveryError, RequestExpiredError, RequestFailedError, RequestRefusedError
 from streaming.config import Cluster
 from streaming.io.tail import POLL_S, Following, at_the_end
+from streaming.io.topics import Headers
 from streaming.records import encode
 from streaming.schemas import DeadLetter, Origin, Reason, Request, SlateCause, Topic
 
@@ -148,7 +149,7 @@ class Asker:
             self._not_delivering = str(error) or repr(error)
             raise
 
-    def _take(self, origin: Origin, key: str, raw: bytes | None) -> None:
+    def _take(self, origin: Origin, key: str, raw: bytes | None, _: Headers) -> None:
         try:
             if origin.topic == Topic.DEAD_LETTERS:
                 self._take_letter(_LETTER.decode(raw or b""))

@@ -8,7 +8,7 @@ from features.errors import PolicyError, PolicyMovedError
 from streaming.config import Cluster
 from streaming.control.item_records import newest_items
 from streaming.io.feed import Feed
-from streaming.io.topics import read_compacted
+from streaming.io.topics import Headers, read_compacted, read_compacted_with_headers
 from streaming.policy import fields as fields_of
 from streaming.policy.check import apply_policy, validate
 from streaming.policy.objectives import NAMES
@@ -17,9 +17,23 @@ from streaming.records import decode, now_ms
 from streaming.schemas import Item, Policy, ScopeKind, Topic, split_scope
 
 
+class TakenBack(msgspec.Struct, frozen=True):
+    """That a scope's policy was taken back: a tombstone, whose headers say who did it and why."""
+
+    scope: str
+    taken_back: int  # version of the policy that counted until then
+    author: str = ""  # empty: whoever wrote the tombstone has not said it
+    note: str = ""
+    time_ms: int | None = None
+
+
 class Turned(NamedTuple):
-    written: list[Policy]  # that the topic still has and that were taken over, oldest first
+    turns: list[Policy | TakenBack]  # that the topic still has and that were taken over, oldest first
     table: PolicyTable  # in force
+
+    @property
+    def written(self) -> list[Policy]:
+        return [turn for turn in self.turns if isinstance(turn, Policy)]
 
 
 def read(cluster: Cluster) -> Turned:
@@ -30,20 +44,31 @@ def read(cluster: Cluster) -> Turned:
         KafkaException: the broker is not there.
     """
     turned = Turned([], PolicyTable())
-    for origin, key, raw in read_compacted(cluster, [Topic.POLICIES]):
+    for (origin, key, raw), headers in read_compacted_with_headers(cluster, [Topic.POLICIES]):
         scope = key.decode(errors="replace")
         message = decode(scope, raw, origin)
         if message is None or isinstance(message, Policy):
-            turned = taken(turned, scope, message)
+            turned = taken(turned, scope, message, headers)
     return turned
 
 
-def taken(turned: Turned, scope: str, policy: Policy | None) -> Turned:
+def taken(turned: Turned, scope: str, policy: Policy | None, headers: Headers) -> Turned:
     """Return what is in force after the newest record of a scope, None for a tombstone; refused changes none."""
     table = apply_policy(turned.table, scope, policy)
     if isinstance(table, str) or table is turned.table:
         return turned
-    return Turned(turned.written if policy is None else [*turned.written, policy], table)
+    version = version_of(scope, turned.table)
+    if policy is None and not version:
+        return Turned(turned.turns, table)
+    return Turned([*turned.turns, policy or _taken_back(scope, version, headers)], table)
+
+
+def _taken_back(scope: str, version: int, headers: Headers) -> TakenBack:
+    said = {name: headers[name] for name in ("author", "note", "time_ms") if name in headers}
+    try:
+        return msgspec.convert({**said, "scope": scope, "taken_back": version}, TakenBack, strict=False)
+    except msgspec.ValidationError:  # headers of somebody else, under names of ours
+        return TakenBack(scope, version)
 
 
 def read_items(cluster: Cluster) -> list[Item]:
@@ -133,8 +158,10 @@ def write(policy: Policy, in_force: PolicyTable, cluster: Cluster) -> None:
         raise PolicyError(msg)
 
 
-def remove(scope: str, in_force: PolicyTable, cluster: Cluster) -> Policy:
+def remove(scope: str, in_force: PolicyTable, cluster: Cluster, author: str, note: str = "") -> Policy:
     """Take a scope's policy back, and return it: the next less specific one counts, and of `global` the default.
+
+    A tombstone has no value that could say by whom and why: its headers do.
 
     Raises:
         PolicyError: it has none that somebody wrote.
@@ -147,7 +174,7 @@ def remove(scope: str, in_force: PolicyTable, cluster: Cluster) -> Policy:
         msg = f"{scope} has no policy; there are {', '.join(in_force.policies)}"
         raise PolicyError(msg)
     with Feed(cluster) as feed:
-        feed.raw(Topic.POLICIES, scope, None)
+        feed.raw(Topic.POLICIES, scope, None, {"author": author, "note": note, "time_ms": f"{now_ms()}"})
         feed.flush()
     return removed
 

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from streaming.config import Cluster
-from streaming.io.topics import partitions_of
+from streaming.io.topics import Headers, headers_of, partitions_of
 from streaming.schemas import Origin
 
 TIMEOUT_S = 10.0
 POLL_S = 0.2  # after which a thread looks whether it is to end
 RECORDS_AT_ONCE = 500
-Take = Callable[[Origin, str, bytes | None], None]  # where a record lies, its key and value
+Take = Callable[[Origin, str, bytes | None, Headers], None]  # where a record lies, its key, value and headers
 
 
 def at_the_end(cluster: Cluster, *topics: str, away: threading.Event | None = None) -> Consumer:
@@ -93,7 +93,8 @@ class Following:
                         raise KafkaException(error)
                     topic = self._cluster.name(record.topic() or "")
                     origin = Origin(topic, record.partition() or 0, record.offset() or 0)
-                    self._take(origin, (record.key() or b"").decode(errors="replace"), record.value())
+                    key = (record.key() or b"").decode(errors="replace")
+                    self._take(origin, key, record.value(), headers_of(record))
         except Exception as error:  # whoever shows it says why; whatever it is, nothing is followed any more
             self.error = str(error) or repr(error)
             raise

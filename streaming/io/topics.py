@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from confluent_kafka import (
     OFFSET_BEGINNING,
@@ -22,10 +22,22 @@ from streaming.schemas import Origin
 
 TIMEOUT_S, METADATA_TIMEOUT_S = 30.0, 10.0
 Record = tuple[Origin, bytes, bytes | None]  # where it lies, key, value
+Headers = Mapping[str, str]
 
 
 def read_compacted(cluster: Cluster, topics: Sequence[str]) -> Iterator[Record]:
     """Yield every record of compacted topics that is there now, in topic order.
+
+    Raises:
+        TopicError: a topic is not there, or has more than one partition.
+        KafkaException: the broker is not there, or did not answer within TIMEOUT_S.
+    """
+    for record, _ in read_compacted_with_headers(cluster, topics):
+        yield record
+
+
+def read_compacted_with_headers(cluster: Cluster, topics: Sequence[str]) -> Iterator[tuple[Record, Headers]]:
+    """Yield what `read_compacted` does, with what stands beside each record.
 
     Raises:
         TopicError: a topic is not there, or has more than one partition.
@@ -40,7 +52,8 @@ def read_compacted(cluster: Cluster, topics: Sequence[str]) -> Iterator[Record]:
                     "record of a key is told by its offset; create it with one partition"
                 )
                 raise TopicError(msg)
-            yield from _read(reader, cluster, topic, 0)
+            for message in _read(reader, cluster, topic, 0):
+                yield _record(message, topic, 0), headers_of(message)
 
 
 class Watermarks(NamedTuple):
@@ -97,7 +110,8 @@ def read_topic(cluster: Cluster, topic: str) -> Iterator[Record]:
     """
     with closing(consumer(cluster)) as reader:
         for partition in partitions_of(reader, cluster, topic):
-            yield from _read(reader, cluster, topic, partition)
+            for message in _read(reader, cluster, topic, partition):
+                yield _record(message, topic, partition)
 
 
 def partitions_of(reader: Consumer, cluster: Cluster, topic: str) -> list[int]:
@@ -121,7 +135,7 @@ def partitions_of(reader: Consumer, cluster: Cluster, topic: str) -> list[int]:
     return numbers
 
 
-def _read(reader: Consumer, cluster: Cluster, topic: str, partition: int) -> Iterator[Record]:
+def _read(reader: Consumer, cluster: Cluster, topic: str, partition: int) -> Iterator[Message]:
     """Yield what a partition has, by a reader that knows its leader: one that must ask first looks 500 ms later."""
     reader.assign([TopicPartition(cluster.topic(topic), partition, OFFSET_BEGINNING)])
     # Until the broker says that this is the end: the last offset may be no record but a transaction's marker.
@@ -129,7 +143,17 @@ def _read(reader: Consumer, cluster: Cluster, topic: str, partition: int) -> Ite
         if record is None:
             msg = f"{topic}[{partition}] gave nothing for {TIMEOUT_S:.0f} s before its end"
             raise KafkaException(msg)
-        yield Origin(topic, partition, record.offset() or 0), record.key() or b"", record.value()
+        yield record
+
+
+def _record(message: Message, topic: str, partition: int) -> Record:
+    return Origin(topic, partition, message.offset() or 0), message.key() or b"", message.value()
+
+
+def headers_of(message: Message) -> Headers:
+    """Return the headers of a record by name, each as text; of several of one name the last."""
+    headers = cast("list[tuple[str, bytes | None]]", message.headers() or [])  # as they are read
+    return {name: (value or b"").decode(errors="replace") for name, value in headers}
 
 
 def consumer(cluster: Cluster, settings: Mapping[str, Any] = MappingProxyType({})) -> Consumer:

@@ -8,6 +8,7 @@ from streaming.config import Cluster
 from streaming.control.catalogue import Catalogue
 from streaming.control.state import ControlState
 from streaming.io.tail import Following, at_the_end
+from streaming.io.topics import Headers
 from streaming.schemas import Fallback, Origin, Request, SlateItem, Topic
 from streaming.scoring.model import SessionModel
 from streaming.scoring.selection import excluded, extra_candidates, selection
@@ -67,7 +68,7 @@ class Shop:
             nothing = Fallback.EMPTY_SESSION
             return make_slate(_NOBODY, asked, request.request_id, nothing, self._model, self._control, nothing).items
 
-    def _take(self, origin: Origin, key: str, raw: bytes | None) -> None:
+    def _take(self, origin: Origin, key: str, raw: bytes | None, _: Headers) -> None:
         letter = self._control.apply(key, raw, origin)
         if letter is not None:  # the jobs have written it to dead-letters
             _LOG.warning("%s is left out: %s", origin, letter.error)

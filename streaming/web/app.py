@@ -243,7 +243,7 @@ def build(follower: Follower, access: Access, states: ConstraintStates, gate: Ga
         body = msgspec.json.decode(await request.body(), type=_Return)
         scope, table = request.path_params["scope"], follower.turned.table
         policies.refuse_if_moved(scope, body.based_on, table)
-        removed = await run_in_threadpool(policies.remove, scope, table, follower.cluster)
+        removed = await run_in_threadpool(policies.remove, scope, table, follower.cluster, access.name(request) or "")
         await _seen(lambda: follower.turned.table.written(scope) is None)
         return _json({"version": removed.version})
 

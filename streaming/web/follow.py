@@ -14,7 +14,7 @@ from streaming.control.catalogue import Catalogue
 from streaming.control.item_records import newest_items
 from streaming.control.policies import Turned
 from streaming.io.tail import Following, at_the_end
-from streaming.io.topics import read_compacted
+from streaming.io.topics import Headers, read_compacted
 from streaming.policy.table import PolicyTable
 from streaming.records import SYSTEM_FAULTS, decode
 from streaming.schemas import (
@@ -156,20 +156,20 @@ class Follower:
         with self._lock:
             return self._tallies.figures(seconds, surface, time.time())
 
-    def _take_any(self, origin: Origin, key: str, raw: bytes | None) -> None:
+    def _take_any(self, origin: Origin, key: str, raw: bytes | None, headers: Headers) -> None:
         try:
-            self._take(origin, key, raw)
+            self._take(origin, key, raw, headers)
         except SYSTEM_FAULTS:
             raise
         except Exception as error:  # about one record, of which the jobs have told
             _LOG.warning("%s is left out: %r", origin, error)
 
-    def _take(self, origin: Origin, key: str, raw: bytes | None) -> None:
+    def _take(self, origin: Origin, key: str, raw: bytes | None, headers: Headers) -> None:
         message = decode(key, raw, origin)
         if origin.topic == Topic.ITEMS:
             self.catalogue.put(key, message if isinstance(message, Item) else None, origin.offset)
         elif origin.topic == Topic.POLICIES and (message is None or isinstance(message, Policy)):
-            self.turned = policies.taken(self.turned, key, message)
+            self.turned = policies.taken(self.turned, key, message, headers)
         elif isinstance(message, Recommendation):
             self._take_slate(message)
         elif isinstance(message, FeatureRecord) and message.considered is not None:

@@ -224,22 +224,24 @@ def experiment(name: str, follower: Follower, window_s: float) -> Standing:
 
 def history(turned: Turned) -> list[dict[str, Any]]:
     """Return the turns that the topic still has, newest first, each with what it changed in its scope."""
-    previous: dict[str, Policy] = {}
+    previous: dict[str, Policy | None] = {}
     turns = []
-    for policy in turned.written:
+    for turn in turned.turns:
+        policy = turn if isinstance(turn, Policy) else None
         turns.append(
             {
-                "scope": policy.scope,
-                "version": policy.version,
-                "author": policy.author,
-                "time_ms": policy.time_ms,
-                "note": policy.note,
-                "is_controller": is_controller(policy.scope),
-                "is_in_force": turned.table.policies.get(policy.scope) == policy,
-                "differences": differences(previous.get(policy.scope), policy),
+                "scope": turn.scope,
+                "version": turn.version if isinstance(turn, Policy) else turn.taken_back,
+                "is_taken_back": policy is None,
+                "author": turn.author or "somebody who has not said it",
+                "time_ms": turn.time_ms,
+                "note": turn.note,
+                "is_controller": is_controller(turn.scope),
+                "is_in_force": policy is not None and turned.table.policies.get(turn.scope) == policy,
+                "differences": [] if policy is None else differences(previous.get(turn.scope), policy),
             }
         )
-        previous[policy.scope] = policy
+        previous[turn.scope] = policy
     return turns[: -HISTORY_AT_MOST - 1 : -1]
 
 

@@ -1,5 +1,6 @@
 """The console as a person uses it: in a real Chromium, on a real broker, with slates that the jobs' code made."""
 
+import getpass
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -182,6 +183,10 @@ def test_a_turn_is_rolled_back_from_the_trail_and_taken_back_to_the_default(
     page.get_by_role("button", name="Yes, take global back").click()
     expect(page.locator("#said")).to_contain_text("the default is, relevance alone")
     assert running.table().written("global") is None
+    gone = page.locator(".turns > li").first
+    expect(gone).to_contain_text(f"version {running.table().version} global was taken back")
+    expect(gone).to_contain_text(getpass.getuser())
+    expect(gone.get_by_role("button")).to_have_count(0)  # there is no version to go back to
     page.get_by_role("link", name="Policy").click()
     expect(page.locator(".policy")).to_contain_text("The default: nobody has turned it.")
     slate = choose(page, home)

@@ -17,6 +17,7 @@ from infra.local.kafka import Broker
 from streaming.cli.main import app
 from streaming.cli.policy import history
 from streaming.config import Cluster
+from streaming.control.policies import TakenBack
 from streaming.io.feed import Feed
 from streaming.records import encode, now_ms
 from streaming.schemas import Policy, Topic
@@ -56,6 +57,37 @@ def test_a_policy_that_may_be_worse_is_refused_and_what_is_in_force_stays(cluste
     code, _, said = run(*command, "--margin", "0.9")
     assert code == 0, said
     assert history(cluster).table.policies["global"].exploration.epsilon == 0.95
+
+
+def test_who_takes_a_policy_back_and_why_stays_in_the_history(cluster: Cluster) -> None:
+    code, _, said = run("policy", "set", "--scope", "surface:home", "--weight", "novelty=1", "--author", "john")
+    assert code == 0, said
+    (turned,) = history(cluster).written
+    code, _, said = run("policy", "remove", "surface:home", "--author", "mary", "--note", "the season is over")
+    assert code == 0, said
+    with Feed(cluster) as feed:  # as any other tool writes a tombstone, and one with headers of its own
+        feed.policy(msgspec.structs.replace(turned, version=turned.version + 1))
+        feed.raw(Topic.POLICIES, "surface:home", None)
+        feed.policy(msgspec.structs.replace(turned, version=turned.version + 2))
+        feed.raw(Topic.POLICIES, "surface:home", None, {"time_ms": "yesterday", "author": "a tool"})
+        feed.raw(Topic.POLICIES, "surface:nowhere", None)  # takes nothing back
+    turns = history(cluster).turns
+    taken_back = [turn for turn in turns if isinstance(turn, TakenBack)]
+    assert [turns[n] for n in (1, 3, 5)] == taken_back
+    assert [(turn.taken_back, turn.author, turn.note) for turn in taken_back] == [
+        (turned.version, "mary", "the season is over"),
+        (turned.version + 1, "", ""),
+        (turned.version + 2, "", ""),
+    ]
+    assert (taken_back[0].time_ms or 0) > (turned.time_ms or 0)
+    code, out, said = run("policy", "history", "--json")
+    assert code == 0, said
+    assert f"version {turned.version} surface:home was taken back" in said
+    assert "by mary note the season is over" in said
+    assert "by somebody who has not said it" in said
+    last = json.loads(out.splitlines()[-1])
+    assert [turn.get("taken_back") for turn in last][::2] == [None] * 3
+    assert last[1]["author"] == "mary"
 
 
 def test_an_experiment_is_begun_and_told_better_from_what_came_of_its_slates(cluster: Cluster) -> None:

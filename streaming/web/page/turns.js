@@ -40,13 +40,13 @@ export function Turns({ state, say, look }) {
     </div>
     ${!turns.length && html`<p class="empty">Nobody has turned anything yet: the default is in force, relevance alone. Make a draft under <a href="#policy">Policy</a>.</p>`}
     <ol class="turns">
-      ${chosen.map((turn) => html`<li key=${turn.scope + turn.version}>
+      ${chosen.map((turn) => html`<li key=${turn.scope + turn.version + turn.is_taken_back}>
         <div class="turn">
-          <p><b>version ${turn.version}</b> ${turn.scope} ${turn.is_in_force && html`<mark>in force</mark>`}</p>
+          <p><b>version ${turn.version}</b> ${turn.scope} ${turn.is_taken_back && "was taken back"}${turn.is_in_force && html`<mark>in force</mark>`}</p>
           <p class="faint">${turn.author}, ${moment(turn.time_ms)}${turn.note && html`: <q>${turn.note}</q>`}</p>
-          <ul>${turn.differences.map((one) => html`<li>${change(one)}</li>`)}${!turn.differences.length && html`<li>no field changed</li>`}</ul>
+          ${!turn.is_taken_back && html`<ul>${turn.differences.map((one) => html`<li>${change(one)}</li>`)}${!turn.differences.length && html`<li>no field changed</li>`}</ul>`}
         </div>
-        ${!turn.is_in_force && !turn.is_controller && (pending && pending.what === turn.version
+        ${!turn.is_in_force && !turn.is_controller && !turn.is_taken_back && (pending && pending.what === turn.version
           ? html`<span class="row"><button onClick=${() => back(turn)}>Yes, version ${turn.version} for every shopper</button><button class="secondary outline" onClick=${() => setPending(null)}>No</button></span>`
           : html`<button class="secondary outline" disabled=${!state.author} onClick=${() => consider(turn.version, turn.scope)}>Roll back<span class="hidden"> to version ${turn.version}</span></button>`)}
       </li>`)}
