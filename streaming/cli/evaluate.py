@@ -59,7 +59,7 @@ def evaluate(
     console = printer(as_json)
     with errors(OSError):
         in_force = policies_in_force(log)
-    policy = policy_file.stamped(policy_file.read(file), in_force, None, str(file))
+    policy = policy_file.stamped(policy_file.read(file), in_force.version, None, str(file))
     range_ms = to_ms(from_, 0), to_ms(to, FOR_EVER_MS)
     report = _evaluated(policy, in_force, log, model, range_ms, confidence, console)
     measure = Measure(reward)

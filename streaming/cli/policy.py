@@ -118,7 +118,7 @@ def policy_set(
         fields |= {name: value for name, value in options if value is not None}
         if msgspec.json.encode(fields) == before:
             fail("nothing is turned; give a file or, among others, --weight NAME=NUMBER. All: `policy set --help`")
-    turned_policy = policy_file.stamped(fields, turned.table, author, str(file or "the policy"), note)
+    turned_policy = policy_file.stamped(fields, turned.newest, author, str(file or "the policy"), note)
     if if_version is not None:
         refuse_if_moved(turned_policy.scope, if_version, turned.table)
     if gate and (why := evaluate.gate(turned_policy, turned.table, log, model, reward, margin, printer(as_json))):
@@ -152,7 +152,7 @@ def policy_roll_back(
     turned = history(cluster)
     fields = policies.before(version, turned)
     why = note or f"as version {version} was"
-    _write(policy_file.stamped(fields, turned.table, author, f"version {version}", why), turned, cluster, as_json)
+    _write(policy_file.stamped(fields, turned.newest, author, f"version {version}", why), turned, cluster, as_json)
 
 
 @policy.command("remove")

@@ -20,12 +20,12 @@ def read(file: Path) -> dict[str, Any]:
         fail(str(error))
 
 
-def stamped(fields: dict[str, Any], in_force: Any, author: str | None, source: str, note: str = "") -> Any:
-    """Return the policy with the version after those in force, its author (you, without one) and the time.
+def stamped(fields: dict[str, Any], newest: int, author: str | None, source: str, note: str = "") -> Any:
+    """Return the policy with the version after the newest, its author (you, without one) and the time.
 
     Args:
         fields: the fields of a policy.
-        in_force: the PolicyTable.
+        newest: version.
         author: who turns it.
         source: where it comes from, for the message where it is wrong.
         note: why it is turned; without one that of the file, if it has one.
@@ -34,6 +34,6 @@ def stamped(fields: dict[str, Any], in_force: Any, author: str | None, source: s
     from streaming.control.policies import stamped as stamp
 
     try:
-        return stamp(fields, in_force, author or getpass.getuser(), note or fields.get("note", ""))
+        return stamp(fields, newest, author or getpass.getuser(), note or fields.get("note", ""))
     except PolicyError as error:
         fail(f"{source}: {error}")

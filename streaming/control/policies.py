@@ -35,6 +35,13 @@ class Turned(NamedTuple):
     def written(self) -> list[Policy]:
         return [turn for turn in self.turns if isinstance(turn, Policy)]
 
+    @property
+    def newest(self) -> int:
+        """The newest version that anybody has given. That of a policy which was taken back does not come again."""
+        turns = [turn for turn in self.turns if not is_controller(turn.scope)]
+        versions = [turn.version if isinstance(turn, Policy) else turn.taken_back for turn in turns]
+        return max([self.table.version, *versions])
+
 
 def read(cluster: Cluster) -> Turned:
     """Return what is and was in force.
@@ -97,15 +104,15 @@ def begun(scope: str, table: PolicyTable) -> dict[str, Any]:
     return {name: fields[name] for name in fields if name in kept} | {"scope": scope}
 
 
-def stamped(fields: dict[str, Any], in_force: PolicyTable, author: str, note: str = "") -> Policy:
-    """Return the policy with the version after those in force, its author, why it is turned, and the time.
+def stamped(fields: dict[str, Any], newest: int, author: str, note: str = "") -> Policy:
+    """Return the policy with the version after the newest, its author, why it is turned, and the time.
 
     Raises:
         PolicyError: a field is not as it must be.
     """
     if why := fields_of.refusal(fields):
         raise PolicyError(why)
-    stamp = {"version": in_force.version + 1, "author": author, "time_ms": now_ms(), "note": note}
+    stamp = {"version": newest + 1, "author": author, "time_ms": now_ms(), "note": note}
     try:
         return msgspec.convert(fields | stamp, Policy)
     except msgspec.ValidationError as error:

@@ -197,9 +197,9 @@ def build(follower: Follower, access: Access, states: ConstraintStates, gate: Ga
         return _json({"version": policy.version})
 
     def _checked(fields: dict[str, Any], author: str, note: str = "") -> Policy:
-        table = follower.turned.table
-        policy = policies.stamped(fields, table, author, note)
-        if why := validate(policy, table.version, ANYONE):
+        turned = follower.turned
+        policy = policies.stamped(fields, turned.newest, author, note)
+        if why := validate(policy, turned.table.version, ANYONE):
             raise PolicyError(why)
         return policy
 

@@ -32,7 +32,7 @@ def commands() -> list[str]:
 def test_what_the_page_ships_is_accepted() -> None:
     assert len(commands()) > 12
     campaign = yaml.safe_load((ROOT / "docs/quickstart/campaign.yaml").read_text(encoding="utf-8"))
-    assert validate(stamped(campaign, PolicyTable(), "me"), 1, ()) is None
+    assert validate(stamped(campaign, PolicyTable().version, "me"), 1, ()) is None
     columns = {"item_id": "sku", "name": "title", "category": "group"}
     items = list(open_items(ROOT / "docs/quickstart/products.csv", columns).items())
     assert len(items) == 5

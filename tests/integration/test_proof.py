@@ -80,6 +80,7 @@ def test_who_takes_a_policy_back_and_why_stays_in_the_history(cluster: Cluster) 
         (turned.version + 2, "", ""),
     ]
     assert (taken_back[0].time_ms or 0) > (turned.time_ms or 0)
+    assert history(cluster).newest == turned.version + 2  # which the next policy does not get
     code, out, said = run("policy", "history", "--json")
     assert code == 0, said
     assert f"version {turned.version} surface:home was taken back" in said

@@ -63,7 +63,7 @@ class Running:
     def turn(self, author: str, note: str = "", scope: str = "global", **fields: Any) -> Policy:
         """Write a policy as somebody else does."""
         turned = policies.read(self.cluster)
-        policy = policies.stamped({"scope": scope, **fields}, turned.table, author, note)
+        policy = policies.stamped({"scope": scope, **fields}, turned.newest, author, note)
         policies.write(policy, turned.table, self.cluster)
         return policy
 

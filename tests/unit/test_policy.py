@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from features.errors import PolicyError
-from streaming.control.policies import begun, refuse_if_moved, stamped
+from streaming.control.policies import Turned, begun, refuse_if_moved, stamped, taken
 from streaming.policy import kernels
 from streaming.policy.check import validate
 from streaming.policy.objectives import Calibration, intercept_of, logit, sigmoid
@@ -111,6 +111,16 @@ def test_table_names_all_policies_by_the_highest_version_and_gives_the_default_b
     assert PolicyTable().written("global") is None
 
 
+def test_version_of_what_was_taken_back_is_not_given_again() -> None:
+    turned = Turned([], PolicyTable())
+    for scope, turn in (("global", policy(version=4)), ("surface:cart", policy(scope="surface:cart", version=7))):
+        turned = taken(turned, scope, turn, {})
+    turned = taken(turned, "surface:cart", None, {"author": "mary"})
+    assert (turned.table.version, turned.newest) == (4, 7)
+    # Compaction leaves the tombstone and no word of what it took back, 30 days later.
+    assert taken(Turned([], PolicyTable()), "surface:cart", None, {}).newest == 1
+
+
 def test_controllers_add_to_the_weights_of_the_constraints_that_the_policy_still_has() -> None:
     constraints = {
         "revenue": {"measure": "revenue", "at_least": 1.0},
@@ -191,11 +201,11 @@ def test_new_scope_begins_with_what_it_shadows_and_not_with_nothing() -> None:
         begins = begun(scope, table)
         assert (begins["scope"], begins["weights"], begins["diversity"]) == (scope, everywhere.weights, 0.3)
         assert "constraints" not in begins  # which would be held for these shoppers alone, and cannot be
-        assert validate(stamped(begins | of_their_own, table, "me"), 2, ()) is None
+        assert validate(stamped(begins | of_their_own, table.version, "me"), 2, ()) is None
     assert begun("surface:home", table)["constraints"].keys() == {"floor"}
     assert begun("surface:search", table)["weights"] == {"match": 1.0, "relevance": 0.3}  # not the global's
     assert begun("merchant:m", table) == {"scope": "merchant:m", "weights": {"relevance": 1.0}, "objectives": {}}
-    assert validate(stamped(begun("merchant:m", table), table, "me"), 2, ("m",)) is None
+    assert validate(stamped(begun("merchant:m", table), table.version, "me"), 2, ("m",)) is None
 
 
 def test_table_names_the_policies_that_count_instead() -> None:
@@ -226,7 +236,7 @@ def test_change_that_was_made_from_another_version_is_refused_by_name() -> None:
 
 
 def test_turn_says_why_and_does_not_inherit_the_reason_of_another() -> None:
-    first = stamped({"weights": {"relevance": 1.0}}, PolicyTable(), "me", "for the sale")
+    first = stamped({"weights": {"relevance": 1.0}}, 1, "me", "for the sale")
     assert (first.note, first.version) == ("for the sale", 2)
-    again = stamped(msgspec.to_builtins(first), PolicyTable().put(first), "me")
+    again = stamped(msgspec.to_builtins(first), first.version, "me")
     assert (again.note, again.version) == ("", 3)

@@ -13,7 +13,6 @@ from streaming.cli.options import printer
 from streaming.control.policies import stamped
 from streaming.control.policy_text import parsed, written
 from streaming.policy.fields import refusal
-from streaming.policy.table import PolicyTable
 from streaming.schemas import Constraint, Measure, Policy, Rule
 
 GOOD: list[dict[str, Any]] = [
@@ -29,7 +28,7 @@ GOOD: list[dict[str, Any]] = [
 @pytest.mark.parametrize("fields", GOOD)
 def test_what_can_be_used_is_not_refused(fields: dict[str, Any]) -> None:
     assert refusal(fields) is None
-    assert stamped(fields, PolicyTable(), "me").author == "me"
+    assert stamped(fields, 1, "me").author == "me"
 
 
 @pytest.mark.parametrize(
@@ -68,7 +67,7 @@ def test_what_can_be_used_is_not_refused(fields: dict[str, Any]) -> None:
 def test_what_is_wrong_is_said_by_its_key(fields: dict[str, Any], words: str) -> None:
     assert (refusal(fields) or "").startswith(words)
     with pytest.raises(PolicyError) as raised:
-        stamped(fields, PolicyTable(), "me")
+        stamped(fields, 1, "me")
     assert str(raised.value).startswith(words)
 
 
@@ -102,7 +101,7 @@ def test_moments_are_written_as_yaml_has_them(tmp_path: Path) -> None:
         "ends_time_ms: 2026-12-02T01:00:00+01:00\n"
         "rules: {tea: {items: [i1], pin: 1, ends_time_ms: 2026-12-01T12:00:00}}\n"
     )
-    written = stamped(policy_file.read(file), PolicyTable(), "me")
+    written = stamped(policy_file.read(file), 1, "me")
     assert (written.starts_time_ms, written.ends_time_ms) == (1_796_083_200_000, 1_796_169_600_000)
     assert written.rules["tea"].ends_time_ms == 1_796_083_200_000 + 12 * 3_600_000
 
@@ -157,7 +156,7 @@ def test_policy_as_text_is_read_as_what_it_was() -> None:
     text = written(msgspec.json.decode(msgspec.json.encode(policy)))
     assert "sponsored" not in text
     assert "starts_time_ms: 2026-12-01 00:00:00+00:00" in text
-    again = stamped(parsed(text, "the text"), PolicyTable(), "me")
+    again = stamped(parsed(text, "the text"), 1, "me")
     assert msgspec.structs.replace(again, version=3, time_ms=None) == policy
     with pytest.raises(PolicyError, match="the text, line 2: scope is there already, in line 1"):
         parsed("scope: global\nscope: global", "the text")
