@@ -112,6 +112,7 @@ def scraped(url: str) -> Snapshot:
         except OSError:
             if time.monotonic() > deadline:
                 raise
+            time.sleep(0.1)
 
 
 def eventually(is_so: Callable[[], bool], what: str) -> None:
