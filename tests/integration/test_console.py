@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 from support.browser import needs_chromium, page_of
 from support.console import ARTIFACT, TOKEN, Running, console, let_shoppers_in
 from typer.testing import CliRunner
@@ -64,6 +64,11 @@ def turn(page: Page, running: Running, note: str = "", **fields: Any) -> Policy:
     turned = running.turn("mary", note, **fields)
     expect(page.locator("#version")).to_have_text(str(turned.version))
     return turned
+
+
+def begin(page: Page) -> None:
+    page.get_by_role("button", name="Begin a draft").click()
+    expect(page.locator("#draft")).to_be_visible()
 
 
 def choose(page: Page, slate: Recommendation) -> Locator:
@@ -198,7 +203,7 @@ def test_scope_that_is_new_begins_with_what_it_shadows_and_says_so(running: Runn
     turned = turn(page, running, weights={"relevance": 1.0, "conversion": 0.7})
     page.locator("#scope").select_option("a new scope …")
     page.locator("#name").fill("windows")
-    page.get_by_role("button", name="Begin a draft").click()
+    begin(page)
     expect(page.locator(".policy")).to_contain_text("No policy yet: it begins with that of global.")
     expect(page.locator(".policy")).to_contain_text("No app is known to ask for this surface")
     expect(slider(page, "weights.conversion")).to_have_value("0.7")
@@ -208,7 +213,7 @@ def test_scope_that_is_new_begins_with_what_it_shadows_and_says_so(running: Runn
     page.locator("#kind").select_option("experiment")
     page.locator("#name").fill("bold")
     page.locator("#share").fill("0.3")
-    page.get_by_role("button", name="Begin a draft").click()
+    begin(page)
     slider(page, "weights.novelty").focus()
     page.keyboard.press("ArrowRight")
     expect(page.locator("#difference")).to_contain_text("share none → 0.3")
@@ -221,6 +226,34 @@ def test_scope_that_is_new_begins_with_what_it_shadows_and_says_so(running: Runn
     page.get_by_role("link", name="Results").click()
     page.get_by_role("button", name="Compare").click()
     expect(page.locator('[data-experiment="bold"]')).to_contain_text("not clear yet")
+
+
+@needs_chromium
+def test_nothing_is_turned_that_an_answer_under_way_would_throw_away(running: Running, page: Page) -> None:
+    """A draft that begins, and one that is published, take the place of what was turned while they were asked for."""
+    novelty = slider(page, "weights.novelty")
+    was = novelty.input_value()
+    late: list[Route] = []
+    page.route("**/scopes/*", lambda route: late.append(route))
+    page.locator("#scope").select_option("a new scope …")
+    page.locator("#name").fill("cart")
+    with page.expect_request("**/scopes/*"):
+        page.get_by_role("button", name="Begin a draft").click()
+    novelty.focus()
+    page.keyboard.press("ArrowRight")
+    expect(novelty).to_have_value(was)
+    expect(page.locator("#draft")).to_have_count(0)
+    late.pop().continue_()
+    expect(page.locator("#draft")).to_contain_text("Draft of surface:cart")
+    page.route("**/policies", lambda route: late.append(route))
+    with page.expect_request("**/policies"):
+        page.get_by_role("button", name="Publish").click()
+    novelty.focus()
+    page.keyboard.press("ArrowRight")
+    expect(novelty).to_have_value(was)
+    late.pop().continue_()
+    expect(page.locator("#said")).to_contain_text("is in force for the next slates")
+    assert running.table().policies["surface:cart"].weights.get("novelty", 0.0) == float(was)
 
 
 @needs_chromium
@@ -318,7 +351,7 @@ def test_campaign_of_a_surface_begins_with_its_policy_and_ends(running: Running,
     page.locator("#campaign-surface").select_option("home")
     page.locator("#starts").fill("2099-12-01T00:00")
     page.locator("#ends").fill("2099-12-24T18:00")
-    page.get_by_role("button", name="Begin a draft").click()
+    begin(page)
     expect(slider(page, "weights.conversion")).to_have_value("0.6")
     expect(page.locator("#effect")).to_contain_text("weighs 0")  # it has not begun
     page.get_by_role("button", name="Publish").click()

@@ -68,6 +68,7 @@ def test_merchandiser_raises_revenue_on_one_surface_and_takes_it_back(of_two: Sh
     mary.locator("#scope").select_option("a new scope …")
     mary.locator("#name").fill("product")
     mary.get_by_role("button", name="Begin a draft").click()
+    expect(mary.locator("#draft")).to_be_visible()
     mary.locator('[id="turn-weights.revenue"]').fill("1.5")
     expect(mary.locator("#effect")).to_contain_text("it weighs 1")  # of the slates, those of product pages
     mary.get_by_role("button", name="Show one that changes").click()

@@ -32,6 +32,7 @@ export function Policy({ state, terms, say, look, isHidden }) {
   const [preview, setPreview] = useState(null);  // what the draft differs in and does
   const [begins, setBegins] = useState(false);
   const [chosen, setChosen] = useState([]);  // whose slates are shown, as shopper and surface; none: the newest
+  const [isAsking, setAsking] = useState(false);  // for what takes the draft's place: nothing is turned meanwhile
   const current = state.scopes.find((one) => one.scope === name);
   useEffect(() => { if (!current && !draft) setName("global"); }, [current, draft]);
   const shown = draft ? draft.scope : current;
@@ -51,16 +52,21 @@ export function Policy({ state, terms, say, look, isHidden }) {
     setPreview(null);
     say({ words: "" });
   }
-  async function publish(note) {
-    try {
+  async function asking(work) {
+    setAsking(true);
+    try { await work(); } catch (error) { say({ words: error.message, isBad: true }); }
+    setAsking(false);
+  }
+  function publish(note) {
+    return asking(async () => {
       const { version } = await ask("policies", { policy: draft.policy, based_on: draft.based_on, note });
       await look();
       discard();
       say({ words: `Version ${version} is in force for the next slates.` });
-    } catch (error) { say({ words: error.message, isBad: true }); }
+    });
   }
-  async function begin(scope, more, standsIn) {
-    try {
+  function begin(scope, more, standsIn) {
+    return asking(async () => {
       const begun = await ask("scopes/" + encodeURIComponent(scope));
       if (standsIn) {  // a campaign begins with the policy of its surface, but for the constraints, which are held there
         const { policy, begins_with } = await ask("scopes/" + encodeURIComponent(standsIn));
@@ -72,15 +78,15 @@ export function Policy({ state, terms, say, look, isHidden }) {
       setBegins(false);
       setDraft({ scope: begun, based_on: 0, policy: { ...begun.policy, ...more } });
       say({ words: "" });
-    } catch (error) { say({ words: error.message, isBad: true }); }
+    });
   }
 
-  return html`<div class="policy" hidden=${isHidden}>
+  return html`<div class="policy" hidden=${isHidden} inert=${isAsking}>
     <section aria-labelledby="what">
       <h2 id="what">What slates aim at</h2>
       <${ScopeChoice} state=${state} name=${name} isLocked=${Boolean(draft)} begins=${begins}
         choose=${(chosen) => { setBegins(chosen === NEW); if (chosen !== NEW) setName(chosen); }} />
-      ${begins && html`<${NewScope} state=${state} begin=${begin} cancel=${() => setBegins(false)} />`}
+      ${begins && html`<${NewScope} state=${state} isAsking=${isAsking} begin=${begin} cancel=${() => setBegins(false)} />`}
       <p class="faint">
         ${shown.based_on ? `Version ${shown.based_on}, by ${shown.author}, ${moment(shown.time_ms)}` : shown.begins_with ? `No policy yet: it begins with that of ${shown.begins_with}.` : "The default: nobody has turned it."}
         ${shown.note && html`: <q>${shown.note}</q>`}
@@ -94,7 +100,7 @@ export function Policy({ state, terms, say, look, isHidden }) {
       <${AsText} policy=${(draft || shown).policy} setPolicy=${(policy) => setDraft({ ...(draft || { scope: current, based_on: current.based_on }), policy })} />
     </section>
     <div>
-      ${draft && html`<${Draft} draft=${draft} preview=${preview} moved=${moved && current} canWrite=${Boolean(state.author)} asksLog=${state.asks_log} publish=${publish} discard=${discard} show=${(one) => setChosen([one])} />`}
+      ${draft && html`<${Draft} draft=${draft} preview=${preview} moved=${moved && current} canWrite=${Boolean(state.author)} isAsking=${isAsking} asksLog=${state.asks_log} publish=${publish} discard=${discard} show=${(one) => setChosen([one])} />`}
       <${Slates} state=${state} terms=${terms} policy=${draft && draft.policy} chosen=${chosen} setChosen=${setChosen} decide=${shown.scope.startsWith("merchant:") ? null : decide} onPreview=${setPreview} isHidden=${isHidden} />
     </div>
   </div>`;
@@ -109,7 +115,7 @@ function ScopeChoice({ state, name, isLocked, begins, choose }) {
   </label>`;
 }
 
-function NewScope({ state, begin, cancel }) {
+function NewScope({ state, isAsking, begin, cancel }) {
   const [kind, setKind] = useState("surface");
   const [name, setName] = useState("");
   const [when, setWhen] = useState("session.evidence < 5");
@@ -135,7 +141,7 @@ function NewScope({ state, begin, cancel }) {
     </select></label>`}
     ${(kind === "campaign" || kind === "experiment") && html`<${Times} starts=${starts} ends=${ends} setStarts=${setStarts} setEnds=${setEnds} />`}
     ${kind === "experiment" && html`<label>Share of the shoppers <input id="share" type="number" min="0.01" max="0.99" step="0.01" value=${share} onInput=${(event) => setShare(+event.target.value)} /></label>`}
-    <div class="row"><button>Begin a draft</button><button type="button" class="secondary outline" onClick=${cancel}>Cancel</button></div>
+    <div class="row"><button aria-busy=${isAsking} disabled=${isAsking}>Begin a draft</button><button type="button" class="secondary outline" onClick=${cancel}>Cancel</button></div>
   </form>`;
 }
 
@@ -230,19 +236,15 @@ export function bounds({ measure, merchant, at_least, at_most }) {
   return measure + (merchant ? " of " + merchant : "") + low + (low && high ? "," : "") + high;
 }
 
-function Draft({ draft, preview, moved, canWrite, asksLog, publish, discard, show }) {
+function Draft({ draft, preview, moved, canWrite, isAsking, asksLog, publish, discard, show }) {
   const [note, setNote] = useState("");
-  const [busy, setBusy] = useState(false);
-  const first = useRef(null);
   const differences = (preview && preview.differences) || [];
   const problem = preview && preview.problem;
-  async function submit(event) {
+  function submit(event) {
     event.preventDefault();
-    setBusy(true);
-    await publish(note);
-    setBusy(false);
+    publish(note);
   }
-  return html`<form id="draft" ref=${first} onSubmit=${submit} aria-label="Draft">
+  return html`<form id="draft" onSubmit=${submit} aria-label="Draft">
     <h2>Draft of ${draft.policy.scope || draft.scope.scope}, in force for nobody</h2>
     ${problem && html`<p class="bad" role="alert">${problem}</p>`}
     ${moved && html`<p class="bad" role="alert">${moved.author || "Somebody"} has turned ${moved.scope} meanwhile${moved.based_on ? ` (version ${moved.based_on})` : ""}: discard the draft to see what is in force.</p>`}
@@ -254,7 +256,7 @@ function Draft({ draft, preview, moved, canWrite, asksLog, publish, discard, sho
     ${!canWrite && html`<p class="hint">${READ_ONLY}</p>`}
     <div class="row">
       <input id="note" maxlength="500" placeholder="Why, for the history" aria-label="Note" value=${note} onInput=${(event) => setNote(event.target.value)} />
-      <button aria-busy=${busy} disabled=${!canWrite || busy || Boolean(problem) || (!differences.length && draft.based_on > 0)}>Publish</button>
+      <button aria-busy=${isAsking} disabled=${!canWrite || isAsking || Boolean(problem) || (!differences.length && draft.based_on > 0)}>Publish</button>
       <button type="button" class="secondary outline" onClick=${discard}>Discard</button>
     </div>
   </form>`;
