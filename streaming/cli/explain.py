@@ -43,7 +43,7 @@ def _print(explained: Any, console: "Console") -> None:
 
     for sentence in explained.says:
         say(sentence, console)
-    console.print(_bars("The score", [(name, part, f"{part:+.4f}") for name, part in explained.parts.items()]))
+    console.print(_bars("The score", [(name, part, f"{part:+z.4f}") for name, part in explained.parts.items()]))
     clicks = [
         (f"{named(click.item_id, explained.names)}, click {click.place}", -click.change, percent(-click.change))
         for click in explained.clicks[:CLICKS_SHOWN]

@@ -145,8 +145,7 @@ def in_words(explained: Explanation) -> list[str]:
     item = named(explained.item_id, explained.names)
     because = why(ReasonCode(explained.reason), explained.predicted) + of_rule(explained.rule)
     says = [f"{item} stands at place {explained.place} of the slate for {explained.shopper_id}: {because}."]
-    parts = ", ".join(f"{name} {value:+.3f}" for name, value in explained.parts.items())
-    says.append(f"Its score there is {explained.score:+.3f}: {parts}.")
+    says.append(f"Its score there is {sum_in_words(explained.score, explained.parts)}.")
     by = "the default policy"
     if explained.policy is not None:
         by = f"{explained.policy.author}'s policy of version {explained.policy.version}"
@@ -179,6 +178,13 @@ def in_words(explained: Explanation) -> list[str]:
 def why(reason: ReasonCode, predicted: float) -> str:
     """Return why an item has its place, in words; `predicted` is P(clicked | looked at)."""
     return _FITS_LITTLE if reason is ReasonCode.RELEVANT and predicted < LITTLE else REASONS[reason]
+
+
+def sum_in_words(score: float, parts: Mapping[str, float]) -> str:
+    """Return a score and the parts that it is the sum of, without those that are none."""
+    words = {name: f"{part:+z.3f}" for name, part in parts.items()}
+    moving = [f"{name} {part}" for name, part in words.items() if float(part)]
+    return f"{score:+z.3f}" + (f": {', '.join(moving)}" if moving else "")
 
 
 def of_rule(rule: str | None) -> str:

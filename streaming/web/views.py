@@ -9,7 +9,7 @@ import msgspec
 from features.errors import PolicyError, UnknownItemError
 from streaming.control import policies
 from streaming.control.policies import Turned
-from streaming.offline.explanation import of_rule, percent, why
+from streaming.offline.explanation import of_rule, percent, sum_in_words, why
 from streaming.offline.standing import Standing, standing
 from streaming.policy import fields as fields_of
 from streaming.policy.difference import differences
@@ -271,11 +271,10 @@ class _Basket:
 
 
 def _item(follower: Follower, item: SlateItem) -> dict[str, Any]:
-    parts = ", ".join(f"{name} {value:+.3f}" for name, value in item.parts.items())
     because = why(item.reason, item.predicted)
     says = [
         f"{because[0].upper()}{because[1:]}{of_rule(item.rule)}.",
-        f"Its score is {item.score:+.3f}: {parts}.",
+        f"Its score is {sum_in_words(item.score, item.parts)}.",
         f"The model expects a click with {percent(item.predicted)} where it is looked at; its chance of this place, "
         f"given those before it, was {percent(item.propensity)}.",
     ]

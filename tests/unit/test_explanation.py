@@ -46,6 +46,8 @@ def test_sentences_name_items_and_say_what_the_place_is_made_of() -> None:
         "0.93 of its place, given those before it.",
         "The model expects a click with 12 % where it is looked at; without the click on Oak Chair (i030) it is 3 %.",
     ]
+    rounds_to_none = in_words(explained(score=-1e-9, parts={"relevance": 0.2, "revenue": -0.2, "diversity": -1e-9}))
+    assert rounds_to_none[1] == "Its score there is +0.000: relevance +0.200, revenue -0.200."
     gone = in_words(explained(names={}, policy=None, exploration_rate=0.0))
     assert gone[0].startswith("i050 stands at place 2")
     assert "weighed by the default policy (global); it had" in gone[2]

@@ -28,8 +28,9 @@ export async function ask(path, body) {
   return said;
 }
 
-export const percent = (x, digits = 1) => (x === null || x === undefined ? "–" : (100 * x).toFixed(digits) + " %");
-export const fixed = (x, digits = 2) => (x === null || x === undefined ? "–" : x.toFixed(digits));
+/** A number that is never -0.00. */
+export const fixed = (x, digits = 2) => (x === null || x === undefined ? "–" : x.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits, useGrouping: false, signDisplay: "negative" }));
+export const percent = (x, digits = 1) => (x === null || x === undefined ? "–" : fixed(100 * x, digits) + " %");
 export const clock = (ms) => new Date(ms).toLocaleTimeString();
 export const moment = (ms) => (ms ? new Date(ms).toLocaleString() : "–");
 export const plain = (value) =>

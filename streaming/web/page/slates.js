@@ -108,7 +108,7 @@ function Place({ item, n, was, longest, decide }) {
   const [open, setOpen] = useState(false);
   const moved = was - n;
   const move = was < 0 ? ["new", "up"] : moved > 0 ? ["▲" + moved, "up"] : moved < 0 ? ["▼" + -moved, "down"] : ["", ""];
-  const words = Object.entries(item.parts).sort(inOrder).map(([part, value]) => part + " " + value.toFixed(3)).join(", ");
+  const words = Object.entries(item.parts).sort(inOrder).map(([part, value]) => part + " " + fixed(value, 3)).join(", ");
   return html`<li data-item=${item.item_id}>
     <span class="place">${n + 1}</span>
     <div class="body">
@@ -126,13 +126,13 @@ function Place({ item, n, was, longest, decide }) {
     </div>
     <div class="why">
       <button type="button" class=${"chip reason-" + item.reason} aria-expanded=${open} onClick=${() => setOpen(!open)}><span class="hidden">Why ${item.name}: </span>${item.label}</button>
-      <span class="score">${item.score.toFixed(2)}</span>
+      <span class="score">${fixed(item.score)}</span>
       ${move[0] && html`<span class=${"move " + move[1]}>${move[0]}</span>`}
     </div>
   </li>`;
 }
 
 function Legend({ slates, isDraft }) {
-  const parts = [...new Set(slates.flatMap((slate) => slate.items.flatMap((item) => Object.keys(item.parts))))].sort((one, other) => inOrder([one], [other]));
+  const parts = [...new Set(slates.flatMap((slate) => slate.items.flatMap((item) => Object.keys(item.parts).filter((part) => item.parts[part] > 0))))].sort((one, other) => inOrder([one], [other]));
   return html`<p class="legend faint">A bar is an item's score, in average items: ${parts.map((part) => html`<span><i class=${"part part-" + part} />${part}</span>`)} ▲▼ say how far it moves against ${isDraft ? "what is in force" : "the slate that was sent"}.</p>`;
 }
