@@ -133,6 +133,8 @@ function Place({ item, n, was, longest, decide }) {
 }
 
 function Legend({ slates, isDraft }) {
-  const parts = [...new Set(slates.flatMap((slate) => slate.items.flatMap((item) => Object.keys(item.parts).filter((part) => item.parts[part] > 0))))].sort((one, other) => inOrder([one], [other]));
-  return html`<p class="legend faint">A bar is an item's score, in average items: ${parts.map((part) => html`<span><i class=${"part part-" + part} />${part}</span>`)} ▲▼ say how far it moves against ${isDraft ? "what is in force" : "the slate that was sent"}.</p>`;
+  const partsThat = (does) => [...new Set(slates.flatMap((slate) => slate.items.flatMap((item) => Object.keys(item.parts).filter((part) => does(item.parts[part])))))].sort((one, other) => inOrder([one], [other]));
+  const taking = partsThat((value) => value < 0);
+  return html`<p class="legend faint">A bar is what adds to an item's score, in average items: ${partsThat((value) => value > 0).map((part) => html`<span><i class=${"part part-" + part} />${part}</span>`)}
+    ${taking.length > 0 && html`<span>not in it, what takes from it: ${taking.join(", ")}</span>`} ▲▼ say how far it moves against ${isDraft ? "what is in force" : "the slate that was sent"}.</p>`;
 }
