@@ -102,7 +102,7 @@ def measure(model: Path, seeds: int, after_s: int, pages: float, plot: Path | No
     for name, reward in rewards.items():
         of_goals = np.mean([run.after for run in runs[name]], axis=0)
         figures[name] = {
-            "reward": round(float(reward.mean()), 4),
+            "reward": round(float(reward.mean()), 6),
             "standard_error": _error(reward),
             **{goal: round(float(value), 4) for goal, value in zip(GOALS, of_goals, strict=True)},
             "regret_clicks": round(float(best_clicks - of_goals[0]), 4),
@@ -123,7 +123,7 @@ def measure(model: Path, seeds: int, after_s: int, pages: float, plot: Path | No
     def gain(over: tuple[str, ...]) -> tuple[float, float]:
         best = max(over, key=lambda name: rewards[name].mean())
         ratio = rewards[RHEOSTAT] / rewards[best]  # the same shops
-        return round(float(rewards[RHEOSTAT].mean() / rewards[best].mean() - 1), 4), _error(ratio)
+        return round(float(rewards[RHEOSTAT].mean() / rewards[best].mean() - 1), 6), _error(ratio)
 
     def points(names: list[str]) -> NDArray[np.float64]:
         return np.array([np.mean([run.after / unit for run in runs[name]], axis=0) for name in names])
