@@ -80,20 +80,28 @@ class Run(NamedTuple):
 
 def measure(model: Path, seeds: int, after_s: int, pages: float, plot: Path | None, console: Console) -> dict[str, Any]:
     """Return what each way brings, and by how much ours brings more; `pages` is the share of steps that open one."""
-    fronts = {f"fixed {n}": Way(mix, learns=False) for n, mix in enumerate(SWEEPS["conversion"] + SWEEPS["revenue"])}
-    fronts |= {f"ours {n}": Way(mix, exploration=OURS) for n, mix in enumerate(FRONT)}
-    constrained = {CONSTRAINED: Way(MIX, exploration=OURS, constraints={"share": HELD})}
-    arguments = [(model, name, way, seed, after_s, pages) for name, way in WAYS.items() for seed in range(seeds)]
-    arguments += [(model, ORACLE, Way(RELEVANCE, learns=False), seed, after_s, pages) for seed in range(seeds)]
-    few = range(min(seeds, FRONT_SEEDS))
-    arguments += [
-        (model, name, way, seed, after_s, pages) for name, way in (fronts | constrained).items() for seed in few
-    ]
     runs: dict[str, list[Run]] = {}
+    arguments = [(model, name, way, seed, after_s, pages) for name, way, shops in ways(seeds) for seed in range(shops)]
     with ProcessPoolExecutor(2) as pool, Steps(console) as steps, steps.step("all shops have run") as progress:
         for n, (of, run) in enumerate(zip(arguments, pool.map(_run, arguments), strict=True), start=1):
             runs.setdefault(of[1], []).append(run)
             progress(f"{n} of {len(arguments)}")
+    return {"seeds": seeds, "seconds": after_s} | compare(runs, plot, console)
+
+
+def ways(seeds: int) -> list[tuple[str, Way, int]]:
+    """Return each way by its name, with the count of its shops."""
+    fronts = {f"fixed {n}": Way(mix, learns=False) for n, mix in enumerate(SWEEPS["conversion"] + SWEEPS["revenue"])}
+    fronts |= {f"ours {n}": Way(mix, exploration=OURS) for n, mix in enumerate(FRONT)}
+    constrained = {CONSTRAINED: Way(MIX, exploration=OURS, constraints={"share": HELD})}
+    whole = WAYS | {ORACLE: Way(RELEVANCE, learns=False)}
+    return [(name, way, seeds) for name, way in whole.items()] + [
+        (name, way, min(seeds, FRONT_SEEDS)) for name, way in (fronts | constrained).items()
+    ]
+
+
+def compare(runs: dict[str, list[Run]], plot: Path | None, console: Console) -> dict[str, Any]:
+    """Return what each way brings, and by how much ours brings more, of its runs in the same shops."""
     unit = np.mean([run.before for run in runs[FIXED[0]]], axis=0)
     rewards = {name: np.array([(run.after / unit).mean() for run in runs[name]]) for name in (*WAYS, ORACLE)}
     table = Table("way", *[f"{goal} of a slate" for goal in GOALS], "reward", "regret, clicks", "coverage", "new items")
@@ -113,7 +121,7 @@ def measure(model: Path, seeds: int, after_s: int, pages: float, plot: Path | No
         table.add_row(
             name,
             *[f"{shown[goal]:.4f}" for goal in GOALS],
-            f"{shown['reward']:.3f} ± {shown['standard_error']:.3f}",
+            f"{shown['reward']:.3f}{_within(shown['standard_error'], '.3f')}",
             f"{shown['regret_clicks']:.3f}",
             f"{shown['coverage']:.1%}",
             f"{shown['new_items']:.1%}",
@@ -128,7 +136,7 @@ def measure(model: Path, seeds: int, after_s: int, pages: float, plot: Path | No
     def points(names: list[str]) -> NDArray[np.float64]:
         return np.array([np.mean([run.after / unit for run in runs[name]], axis=0) for name in names])
 
-    names = [f"fixed {n}" for n in range(len(fronts) - len(FRONT))]
+    names = [f"fixed {n}" for n in range(sum(map(len, SWEEPS.values())))]
     count = len(SWEEPS["conversion"])
     ours = points([f"ours {n}" for n in range(len(FRONT))])
     sweeps = {"conversion": points(names[:count]), "revenue": points(names[count:])}
@@ -137,16 +145,15 @@ def measure(model: Path, seeds: int, after_s: int, pages: float, plot: Path | No
     violation = float(max(0.0, (1 - shares / SHARE[0]).max(), (shares / SHARE[1] - 1).max()))
     (over_fixed, its_error), (over_others, their_error) = gain(FIXED), gain(OTHERS)
     console.print(
-        f"Rheostat over the best fixed weights {over_fixed:+.1%} ± {its_error:.1%}, over the best of the others "
-        f"{over_others:+.1%} ± {their_error:.1%}; constraint violated by {violation:.1%} at worst; hypervolume "
-        f"{hypervolume(ours) / widest:.2f} times that of the best sweep"
+        f"Rheostat over the best fixed weights {over_fixed:+.1%}{_within(its_error, '.1%')}, "
+        f"over the best of the others {over_others:+.1%}{_within(their_error, '.1%')}; "
+        f"constraint violated by {violation:.1%} at worst; "
+        f"hypervolume {hypervolume(ours) / widest:.2f} times that of the best sweep"
     )
     if plot is not None:
         _plot({name: runs[name] for name in (*WAYS, ORACLE)}, unit, ours, sweeps, plot)
         console.print(f"curves and front: {plot}")
     return {
-        "seeds": seeds,
-        "seconds": after_s,
         "pages": round(float(np.mean([run.pages for run in runs[RHEOSTAT]])), 4),
         "ways": figures,
         "gain_over_greedy": over_fixed,
@@ -214,6 +221,11 @@ def _of_slate(seconds: list[Second]) -> NDArray[np.float64]:
 
 def _error(values: NDArray[np.float64]) -> float:
     return round(float(values.std(ddof=1) / len(values) ** 0.5), 4) if len(values) > 1 else float("nan")
+
+
+def _within(error: float, form: str) -> str:
+    """Return a standard error behind its figure; one shop has none."""
+    return f" ± {error:{form}}" if np.isfinite(error) else ""
 
 
 def _band(axes: Any, seconds: NDArray[np.float64], values: NDArray[np.float64], name: str) -> None:

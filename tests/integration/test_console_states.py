@@ -4,6 +4,7 @@ With RHEOSTAT_PICTURES=FOLDER each is kept as a picture: `make pictures`.
 """
 
 import os
+import re
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -68,7 +69,8 @@ def busy(empty: Running) -> Running:
 
 
 def legible(page: Page) -> None:
-    """Nothing is wider than the window, and no name is cut."""
+    """Nothing is wider than the window, no name is cut, and nothing is less than none."""
+    assert re.search(r"-0\.0+\b", page.inner_text("body")) is None
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     cut = page.locator(".name").evaluate_all("names => names.filter(it => it.scrollWidth > it.clientWidth).length")
     assert cut == 0
@@ -119,6 +121,7 @@ def test_every_state_is_legible_and_accessible(browser: Browser, busy: Running, 
         page.locator('[id="turn-weights.revenue"]').fill("1.5")
         page.get_by_role("button", name="Show one that changes").click()
         expect(page.locator(".move").first).to_be_visible()
+        expect(page.locator(".legend")).to_contain_text("what takes from it: diversity")
         page.locator(".chip").first.click()
         expect(page.locator(".says")).to_have_count(1)
         check(page, "draft", width, scheme)
