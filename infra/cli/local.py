@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import urlsplit
 
 import msgspec
 import typer
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 STOP_TIMEOUT_S = 120.0
+DOOR_PORT = 8780
 A_STEP = re.compile(r" *\d+ s  ")  # what begins a line of Steps
 SIMULATED, OWN = "simulated", "own"  # whose items are on sale
 LastModel = Annotated[
@@ -67,7 +69,10 @@ def up(
     delimiter: Delimiter = ",",
     home: Home = HOME,
     fresh: Annotated[bool, typer.Option("--fresh", help="Empty the folder that `up` made, and begin anew.")] = False,
-    port: Annotated[int, typer.Option(min=0, max=65_535, help="Of the HTTP door; 0: any that is free.")] = 8780,
+    port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65_535, help="Of the HTTP door; 0: any that is free.", show_default=f"{DOOR_PORT}"),
+    ] = None,
     detach: Annotated[bool, typer.Option(help="Come back when everything is ready; `rheostat down` stops it.")] = False,
 ) -> None:
     """Start broker, online store, all jobs and the HTTP door here, with a shop's items, until Ctrl-C.
@@ -83,8 +88,9 @@ def up(
     if running_stack is not None:
         say(f"already running (process {running_stack.pid}); `rheostat down` stops it", console)
         _show(running_stack, home, console)
-        _refuse_other(running_stack, online_store, model, items)
+        _refuse_other(running_stack, online_store, model, items, port, fresh)
         return
+    port = DOOR_PORT if port is None else port
     last = {} if fresh else remembered(home)
     store = online_store or OnlineStoreKind(last.get("online_store", OnlineStoreKind.SQLITE))
     artifact = (model or Path(last.get("model", MODEL))).resolve()
@@ -335,13 +341,24 @@ def _start_detached(options: Sequence[str], home: Path, console: "Console") -> N
     say("ready; `rheostat down` stops everything", console)
 
 
-def _refuse_other(stack: Running, online_store: OnlineStoreKind | None, model: Path | None, items: Path | None) -> None:
+def _refuse_other(
+    stack: Running,
+    online_store: OnlineStoreKind | None,
+    model: Path | None,
+    items: Path | None,
+    port: int | None,
+    fresh: bool,
+) -> None:
     """End where what is asked for is not what runs."""
     others = []
     if online_store is not None and online_store != stack.online_store:
         others.append(f"the online store {online_store.value}")
     if model is not None and model.resolve() != Path(stack.model):
         others.append(f"the model {model}")
+    if port and port != urlsplit(stack.door).port:
+        others.append(f"the HTTP door at port {port}")
+    if fresh:
+        others.append("a folder begun anew")
     if others:
         fail(f"it runs without what you ask for, {' and '.join(others)}: `rheostat down`, then the same again")
     if items is not None:

@@ -130,14 +130,16 @@ def test_nothing_runs(tmp_path: Path) -> None:
 def test_second_start_with_other_options_says_that_they_differ(tmp_path: Path) -> None:
     model = Path("onnx_models/artifacts/generator").resolve()
     what = {"cluster": Cluster("b"), "online_store": "sqlite", "feast_repo": "f", "model": str(model), "metrics": {}}
-    running.write(tmp_path, **what)
+    running.write(tmp_path, **what, door="http://127.0.0.1:8790")
     here = "--home", str(tmp_path)
-    for same in ([], ["--online-store", "sqlite"], ["--model", str(model)]):
+    for same in ([], ["--online-store", "sqlite"], ["--model", str(model)], ["--port", "8790"], ["--port", "0"]):
         code, out, _ = run("up", *here, *same)
         assert (code, "already running" in out) == (0, True)
     for other, words in (
         (["--online-store", "cassandra"], "runs without what you ask for, the online store cassandra: `rheostat down`"),
         (["--model", str(tmp_path)], f"the model {tmp_path}"),
+        (["--port", "8780"], "the HTTP door at port 8780"),
+        (["--fresh"], "a folder begun anew"),
         (["--items", str(tmp_path / running.FILE)], f"`rheostat items load {tmp_path / running.FILE}` puts them"),
     ):
         code, _, err = run("up", *here, *other)
