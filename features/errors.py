@@ -76,6 +76,10 @@ class RestoreError(InputError):
     """There is nothing to restore from; the message says where it was looked for."""
 
 
+class SubmissionError(InputError):
+    """An option of a job is for another way to run it; the message says which, and where to say it instead."""
+
+
 class HomeError(InputError):
     """A folder is not ours to write to; the message says what it holds and what to do."""
 
@@ -142,6 +146,10 @@ class OnlineStoreError(UnavailableError):
 
 class StateError(UnavailableError):
     """The engine's state cannot be read."""
+
+
+class JarsError(UnavailableError):
+    """The Java of the jobs is not there; the message says where it was looked for and how to get it."""
 
 
 class StartError(UnavailableError):

@@ -14,7 +14,7 @@ from features.sources.simulator.shop import Parameters, Shop
 from infra.bench.closed_loop import ClosedLoop, Second, mean
 from infra.local.steps import Steps
 from streaming.schemas import Policy
-from streaming.scoring.model import shared_model
+from streaming.scoring.model import lasting_model
 
 MERCHANT = "merchant-7"
 FREE_S, RICH_S = 300, 120  # without constraints: weighed by relevance, and by revenue before all else
@@ -95,7 +95,7 @@ def _violation(run: Run, judged: slice) -> float:
 
 def _run(arguments: tuple[Path, str, int]) -> Run:
     model, shock, seed = arguments
-    loop = ClosedLoop(Shop(100 + seed, SHOP), shared_model(model))
+    loop = ClosedLoop(Shop(100 + seed, SHOP), lasting_model(model))
     earned = [_earns(loop, _policy(2, 0.0, 0.0), FREE_S), _earns(loop, _policy(3, RICH, 0.0), RICH_S)]
     target = sum(earned) / 2  # half-way to what a weight can do
     loop.pipeline.turn(_policy(4, 0.0, target))

@@ -24,7 +24,7 @@ from infra.bench.closed_loop import ClosedLoop, Second
 from infra.local.steps import Steps
 from streaming.control.item_estimates import ItemEstimates
 from streaming.schemas import Policy
-from streaming.scoring.model import shared_model
+from streaming.scoring.model import lasting_model
 
 BEFORE_S = 60
 EPSILON = 0.1
@@ -188,7 +188,7 @@ def _run(arguments: tuple[Path, str, Way, int, int, float]) -> Run:
     shop = Shop(seed, Parameters(page=pages), foresees=True)
     rng = np.random.default_rng(seed)
     sample = partial(_lifts_drawn, rng) if way.draws_lifts else None
-    loop = ClosedLoop(shop, shared_model(folder), way.learns, sample=sample, oracle=name == ORACLE)
+    loop = ClosedLoop(shop, lasting_model(folder), way.learns, sample=sample, oracle=name == ORACLE)
     fields = {"weights": way.weights, "exploration": way.exploration, "constraints": way.constraints}
     loop.pipeline.turn(msgspec.convert({"version": 2, "author": "bench"} | fields, Policy))
     before = loop.run(BEFORE_S)

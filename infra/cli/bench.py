@@ -205,7 +205,7 @@ def bench_tradeoff(
     """
     from infra.bench import front, sardine
     from infra.bench.tradeoff import measure
-    from streaming.scoring.model import shared_model
+    from streaming.scoring.model import lasting_model
 
     if env is not None and data_dir is not None:
         fail("--env and --data-dir are two ways to compare: give one of them")
@@ -214,7 +214,7 @@ def bench_tradeoff(
         print_json(sardine.measure(env, episodes, console, first_seed), as_json)
         return
     if data_dir is not None:
-        print_json(front.measure(shared_model(model), data_dir, plot, console), as_json)
+        print_json(front.measure(lasting_model(model), data_dir, plot, console), as_json)
         return
     figures = measure(model, seeds, seconds, pages, plot, console)
     print_json(figures, as_json)

@@ -13,10 +13,11 @@ from typing import NamedTuple
 
 from confluent_kafka import KafkaException
 
-from features.errors import RheostatError
+from features.errors import JarsError, RheostatError
 from infra.local import cassandra, kafka
 from infra.local.vocabulary import overlap
 from streaming.cli.running import HOME, running
+from streaming.flink.jars import job_jars
 
 PYTHON, JAVA = (3, 11), 17
 TIMEOUT_S = 20.0
@@ -116,9 +117,12 @@ def _thread_mode() -> Finding:
 
 
 def _jars() -> Finding:
-    names = ("flink-sql-connector-kafka-*", "rheostat-connector", "kafka_2.13-*", "kafka-tools-*")
-    missing = [name for name in names if not list(kafka.JARS.glob(f"{name}.jar"))]
+    missing = [name for name in ("kafka_2.13-*", "kafka-tools-*") if not list(kafka.JARS.glob(f"{name}.jar"))]
     there = f"{kafka.JARS}: missing {', '.join(missing)}" if missing else f"{kafka.JARS}"
+    try:
+        job_jars()
+    except JarsError as error:
+        missing, there = missing or ["jobs"], str(error)
     return Finding("jars of Kafka and the jobs", not missing, there, "run `make setup`; it needs Maven")
 
 

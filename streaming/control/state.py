@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 
 from onnx_models.artifact import Items
 from streaming.config import Cluster
@@ -14,6 +15,7 @@ from streaming.policy.check import apply_policy
 from streaming.policy.table import PolicyTable
 from streaming.records import SYSTEM_FAULTS, decode, failed, invalid
 from streaming.schemas import CONTROL, Complements, DeadLetter, Estimates, Item, Message, Origin, Policy, Topic
+from streaming.shared import Shared
 
 REFUSED_AT_MOST = 1_000  # control records of which the letters are known
 
@@ -109,21 +111,22 @@ class ControlState(PolicyState):
         return message if isinstance(message, DeadLetter) else None
 
 
-_states: dict[Cluster, ControlState] = {}
-_lock = threading.Lock()
+_states: Shared[tuple[Cluster, str], ControlState] = Shared()
 
 
-def shared_control(cluster: Cluster, items: Items, model_version: str) -> ControlState:
-    """Return the process's one control state, as the topics have it now; the broadcast stream keeps it fresh.
+def shared_control(cluster: Cluster, items: Items, model_version: str) -> AbstractContextManager[ControlState]:
+    """Yield the process's one control state of a model: the topics as its first user found them, kept fresh by the
+    broadcast stream.
 
     Args:
         cluster: of the topics.
         items: that the model knows.
         model_version: of the model.
     """
-    with _lock:
-        if cluster not in _states:
-            control = ControlState(Catalogue(items), model_version)
-            control.start(cluster, CONTROL)
-            _states[cluster] = control
-        return _states[cluster]
+
+    def read() -> ControlState:
+        control = ControlState(Catalogue(items), model_version)
+        control.start(cluster, CONTROL)
+        return control
+
+    return _states.use((cluster, model_version), read)

@@ -1,32 +1,56 @@
 """Where a job starts: how Flink lays out its checkpoints and savepoints."""
 
 import os
+import re
 from contextlib import suppress
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from features.errors import RestoreError
 from streaming.config import NEWEST
 
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:/")
 METADATA = "_metadata"  # written when everything else of a checkpoint is there
 
 
-def checkpoint_of(restore: str, folder: Path) -> Path:
-    """Return the checkpoint or savepoint that a job starts from.
+def location(folder: str) -> str:
+    """Return a folder, which may be given by its path or its URI, as a URI."""
+    return folder if _SCHEME.match(folder) else Path(folder).resolve().as_uri()
+
+
+def checkpoint_of(restore: str, checkpoints: str | None) -> str:
+    """Return the URI of the checkpoint or savepoint that a job starts from.
 
     Args:
-        restore: its path, or NEWEST.
-        folder: of the job's own checkpoints and savepoints, in which the newest one is looked for.
+        restore: its path or URI, or NEWEST.
+        checkpoints: folder or URI of the job's own checkpoints and savepoints, in which the newest one is looked for.
 
     Raises:
-        RestoreError: there is none.
+        RestoreError: there is none, or nobody here can look for it.
     """
     if restore == NEWEST:
-        return newest_checkpoint(folder)
-    path = Path(restore).resolve()
-    if not (path / METADATA).is_file():
-        msg = f"--restore: {path} is neither a checkpoint nor a savepoint (it has no {METADATA})"
+        if checkpoints is None:
+            msg = f"--restore {NEWEST} is looked for in --checkpoints, which is not given; name the checkpoint itself"
+            raise RestoreError(msg)
+        return newest_checkpoint(_folder(checkpoints)).as_uri()
+    uri = location(restore)
+    if _is_here(uri) and not (_folder(uri) / METADATA).is_file():
+        msg = f"--restore: {_folder(uri)} is neither a checkpoint nor a savepoint (it has no {METADATA})"
         raise RestoreError(msg)
-    return path
+    return uri
+
+
+def _is_here(uri: str) -> bool:
+    return uri.startswith("file:")
+
+
+def _folder(checkpoints: str) -> Path:
+    uri = location(checkpoints)
+    if not _is_here(uri):
+        msg = f"--restore {NEWEST} looks through folders of this machine, not {uri}; name the checkpoint itself"
+        raise RestoreError(msg)
+    return Path(url2pathname(urlsplit(uri).path))
 
 
 def has_checkpoint(folder: Path) -> bool:

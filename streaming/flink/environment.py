@@ -1,26 +1,42 @@
-"""What all jobs share: how Flink is set up, started, and stopped in order."""
+"""What all jobs share: how Flink is set up, started, and stopped in order.
+
+A job is embedded, in a process of its own (`python -m streaming.jobs.recommend`), or submitted to a cluster by Flink's
+command line or its operator. What it needs to be right is always set; what is a matter of taste, only where neither a
+command line nor the cluster's own configuration says it.
+"""
 
 import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
-from typing import Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import pyflink
 from pyflink.common import Configuration
 from pyflink.datastream import StreamExecutionEnvironment
 from pyflink.java_gateway import get_gateway
 
-from features.errors import RheostatError
+from features.errors import RheostatError, SubmissionError
 from streaming.config import JobConfig
-from streaming.flink.checkpoints import checkpoint_of
+from streaming.flink.checkpoints import checkpoint_of, location
 
 # docs/benchmarks/journal.md says what each gave. The environment variable JVM_ARGS takes their place.
 FOR_LATENCY = "-XX:+UseSerialGC -Xms512m -Xmx1g -XX:MetaspaceSize=160m"
 FOR_LITTLE_CPU = f"{FOR_LATENCY} -XX:TieredStopAtLevel=1"  # no second compiler beside those who wait for a slate
+PROMETHEUS = "org.apache.flink.metrics.prometheus.PrometheusReporterFactory"
+CONF_VARIABLE = "FLINK_CONF_DIR"  # where a config.yaml of Flink's lies
+
+
+class _Default(NamedTuple):
+    """A setting that holds where nobody says otherwise."""
+
+    holder: str  # class of Flink's that has …
+    option: str  # … the option, which knows the keys of old, too
+    key: str
+    value: str
 
 
 def environment(cfg: JobConfig, jvm_args: str) -> StreamExecutionEnvironment:
@@ -28,51 +44,130 @@ def environment(cfg: JobConfig, jvm_args: str) -> StreamExecutionEnvironment:
 
     Raises:
         RestoreError: what it is to start from is not there.
+        SubmissionError: an option is the cluster's to say.
     """
+    if not is_submitted():
+        _prepare_process(cfg, jvm_args)
+    elif cfg.metrics_port is not None:
+        msg = "--metrics-port is for a job in a process of its own; a cluster's reporters stand in its config.yaml"
+        raise SubmissionError(msg)
+    asked = _asked(cfg)  # first: what is wrong with it is said without a JVM
+    theirs = _settings_of_others()
+    defaults = {default.key: default.value for default in _defaults(cfg) if not _says(theirs, default)}
+    settings = {**defaults, **_required(cfg), **asked}
+    if not is_submitted():
+        settings = {**theirs.toMap(), **settings}
+    configuration = Configuration()
+    for key, value in settings.items():
+        configuration.set_string(key, value)
+    env = StreamExecutionEnvironment.get_execution_environment(configuration)
+    env.add_jars(*[jar.as_uri() for jar in cfg.jars])  # not `pipeline.jars`, in which Flink has its own by now
+    return env
+
+
+def is_submitted() -> bool:
+    """Return whether Flink's command line or operator runs this process, and a cluster the job."""
+    return "PYFLINK_GATEWAY_PORT" in os.environ
+
+
+def _prepare_process(cfg: JobConfig, jvm_args: str) -> None:
+    """Say in the environment what the job's JVM, which is not there yet, will need."""
     # The embedded interpreter is found through the first `python` on PATH; the JVM inherits this one.
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     os.environ.setdefault("JVM_ARGS", jvm_args)
-    settings = {
-        "python.execution-mode": "thread",
-        "python.executable": sys.executable,
-        "python.client.executable": sys.executable,
-        "pipeline.jars": ";".join(jar.as_uri() for jar in cfg.jars),
-        # A job with an operator that has no uid of its own does not start: its state would not survive a change.
-        "pipeline.auto-generate-uids": "false",
-        # Nothing that is handed on is changed afterwards, so chained operators need no copies.
-        "pipeline.object-reuse": "true",
-        "execution.buffer-timeout.interval": f"{cfg.buffer_timeout_ms} ms",
-        "execution.checkpointing.interval": f"{cfg.checkpoint_interval_ms} ms",
-        # Of the state; what the sinks guarantee is theirs to say.
-        "execution.checkpointing.mode": "EXACTLY_ONCE",
-        "execution.checkpointing.dir": cfg.checkpoint_folder.as_uri(),
-        "execution.checkpointing.savepoint-dir": (cfg.checkpoint_folder / "savepoints").as_uri(),
-        # A job that was killed or cancelled can be restored from its last checkpoint.
-        "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
-        "restart-strategy.type": "fixed-delay",
-        "restart-strategy.fixed-delay.attempts": str(cfg.restart_attempts),
-        "restart-strategy.fixed-delay.delay": "1 s",
-    }
     if cfg.metrics_port is not None:
         # A MiniCluster loads no plugins, so the reporter must stand on the classpath. There is one way to add to that.
         (reporter,) = (Path(pyflink.__file__).parent / "plugins" / "metrics-prometheus").glob("*.jar")
         others = os.environ.get("HADOOP_CLASSPATH")
         os.environ["HADOOP_CLASSPATH"] = os.pathsep.join([*([others] if others else []), str(reporter)])
-        settings |= {
-            "metrics.reporter.prometheus.factory.class": PROMETHEUS,
-            "metrics.reporter.prometheus.port": str(cfg.metrics_port),
-        }
+
+
+def _settings_of_others() -> Any:
+    """Return what the cluster says, or for a job of its own the config.yaml that CONF_VARIABLE names: Java's."""
+    jvm = get_gateway().jvm
+    if is_submitted():
+        return jvm.StreamExecutionEnvironment.getExecutionEnvironment().getConfiguration()
+    if folder := os.environ.get(CONF_VARIABLE):
+        return jvm.org.apache.flink.configuration.GlobalConfiguration.loadConfiguration(folder)
+    return jvm.org.apache.flink.configuration.Configuration()
+
+
+def _says(settings: Any, default: _Default) -> bool:
+    options = getattr(get_gateway().jvm.org.apache.flink.configuration, default.holder)
+    return bool(settings.contains(getattr(options, default.option)))
+
+
+def _required(cfg: JobConfig) -> Mapping[str, str]:
+    """Return what no cluster may say otherwise."""
+    settings = {
+        "python.execution-mode": "thread",
+        # A job with an operator that has no uid of its own does not start: its state would not survive a change.
+        "pipeline.auto-generate-uids": "false",
+        # Nothing that is handed on is changed afterwards, so chained operators need no copies.
+        "pipeline.object-reuse": "true",
+        "execution.buffer-timeout.interval": f"{cfg.buffer_timeout_ms} ms",
+        # Of the state; what the sinks guarantee is theirs to say.
+        "execution.checkpointing.mode": "EXACTLY_ONCE",
+    }
+    if not is_submitted():  # a cluster has its Python where its machines have it
+        settings |= {"python.executable": sys.executable, "python.client.executable": sys.executable}
+    return settings
+
+
+def _defaults(cfg: JobConfig) -> list[_Default]:
+    checkpointing, restarts = "CheckpointingOptions", "RestartStrategyOptions"
+    interval, failures = "execution.checkpointing.interval", "execution.checkpointing.tolerable-failed-checkpoints"
+    retention = "execution.checkpointing.externalized-checkpoint-retention"
+    defaults = [
+        _Default(checkpointing, "CHECKPOINTING_INTERVAL", interval, f"{cfg.default_checkpoint_interval_ms} ms"),
+        _Default(checkpointing, "TOLERABLE_FAILURE_NUMBER", failures, f"{cfg.tolerable_failed_checkpoints}"),
+        # A job that was killed or cancelled can be restored from its last checkpoint.
+        _Default(checkpointing, "EXTERNALIZED_CHECKPOINT_RETENTION", retention, "RETAIN_ON_CANCELLATION"),
+    ]
+    if not is_submitted():
+        defaults.append(_Default("CoreOptions", "DEFAULT_PARALLELISM", "parallelism.default", "1"))
+    if cfg.restart_attempts is None:
+        restart = _restarts(cfg.default_restart_attempts)
+        defaults += [_Default(restarts, "RESTART_STRATEGY", key, value) for key, value in restart.items()]
+    return defaults
+
+
+def _asked(cfg: JobConfig) -> Mapping[str, str]:
+    """Return what the job's own options say."""
+    settings = dict(cfg.flink)
+    if cfg.checkpoints is not None:
+        settings["execution.checkpointing.dir"] = location(cfg.checkpoints)
+        settings["execution.checkpointing.savepoint-dir"] = f"{location(cfg.checkpoints)}/savepoints"
+    if cfg.checkpoint_interval_ms is not None:
+        settings["execution.checkpointing.interval"] = f"{cfg.checkpoint_interval_ms} ms"
+    if cfg.parallelism is not None:
+        settings["parallelism.default"] = f"{cfg.parallelism}"
+    if cfg.restart_attempts is not None:
+        settings |= _restarts(cfg.restart_attempts)
+    if cfg.metrics_port is not None:
+        settings["metrics.reporter.prometheus.factory.class"] = PROMETHEUS
+        settings["metrics.reporter.prometheus.port"] = f"{cfg.metrics_port}"
     if cfg.restore is not None:
-        settings["execution.state-recovery.path"] = checkpoint_of(cfg.restore, cfg.checkpoint_folder).as_uri()
-    configuration = Configuration()
-    for key, value in settings.items():
-        configuration.set_string(key, value)
-    env = StreamExecutionEnvironment.get_execution_environment(configuration)
-    env.set_parallelism(cfg.parallelism)
-    return env
+        settings["execution.state-recovery.path"] = checkpoint_of(cfg.restore, cfg.checkpoints)
+    return settings
 
 
-PROMETHEUS = "org.apache.flink.metrics.prometheus.PrometheusReporterFactory"
+def _restarts(attempts: int) -> Mapping[str, str]:
+    """Return that a job is restarted after 1 s, 2 s, 4 s, … 1 min, and fails at what follows `attempts` of them.
+
+    They are counted anew when it has run for ten minutes without a failure.
+    """
+    if not attempts:
+        return {"restart-strategy.type": "none"}
+    delay = "restart-strategy.exponential-delay"
+    return {
+        "restart-strategy.type": "exponential-delay",
+        f"{delay}.initial-backoff": "1 s",
+        f"{delay}.backoff-multiplier": "2.0",
+        f"{delay}.max-backoff": "1 min",
+        f"{delay}.reset-backoff-threshold": "10 min",
+        f"{delay}.attempts-before-reset-backoff": f"{attempts}",
+    }
 
 
 class _Stop(BaseException):
@@ -96,6 +191,9 @@ def run(
 ) -> None:
     """Run a job until it is told to stop (SIGTERM, SIGINT), which it does with a savepoint.
 
+    A job that is submitted is the cluster's: this returns at once, or where Flink's command line is attached to it,
+    when it has ended.
+
     Args:
         job_name: as Flink shows it.
         cfg: its configuration.
@@ -113,6 +211,10 @@ def run(
         sys.exit(f"{job_name}: {error}")
     build(env, cfg)
     client = env.execute_async(job_name)
+    if is_submitted():
+        if _is_attached(env):
+            client.get_job_execution_result().result()
+        return
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _raise_stop)
     with contextlib.suppress(_Stop):
@@ -122,6 +224,13 @@ def run(
     canonical = get_gateway().jvm.org.apache.flink.core.execution.SavepointFormatType.CANONICAL
     savepoint = client._j_job_client.stopWithSavepoint(False, None, canonical).get().removeprefix("file:")
     sys.stdout.write(f"{job_name} stopped; `--restore {savepoint}` goes on from here\n")
+
+
+def _is_attached(env: StreamExecutionEnvironment) -> bool:
+    deployment = get_gateway().jvm.org.apache.flink.configuration.DeploymentOptions
+    settings = env._j_stream_execution_environment.getConfiguration()
+    is_application = settings.get(deployment.TARGET) == "embedded"  # which waits for the job by itself
+    return bool(settings.get(deployment.ATTACHED)) and not is_application
 
 
 def _raise_stop(number: int, frame: FrameType | None) -> None:

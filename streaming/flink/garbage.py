@@ -13,6 +13,7 @@ def keep_loaded() -> None:
     A full collection walks through whatever lives, libraries and the catalogue among it, and no record is answered
     meanwhile: 80 ms in a shop of 2,000 items, 130 ms in one of 100,000 (docs/benchmarks/journal.md).
     """
+    gc.unfreeze()  # what an earlier job or attempt in this process has left
     gc.collect()
     gc.freeze()
     gc.set_threshold(_NEW_OBJECTS)

@@ -30,12 +30,17 @@ from streaming.config import (
     LearnConfig,
     RecommendConfig,
 )
+from streaming.flink.jars import job_jars
 
 Config = TypeVar("Config")
 Jars = Annotated[
-    list[Path],
+    list[Path] | None,
     typer.Option(
-        exists=True, dir_okay=False, resolve_path=True, help="Flink's Kafka connector and Rheostat's, one each time."
+        exists=True,
+        dir_okay=False,
+        resolve_path=True,
+        help="Flink's Kafka connector and Rheostat's, one each time.",
+        show_default="those that come with this version",
     ),
 ]
 FeastRepo = Annotated[
@@ -51,6 +56,14 @@ class Compression(StrEnum):
     ZSTD = "zstd"
     SNAPPY = "snappy"
     GZIP = "gzip"
+
+
+def _settings(settings: list[str] | None) -> list[str] | None:
+    for setting in settings or ():
+        if not setting.partition("=")[1]:
+            msg = f"{setting!r}; expected KEY=VALUE, as in -D state.backend.type=rocksdb"
+            raise typer.BadParameter(msg)
+    return settings
 
 
 def _device(text: str) -> str:
@@ -77,15 +90,38 @@ Model = Annotated[
 
 def _job(
     bootstrap_servers: BootstrapServers,
-    jars: Jars,
-    checkpoints: Annotated[Path, typer.Option(resolve_path=True, help="Folder of the checkpoints and savepoints.")],
     topic_prefix: TopicPrefix = "",
     restore: Annotated[
         str | None, typer.Option(metavar="PATH", help=f"Checkpoint or savepoint; `{NEWEST}`: that of --checkpoints.")
     ] = None,
-    checkpoint_interval_ms: Annotated[int, typer.Option(min=1)] = JobConfig.checkpoint_interval_ms,
-    parallelism: Annotated[int, typer.Option(min=1, help="Slots.")] = JobConfig.parallelism,
-    restart_attempts: Annotated[int, typer.Option(min=0, help="Before the job fails.")] = JobConfig.restart_attempts,
+    checkpoints: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH", help="Folder or URI of checkpoints and savepoints.", show_default="what Flink is set to"
+        ),
+    ] = None,
+    checkpoint_interval_ms: Annotated[
+        int | None,
+        typer.Option(min=1, show_default=f"what Flink is set to, or {JobConfig.default_checkpoint_interval_ms}"),
+    ] = None,
+    parallelism: Annotated[
+        int | None, typer.Option(min=1, help="Slots.", show_default="what Flink is set to, or 1")
+    ] = None,
+    restart_attempts: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="In a row, before the job fails.",
+            show_default=f"what Flink is set to, or {JobConfig.default_restart_attempts}",
+        ),
+    ] = None,
+    flink: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--flink", "-D", metavar="KEY=VALUE", callback=_settings, help="Any setting of Flink's, one each time."
+        ),
+    ] = None,
+    jars: Jars = None,
     compression: Annotated[Compression, typer.Option(help="Of what is written to Kafka.")] = Compression.LZ4,
     metrics_port: Annotated[
         int | None, typer.Option(min=0, max=65_535, help="For Prometheus to read; without it there are no metrics.")
@@ -94,14 +130,15 @@ def _job(
     """Return what every job needs; the group is the job's own."""
     return JobConfig(
         cluster=Cluster(bootstrap_servers, topic_prefix),
-        jars=tuple(jars),
-        checkpoint_folder=checkpoints,
         group_id="",
+        jars=tuple(jars or job_jars()),
+        checkpoints=checkpoints,
         restore=restore,
         parallelism=parallelism,
         checkpoint_interval_ms=checkpoint_interval_ms,
         compression=compression.value,
         restart_attempts=restart_attempts,
+        flink=dict(setting.split("=", 1) for setting in flink or ()),
         metrics_port=metrics_port,
     )
 
@@ -134,7 +171,7 @@ def recommend(
 ) -> RecommendConfig:
     """Run the job of slates: clicks, purchases and requests in, slates out.
 
-    Example: rheostat job recommend --bootstrap-servers kafka:9092 --model mine --jars a.jar --checkpoints c
+    Example: rheostat job recommend --bootstrap-servers kafka:9092 --model mine --checkpoints c
     """
     return RecommendConfig(replace(job, group_id=RECOMMEND_GROUP), model, surface, device)
 
@@ -151,7 +188,7 @@ def features(
 ) -> FeaturesConfig:
     """Run the job that takes feature rows from the log into Feast, and profiles out of it.
 
-    Example: rheostat job features --bootstrap-servers kafka:9092 --feast-repo repo --jars a.jar --checkpoints c
+    Example: rheostat job features --bootstrap-servers kafka:9092 --feast-repo repo --checkpoints c
     """
     # Nobody waits for a single row: fewer and larger fetches leave the broker to those who do.
     fetching = replace(job, group_id=FEATURES_GROUP, fetch_min_bytes=1 << 20, fetch_max_wait_ms=100)
@@ -166,7 +203,7 @@ def learn(
 ) -> LearnConfig:
     """Run the job that learns: slates and what became of them in, estimates and turns of controllers out.
 
-    Example: rheostat job learn --bootstrap-servers kafka:9092 --jars a.jar --checkpoints c
+    Example: rheostat job learn --bootstrap-servers kafka:9092 --checkpoints c
     """
     fetching = replace(job, group_id=LEARN_GROUP, fetch_min_bytes=1 << 16, fetch_max_wait_ms=100)
     return LearnConfig(fetching, batch_ms, batch_rows)

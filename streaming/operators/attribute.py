@@ -3,11 +3,12 @@
 from collections.abc import Iterator, Mapping
 
 import msgspec
-from pyflink.common import Row, Time, Types
+from pyflink.common import Row
 from pyflink.datastream.functions import KeyedProcessFunction, RuntimeContext
-from pyflink.datastream.state import MapState, MapStateDescriptor, StateTtlConfig
+from pyflink.datastream.state import MapState
 
 from streaming.flink.garbage import keep_loaded
+from streaming.flink.state import map_state
 from streaming.flink.thread_mode import assert_thread_mode
 from streaming.operators.metrics import LearnMetrics
 from streaming.policy.attribution import KEPT_MS, Attribution, Joined, Part, Uncommitted
@@ -84,10 +85,7 @@ class Attribute(KeyedProcessFunction):
         assert_thread_mode(runtime_context)
         of_part = {}
         for part, kept_ms in KEPT_MS.items():
-            kept = MapStateDescriptor(part.value, Types.STRING(), Types.PICKLED_BYTE_ARRAY())
-            ttl = StateTtlConfig.new_builder(Time.milliseconds(kept_ms)).cleanup_incrementally(_CLEANED_UP, False)
-            kept.enable_time_to_live(ttl.build())
-            of_part[part] = runtime_context.get_map_state(kept)
+            of_part[part] = map_state(runtime_context, part.value, kept_ms, _CLEANED_UP)
         self._kept = _State(of_part)
         self._metrics = LearnMetrics(runtime_context)
         keep_loaded()

@@ -1,6 +1,7 @@
 """Items and policies that cannot be used -> dead letters; the policy that stays in force -> the topic again."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 from pyflink.common import Row
 from pyflink.datastream.functions import ProcessFunction, RuntimeContext
@@ -25,9 +26,15 @@ class RejectControl(ProcessFunction):
 
     def open(self, runtime_context: RuntimeContext) -> None:
         assert_thread_mode(runtime_context)
-        model = shared_model(self._cfg.model_folder, self._cfg.device)
-        self._control = shared_control(self._cfg.job.cluster, model.items, model.manifest.model_version)
+        with ExitStack() as used:
+            model = used.enter_context(shared_model(self._cfg.model_folder, self._cfg.device))
+            version = model.manifest.model_version
+            self._control = used.enter_context(shared_control(self._cfg.job.cluster, model.items, version))
+            self._used = used.pop_all()
         self._dead_letters = dead_letters(group(runtime_context))
+
+    def close(self) -> None:
+        self._used.close()
 
     def process_element(self, value: Row, ctx: ProcessFunction.Context) -> Iterator[Outgoing]:
         topic, partition, offset, key, raw = value[1]

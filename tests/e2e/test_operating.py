@@ -32,7 +32,7 @@ from streaming.io.topics import read_topic
 from streaming.policy.objectives import PRIOR_BUY_RATE
 from streaming.records import encode, now_ms
 from streaming.schemas import Constraint, Measure, Policy, Recommendation, Request, Topic
-from streaming.scoring.model import shared_model
+from streaming.scoring.model import lasting_model
 from streaming.scoring.recommender import rec_id
 from streaming.scoring.slate import EXPOSURE
 
@@ -368,7 +368,7 @@ def test_slate_is_explained_from_what_was_logged(stack: Stack) -> None:
         for _, _, raw in read_topic(stack.cluster, Topic.RECOMMENDATIONS)
         if (slate := as_json(raw))["rec_id"] in clicked and slate["fallback"] == "none"
     ]
-    known = {*shared_model(ARTIFACT).index_of}
+    known = {*lasting_model(ARTIFACT).index_of}
     named, place, item = next(
         (slate["rec_id"], place, item)
         for slate in logged
@@ -397,7 +397,7 @@ def test_slate_is_explained_from_what_was_logged(stack: Stack) -> None:
 
 def test_item_that_the_model_does_not_know_is_explained_by_its_content(stack: Stack) -> None:
     options = ["--bootstrap-servers", stack.cluster.bootstrap_servers, "--model", str(ARTIFACT)]
-    known = {*shared_model(ARTIFACT).index_of}
+    known = {*lasting_model(ARTIFACT).index_of}
     rec_id, place, item = next(
         (slate["rec_id"], place, item)
         for _, _, raw in read_topic(stack.cluster, Topic.RECOMMENDATIONS)

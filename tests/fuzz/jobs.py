@@ -4,6 +4,7 @@ import time
 from base64 import b64encode
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from pathlib import Path
 from unittest.mock import patch
 
@@ -42,7 +43,7 @@ from streaming.schemas import (
     StoredProfile,
     Topic,
 )
-from streaming.scoring.model import shared_model
+from streaming.scoring.model import lasting_model
 from streaming.testing import control_state
 
 ARTIFACT = Path(__file__).parents[2] / "onnx_models" / "artifacts" / "generator"
@@ -57,7 +58,7 @@ class Jobs:
     """
 
     def __init__(self, repo: Path) -> None:
-        model = shared_model(ARTIFACT)
+        model = lasting_model(ARTIFACT)
         goods = shop.items()[:60]
         self.edges = Edges([item.item_id for item in goods[:12]], model.manifest.model_version)
         self.letters: Counter[Reason] = Counter()
@@ -65,10 +66,10 @@ class Jobs:
         self.cpu_ms: dict[str, float] = defaultdict(float)  # the most that a record took, by operator
         self._offsets: Counter[str] = Counter()
         control = control_state(model, goods)
-        job = JobConfig("nowhere:1", (), Path("nowhere"), "group")
+        job = JobConfig("nowhere:1", "group")
         with (
-            patch.object(recommend, "shared_control", lambda *_: control),
-            patch.object(reject_control, "shared_control", lambda *_: control),
+            patch.object(recommend, "shared_control", lambda *_: nullcontext(control)),
+            patch.object(reject_control, "shared_control", lambda *_: nullcontext(control)),
             patch.object(state, "read_compacted", lambda *_: iter(())),
         ):
             self.recommend = BundleHarness(Recommend(RecommendConfig(job, ARTIFACT)))

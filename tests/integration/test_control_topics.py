@@ -19,7 +19,7 @@ from streaming.io.lag import lag
 from streaming.io.probes import wait_until_warm
 from streaming.io.topics import Record, read_compacted, read_topic
 from streaming.schemas import Policy, Topic
-from streaming.scoring.model import shared_model
+from streaming.scoring.model import lasting_model
 
 ARTIFACT = Path(__file__).parents[2] / "onnx_models" / "artifacts" / "generator"
 
@@ -43,12 +43,22 @@ def test_shop_is_read_to_its_end_and_the_newest_record_that_is_not_refused_count
         feed.raw(Topic.ITEMS, "bad", b"{")
         for version in (3, 2):  # the second is older, and refused
             feed.policy(Policy(version=version, author="test"))
-    model = shared_model(ARTIFACT)
-    read = shared_control(cluster, model.items, model.manifest.model_version)
-    assert not read.catalogue.available[model.index_of[first.item_id]]
-    assert read.catalogue.available.sum() == sum(item.stock > 0 for item in shop.items()) - (first.stock > 0)
-    assert read.table.version == 3
-    assert shared_control(cluster, model.items, model.manifest.model_version) is read
+    model = lasting_model(ARTIFACT)
+    with (
+        shared_control(cluster, model.items, model.manifest.model_version) as read,
+        shared_control(cluster, model.items, model.manifest.model_version) as shared,
+        shared_control(cluster, model.items, "another model") as of_another,
+    ):
+        assert not read.catalogue.available[model.index_of[first.item_id]]
+        assert read.catalogue.available.sum() == sum(item.stock > 0 for item in shop.items()) - (first.stock > 0)
+        assert read.table.version == 3
+        assert shared is read
+        assert of_another is not read
+    with Feed(cluster) as feed:
+        feed.policy(Policy(version=4, author="test"))
+    # Of the next job or attempt in this process: what the topics have by then.
+    with shared_control(cluster, model.items, model.manifest.model_version) as later:
+        assert later.table.version == 4
 
 
 def test_topic_that_ends_with_a_transaction_is_read_to_its_end(cluster: Cluster) -> None:

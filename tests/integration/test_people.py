@@ -24,7 +24,7 @@ from streaming.config import PREFIX_VARIABLE, Cluster
 from streaming.io.feed import Feed, to_message
 from streaming.records import encode, now_ms
 from streaming.schemas import Topic
-from streaming.scoring.model import shared_model
+from streaming.scoring.model import lasting_model
 from streaming.testing import Pipeline, recommendation
 
 
@@ -142,7 +142,7 @@ def test_analyst_compares_two_policies_in_the_browser_and_in_the_terminal(of_two
 
 @needs_chromium
 def test_operator_finds_why_slates_are_empty(of_two: Shop, mary: Page) -> None:
-    empty = Pipeline(shared_model(ARTIFACT), [])  # the jobs of a shop that has put nothing on sale
+    empty = Pipeline(lasting_model(ARTIFACT), [])  # the jobs of a shop that has put nothing on sale
     with Feed(of_two.running.cluster) as topics:
         for n, did in enumerate(shop.interactions(8, now_ms() - 10_000, 50)):
             if n == 30:

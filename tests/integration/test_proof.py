@@ -21,7 +21,7 @@ from streaming.control.policies import TakenBack
 from streaming.io.feed import Feed
 from streaming.records import encode, now_ms
 from streaming.schemas import Policy, Topic
-from streaming.scoring.model import shared_model
+from streaming.scoring.model import lasting_model
 
 ARTIFACT = Path(__file__).parents[2] / "onnx_models" / "artifacts" / "generator"
 pytestmark = pytest.mark.usefixtures("commands_on_cluster")
@@ -41,7 +41,7 @@ def run(*command: str) -> tuple[int, str, str]:
 
 def test_a_policy_that_may_be_worse_is_refused_and_what_is_in_force_stays(cluster: Cluster, tmp_path: Path) -> None:
     in_force = msgspec.convert({"version": 2, "author": "test", "exploration": EXPLORING}, Policy)
-    loop = ClosedLoop(Shop(5), shared_model(ARTIFACT), keeps_log=True)
+    loop = ClosedLoop(Shop(5), lasting_model(ARTIFACT), keeps_log=True)
     loop.pipeline.turn(in_force)
     loop.run(25)
     loop.land(tmp_path / "log")

@@ -49,7 +49,7 @@ class Store:
 @pytest.fixture
 def harness(monkeypatch: pytest.MonkeyPatch) -> KeyedHarness:
     monkeypatch.setattr(online_store, "OnlineStore", Store)
-    job = JobConfig("nowhere:1", (), Path("nowhere"), "group")
+    job = JobConfig("nowhere:1", "group")
     return KeyedHarness(AccessOnlineStore(FeaturesConfig(job, Path("nowhere"))))
 
 

@@ -1,7 +1,6 @@
 """The operators of the job `learn` without a JVM: what they emit and what they keep."""
 
 from collections.abc import Iterable
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -87,7 +86,7 @@ def test_batch_of_outcomes_leads_to_one_record_of_estimates_and_is_remembered(
         outcome(attribute, Topic.CLICKS, click("e", "b", START_MS + 2, rec_id="r")),
     ]
     monkeypatch.setattr(state, "read_compacted", lambda *_: iter(()))  # the real one reads a broker
-    learn = KeyedHarness(Learn(LearnConfig(JobConfig("nowhere:1", (), Path("nowhere"), "group"))))
+    learn = KeyedHarness(Learn(LearnConfig(JobConfig("nowhere:1", "group"))))
     learn.key = Topic.OUTCOMES.value
     for version, record in enumerate(records, start=1):
         assert record is not None
@@ -110,7 +109,7 @@ def test_controller_turns_the_policy_that_came_by_the_topic_and_is_written_to_it
     attribute: KeyedHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(state, "read_compacted", lambda *_: iter(()))
-    learn = KeyedHarness(Learn(LearnConfig(JobConfig("nowhere:1", (), Path("nowhere"), "group"))))
+    learn = KeyedHarness(Learn(LearnConfig(JobConfig("nowhere:1", "group"))))
     item = Item(item_id="a", name="a", category="c", merchant="m", price=2.0, margin=0.5)
     constraint = Constraint(measure=Measure.EXPOSURE, merchant="m", at_least=0.9, speed=60.0)
     policy = Policy(version=2, author="test", constraints={"share of m": constraint})
@@ -177,7 +176,7 @@ def test_outcome_at_which_anything_raises_is_a_dead_letter_and_the_others_of_its
     attribute: KeyedHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(state, "read_compacted", lambda *_: iter(()))
-    learn = KeyedHarness(Learn(LearnConfig(JobConfig("nowhere:1", (), Path("nowhere"), "group"))))
+    learn = KeyedHarness(Learn(LearnConfig(JobConfig("nowhere:1", "group"))))
     records = []
     for name in ("r1", "r2", "r3"):
         outcome(attribute, Topic.RECOMMENDATIONS, recommendation(name, ["a"], START_MS))

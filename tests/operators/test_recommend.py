@@ -3,6 +3,7 @@
 import pickle
 import re
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -45,7 +46,7 @@ from streaming.schemas import (
     Topic,
 )
 from streaming.scoring import recommender
-from streaming.scoring.model import shared_model
+from streaming.scoring.model import lasting_model
 
 START_MS = 1_700_000_000_000
 ARTIFACT = Path(__file__).parents[2] / "onnx_models" / "artifacts" / "generator"
@@ -62,11 +63,11 @@ DECODE: dict[Topic, Callable[[bytes], msgspec.Struct]] = {
 
 @pytest.fixture
 def harness(monkeypatch: pytest.MonkeyPatch) -> BundleHarness:
-    def empty(cluster: Cluster, items: Items, model_version: str) -> ControlState:
-        return ControlState(Catalogue(items), model_version)
+    def empty(cluster: Cluster, items: Items, model_version: str) -> AbstractContextManager[ControlState]:
+        return nullcontext(ControlState(Catalogue(items), model_version))
 
     monkeypatch.setattr(recommend, "shared_control", empty)  # the real one reads a broker
-    job = JobConfig("nowhere:1", (), Path("nowhere"), "group")
+    job = JobConfig("nowhere:1", "group")
     harness = BundleHarness(Recommend(RecommendConfig(job, ARTIFACT)))
     for shop_item in shop.items():
         item = Item(
@@ -227,11 +228,9 @@ def test_bad_control_record_changes_nothing(harness: BundleHarness) -> None:
 def test_refused_control_record_becomes_a_dead_letter_once_and_what_stays_in_force_is_written_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    shop_now = ControlState(Catalogue(shared_model(ARTIFACT).items), "model")
-    monkeypatch.setattr(reject_control, "shared_control", lambda *_: shop_now)
-    harness = KeyedHarness(
-        RejectControl(RecommendConfig(JobConfig("nowhere:1", (), Path("nowhere"), "group"), ARTIFACT))
-    )
+    shop_now = ControlState(Catalogue(lasting_model(ARTIFACT).items), "model")
+    monkeypatch.setattr(reject_control, "shared_control", lambda *_: nullcontext(shop_now))
+    harness = KeyedHarness(RejectControl(RecommendConfig(JobConfig("nowhere:1", "group"), ARTIFACT)))
     good = Policy(version=2, author="test", weights={"revenue": 1.0})
 
     def send_control(raw: bytes | None, topic: Topic = Topic.POLICIES, key: str = "global") -> list[Outgoing]:

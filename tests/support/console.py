@@ -24,7 +24,7 @@ from streaming.io.feed import Feed, to_message
 from streaming.policy.table import PolicyTable
 from streaming.records import encode, now_ms
 from streaming.schemas import Policy, Recommendation, Request, Topic
-from streaming.scoring.model import shared_model
+from streaming.scoring.model import lasting_model
 from streaming.testing import Pipeline, impression, recommendation
 
 ARTIFACT = Path(__file__).parents[2] / "onnx_models" / "artifacts" / "generator"
@@ -77,7 +77,7 @@ def let_shoppers_in(cluster: Cluster, count: int, requests: int = 0, *turns: Pol
         requests: of product pages that are opened after that.
         turns: policies that are in force.
     """
-    pipeline, slates = Pipeline(shared_model(ARTIFACT), shop.items()), []
+    pipeline, slates = Pipeline(lasting_model(ARTIFACT), shop.items()), []
     for policy in turns:
         pipeline.turn(policy)
     with Feed(cluster) as topics:

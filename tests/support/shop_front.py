@@ -11,11 +11,11 @@ from features.sources.simulator import shop
 from streaming.io.feed import to_message
 from streaming.records import decode
 from streaming.schemas import Click, Origin, Policy, Recommendation, Request, RequestRecord, Rule, Topic
-from streaming.scoring.model import shared_model
+from streaming.scoring.model import lasting_model
 from streaming.testing import Pipeline, recommendation
 
 ARTIFACT = Path(__file__).parents[2] / "onnx_models" / "artifacts" / "generator"
-MODEL = shared_model(ARTIFACT)
+MODEL = lasting_model(ARTIFACT)
 CLICKS = [
     message
     for did in islice(shop.interactions(5, 1_700_000_000_000, 100), 60)

@@ -23,7 +23,7 @@ from streaming.io.feed import to_message
 from streaming.records import Record, encode
 from streaming.schemas import DeadLetter, Fallback, ItemEstimate, Origin, Purchase, Reason, StoredProfile, Topic
 from streaming.scoring import recommender
-from streaming.scoring.model import ModelOutput, SessionModel, shared_model
+from streaming.scoring.model import ModelOutput, SessionModel, lasting_model
 from streaming.scoring.recommender import Recommender, Response, new_states
 from streaming.testing import control_state
 
@@ -36,7 +36,7 @@ _LETTER = msgspec.json.Decoder(DeadLetter)
 
 @pytest.fixture(scope="module")
 def control() -> ControlState:
-    model = shared_model(ARTIFACT)
+    model = lasting_model(ARTIFACT)
     control = control_state(model, shop.items())
     for n, policy in enumerate(POLICIES["everything"]):
         assert control.apply(policy.scope, encode(policy), Origin(Topic.POLICIES, 0, n)) is None
@@ -71,7 +71,7 @@ def answers(control: ControlState, monkeypatch: pytest.MonkeyPatch) -> Recommend
 
     monkeypatch.setattr(recommender, "rec_id", rec_id)
     monkeypatch.setattr(SessionModel, "_run", fails)
-    return Recommender(shared_model(ARTIFACT), control, "home")
+    return Recommender(lasting_model(ARTIFACT), control, "home")
 
 
 def interactions() -> st.SearchStrategy[Record]:
@@ -192,7 +192,7 @@ def test_fault_of_the_system_is_no_records(answers: Recommender, monkeypatch: py
 
 @pytest.mark.parametrize("size", [2, 3, 16, 64])
 def test_model_answers_many_sessions_as_each_alone(size: int) -> None:
-    model = shared_model(ARTIFACT)
+    model = lasting_model(ARTIFACT)
     sessions = [list(range(1 + n, 2 + n + n % 25)) for n in range(size)]
     asked_items = [list(range(5, 5 + 7 * n % 60)) for n in range(size)]  # of some none
     for n, together in enumerate(model.next_items_many(sessions, None, asked_items)):

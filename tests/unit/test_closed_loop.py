@@ -10,14 +10,14 @@ import pytest
 from features.sources.simulator.shop import Parameters, Shop
 from infra.bench.closed_loop import ClosedLoop, mean
 from streaming.schemas import Outcome, Policy, Topic
-from streaming.scoring.model import shared_model
+from streaming.scoring.model import lasting_model
 
 ARTIFACT = Path(__file__).parents[2] / "onnx_models" / "artifacts" / "generator"
 MERCHANT = "merchant-7"
 
 
 def loop(**policy: object) -> ClosedLoop:
-    closed_loop = ClosedLoop(Shop(11), shared_model(ARTIFACT))
+    closed_loop = ClosedLoop(Shop(11), lasting_model(ARTIFACT))
     if policy:
         closed_loop.pipeline.turn(msgspec.convert({"version": 2, "author": "test"} | policy, Policy))
     return closed_loop
@@ -42,7 +42,7 @@ def test_what_is_learnt_reaches_the_next_slates() -> None:
 
 
 def test_slates_of_pages_are_looked_at_and_learnt_from_as_all_are() -> None:
-    closed_loop = ClosedLoop(Shop(11, Parameters(page=0.3)), shared_model(ARTIFACT), keeps_log=True)
+    closed_loop = ClosedLoop(Shop(11, Parameters(page=0.3)), lasting_model(ARTIFACT), keeps_log=True)
     seconds = closed_loop.run(15)
     pages, slates = sum(second.pages for second in seconds), sum(second.slates for second in seconds)
     assert 0.15 < pages / slates < 0.4
@@ -77,7 +77,7 @@ def test_refused_policy_is_said() -> None:
 def test_new_items_of_the_shop_are_shown() -> None:
     closed_loop = loop(exploration={"budget": 0.3, "optimism": 3.0})
     closed_loop.run(20)
-    known = len(shared_model(ARTIFACT).items.ids)
+    known = len(lasting_model(ARTIFACT).items.ids)
     cold = closed_loop.pipeline.control.catalogue.cold
     assert len(cold) == 5  # one every 400 interactions
     assert cold.min() >= known

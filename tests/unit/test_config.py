@@ -10,6 +10,7 @@ from features.errors import RestoreError
 from streaming.config import FeaturesConfig, LearnConfig, RecommendConfig
 from streaming.flink.checkpoints import checkpoint_of
 from streaming.flink.environment import run
+from streaming.flink.jars import job_jars
 from streaming.jobs import options
 
 
@@ -27,9 +28,7 @@ def learn_config(arguments: list[str]) -> LearnConfig:
 
 @pytest.fixture
 def common(tmp_path: Path) -> list[str]:
-    jar = tmp_path / "a.jar"
-    jar.touch()
-    return ["--bootstrap-servers", "b:1", "--jars", str(jar), "--checkpoints", str(tmp_path / "checkpoints")]
+    return ["--bootstrap-servers", "b:1", "--checkpoints", str(tmp_path / "checkpoints")]
 
 
 def checkpoint(folder: Path, age_s: int) -> Path:
@@ -45,7 +44,8 @@ def test_defaults_and_groups(common: list[str], tmp_path: Path) -> None:
     features = features_config([*common, "--feast-repo", str(tmp_path)])
     assert isinstance(recommend, RecommendConfig)
     assert recommend.surface == "home"
-    assert (recommend.job.parallelism, recommend.job.restore) == (1, None)
+    assert (recommend.job.parallelism, recommend.job.restore) == (None, None)
+    assert recommend.job.jars == tuple(job_jars())
     assert recommend.job.group_id != features.job.group_id
     assert recommend.job.compression == "lz4"
     assert learn_config([*common, "--compression", "none"]).job.compression == "none"
@@ -73,14 +73,35 @@ def test_newest_is_the_checkpoint_or_savepoint_that_was_completed_last(tmp_path:
     checkpoint(tmp_path / "job" / "chk-9", age_s=20)
     newest = checkpoint(tmp_path / "savepoints" / "savepoint-1", age_s=10)
     (tmp_path / "job" / "chk-10").mkdir()  # never completed
-    assert checkpoint_of("newest", tmp_path) == newest
-    assert checkpoint_of(str(tmp_path / "job" / "chk-9"), tmp_path) == tmp_path / "job" / "chk-9"
+    named = tmp_path / "job" / "chk-9"
+    for checkpoints in (str(tmp_path), tmp_path.as_uri()):
+        assert checkpoint_of("newest", checkpoints) == newest.as_uri()
+        assert checkpoint_of(str(named), checkpoints) == checkpoint_of(named.as_uri(), checkpoints) == named.as_uri()
+    assert checkpoint_of("s3://bucket/savepoint-1", None) == "s3://bucket/savepoint-1"
 
 
-@pytest.mark.parametrize(("path", "words"), [("newest", "no complete checkpoint below"), ("gone", "no _metadata")])
-def test_nothing_to_restore_from_says_where_it_was_looked_for(tmp_path: Path, path: str, words: str) -> None:
+@pytest.mark.parametrize(
+    ("path", "checkpoints", "words"),
+    [
+        ("newest", "here", "no complete checkpoint below"),
+        ("gone", "here", "no _metadata"),
+        ("newest", None, "looked for in --checkpoints, which is not given"),
+        ("newest", "s3://bucket/job", "folders of this machine, not s3://bucket/job"),
+    ],
+)
+def test_nothing_to_restore_from_says_where_it_was_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, checkpoints: str | None, words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(RestoreError, match=words):
-        checkpoint_of(path, tmp_path)
+        checkpoint_of(path, checkpoints)
+
+
+def test_settings_of_flink_go_through_as_they_are(common: list[str]) -> None:
+    cfg = learn_config([*common, "-D", "state.backend.type=rocksdb", "--flink", "a=b=c"])
+    assert cfg.job.flink == {"state.backend.type": "rocksdb", "a": "b=c"}
+    with pytest.raises(SystemExit):
+        learn_config([*common, "-D", "state.backend.type"])
 
 
 def test_a_job_without_what_it_is_to_start_from_ends_with_one_message(

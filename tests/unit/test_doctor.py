@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from infra.local import cassandra, doctor, kafka
 from infra.local.doctor import Finding, examine
 from streaming.cli.main import app
+from streaming.flink import jars
 
 
 def hide_program(name: str) -> Callable[[pytest.MonkeyPatch, Path], None]:
@@ -41,6 +42,10 @@ def hide_module(name: str) -> Callable[[pytest.MonkeyPatch, Path], None]:
 
 def no_jars(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     monkeypatch.setattr(kafka, "JARS", folder)
+
+
+def no_jars_of_jobs(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    monkeypatch.setattr(jars, "FOLDER", folder)
 
 
 def no_cassandra(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
@@ -84,7 +89,8 @@ def no_ports(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
         (hide_module("pyflink"), "pyflink", "not in", "make setup"),
         (hide_module("pemja"), "pemja", "not in", "make setup"),
         (other_python, "thread mode", "no `python` beside", "virtual environment"),
-        (no_jars, "jars of Kafka and the jobs", "missing flink-sql-connector-kafka", "make setup"),
+        (no_jars, "jars of Kafka and the jobs", "missing kafka_2.13", "make setup"),
+        (no_jars_of_jobs, "jars of Kafka and the jobs", "found: nothing", "make setup"),
         (no_ports, "free ports", "not permitted", "loopback"),
         (hide_module("feast"), "feast", "not in", "make setup"),
         (hide_module("sqlite3"), "online store SQLite", "no module sqlite3", "sqlite3"),

@@ -21,7 +21,7 @@ from streaming.offline.logged_slates import LoggedSlates, policies_in_force
 from streaming.policy.off_policy import Estimator, Interval
 from streaming.policy.table import PolicyTable
 from streaming.schemas import AskedItem, Measure, Policy, Request
-from streaming.scoring.model import shared_model
+from streaming.scoring.model import lasting_model
 from streaming.testing import impression, recommendation
 from streaming.web.gate import Gate
 
@@ -34,7 +34,7 @@ LOGGING = {"version": 2, "author": "test", "exploration": EXPLORING}
 @pytest.fixture(scope="module")
 def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("log")
-    loop = ClosedLoop(Shop(6), shared_model(ARTIFACT), keeps_log=True)
+    loop = ClosedLoop(Shop(6), lasting_model(ARTIFACT), keeps_log=True)
     loop.pipeline.turn(msgspec.convert(LOGGING, Policy))
     loop.run(30)
     loop.land(folder)
@@ -46,7 +46,7 @@ def table(**policy: object) -> PolicyTable:
 
 
 def slates(log: Path) -> LoggedSlates:
-    model = shared_model(ARTIFACT)
+    model = lasting_model(ARTIFACT)
     return LoggedSlates(log, model.items, model.manifest.model_version, 0, FOR_EVER_MS)
 
 
@@ -58,7 +58,7 @@ def on_line(**policy: object) -> float:
     """Return the clicks of a slate in other days of the same shop."""
     clicks = []
     for seed in (5, 7):
-        loop = ClosedLoop(Shop(seed), shared_model(ARTIFACT))
+        loop = ClosedLoop(Shop(seed), lasting_model(ARTIFACT))
         loop.pipeline.turn(msgspec.convert(LOGGING | policy, Policy))
         clicks.append(mean(loop.run(30), "clicks"))
     return sum(clicks) / len(clicks)
@@ -109,9 +109,9 @@ def test_a_log_that_cannot_be_used_is_said(log: Path, tmp_path: Path) -> None:
         slates(tmp_path)
     assert policies_in_force(tmp_path).policies == PolicyTable().policies
     with pytest.raises(LoggedSlatesError, match=r"were shown, none of them of the model other \(but of "):
-        LoggedSlates(log, shared_model(ARTIFACT).items, "other", 0, FOR_EVER_MS)
+        LoggedSlates(log, lasting_model(ARTIFACT).items, "other", 0, FOR_EVER_MS)
     with pytest.raises(LoggedSlatesError, match="of 0 slates in the range 0 were shown"):
-        LoggedSlates(log, shared_model(ARTIFACT).items, "other", 0, 1)
+        LoggedSlates(log, lasting_model(ARTIFACT).items, "other", 0, 1)
     (tmp_path / "decision_log" / "date=2026-01-01").mkdir(parents=True)
     pl.DataFrame({"a": [1]}).write_parquet(tmp_path / "decision_log" / "date=2026-01-01" / "0-0-0.parquet")
     with pytest.raises(LoggedSlatesError, match="no column rec_id, found a; is it what this version"):
@@ -122,7 +122,7 @@ def test_slates_whose_items_the_log_does_not_have_are_left_out_and_counted(log: 
     for name in ("decision_log", "outcome_log"):
         (tmp_path / name).symlink_to(log / name)
     (path,) = (log / "item_log").glob("date=*/*.parquet")
-    known = set(shared_model(ARTIFACT).items.ids)
+    known = set(lasting_model(ARTIFACT).items.ids)
     items = pl.read_parquet(path)
     (tmp_path / "item_log" / path.parent.name).mkdir(parents=True)
     items.filter(pl.col("item_id").is_in(known)).write_parquet(tmp_path / "item_log" / path.parent.name / path.name)
@@ -220,7 +220,7 @@ def test_a_log_whose_items_were_landed_too_late_or_by_another_version_is_said(lo
 
 
 def test_slates_that_were_asked_for_are_found_again_exactly_too(tmp_path: Path) -> None:
-    loop = ClosedLoop(Shop(6), shared_model(ARTIFACT), keeps_log=True)
+    loop = ClosedLoop(Shop(6), lasting_model(ARTIFACT), keeps_log=True)
     satiation = {"weight": 0.3, "half_life_s": 60}
     loop.pipeline.turn(msgspec.convert(LOGGING | {"satiation": satiation}, Policy))
     loop.run(5)

@@ -7,14 +7,14 @@ import pytest
 
 from features.sources.simulator import shop
 from streaming.scoring.explain import trace
-from streaming.scoring.model import SessionModel, shared_model
+from streaming.scoring.model import SessionModel, lasting_model
 
 ARTIFACT = Path(__file__).parents[2] / "onnx_models" / "artifacts" / "generator"
 
 
 @pytest.fixture(scope="module")
 def model() -> SessionModel:
-    return shared_model(ARTIFACT)
+    return lasting_model(ARTIFACT)
 
 
 def chance(item: str, session: list[str], model: SessionModel) -> float:

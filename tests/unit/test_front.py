@@ -17,7 +17,7 @@ from features.interaction import Interaction, Kind
 from features.sources.simulator import shop
 from infra.bench import front
 from infra.bench.front import Target
-from streaming.scoring.model import ModelOutput, SessionModel, shared_model
+from streaming.scoring.model import ModelOutput, SessionModel, lasting_model
 
 
 def did(session: str, item: str, kind: Kind = Kind.VIEW) -> Interaction:
@@ -82,7 +82,7 @@ def test_turning_conversion_brings_what_is_ordered_up_and_is_plotted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Shoppers view the model's first candidate next, and later order the eighth, the only one that is often bought."""
-    model = shared_model(ARTIFACT)
+    model = lasting_model(ARTIFACT)
     goods = shop.items()
     log = []
     for n, item in enumerate(good.item_id for good in goods[:40] if good.stock):
@@ -108,4 +108,4 @@ def test_turning_conversion_brings_what_is_ordered_up_and_is_plotted(
 @needs_data
 def test_model_without_purchases_is_refused() -> None:
     with pytest.raises(ArtifactError, match="make train MODEL=fusion DATA=jdata"):
-        front.measure(shared_model(ARTIFACT), Path(JDATA), None, Console())
+        front.measure(lasting_model(ARTIFACT), Path(JDATA), None, Console())

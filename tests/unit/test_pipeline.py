@@ -10,7 +10,7 @@ from features.sources.simulator import shop
 from streaming.control.item_estimates import ItemEstimates
 from streaming.io.feed import to_message
 from streaming.schemas import Policy, Recommendation, Topic
-from streaming.scoring.model import shared_model
+from streaming.scoring.model import lasting_model
 from streaming.testing import Pipeline, impression, recommendation
 
 ARTIFACT = Path(__file__).parents[2] / "onnx_models" / "artifacts" / "generator"
@@ -18,7 +18,7 @@ CLICKS = [to_message(did) for did in islice(shop.interactions(5, 1_700_000_000_0
 
 
 def pipeline(**options: object) -> Pipeline:
-    return Pipeline(shared_model(ARTIFACT), shop.items(), **options)  # type: ignore[arg-type]
+    return Pipeline(lasting_model(ARTIFACT), shop.items(), **options)  # type: ignore[arg-type]
 
 
 def test_a_click_on_a_slate_that_was_seen_is_learnt_from() -> None:

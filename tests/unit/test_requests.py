@@ -25,7 +25,7 @@ from streaming.schemas import (
     RequestRecord,
     Topic,
 )
-from streaming.scoring.model import shared_model
+from streaming.scoring.model import lasting_model
 from streaming.scoring.recommender import Recommender, Response, new_states
 from streaming.testing import Pipeline, control_state, impression, recommendation
 
@@ -36,7 +36,7 @@ LETTER = msgspec.json.Decoder(DeadLetter)
 
 
 def pipeline() -> Pipeline:
-    return Pipeline(shared_model(ARTIFACT), shop.items())
+    return Pipeline(lasting_model(ARTIFACT), shop.items())
 
 
 def request_after(click: Click, **fields: Any) -> Request:
@@ -90,7 +90,7 @@ def test_slate_of_a_request_is_the_same_however_often_it_is_made_and_no_events()
 
 
 def test_asked_in_one_bundle_with_clicks_it_sees_those_before_it_alone() -> None:
-    model = shared_model(ARTIFACT)
+    model = lasting_model(ARTIFACT)
     control = control_state(model, shop.items())
     recommender = Recommender(model, control, "home")
     key = CLICKS[0].shopper_id
@@ -290,7 +290,7 @@ def test_request_that_asks_is_told_which_clicks_its_items_are_found_by() -> None
     assert [item.item_id for item in told.slate] == [item.item_id for item in plain.slate]
     assert {item.clicks for item in plain.slate} == {None}
     assert b"clicks" not in encode(plain)
-    known = [click.item_id for click in mine if click.item_id in shared_model(ARTIFACT).index_of]
+    known = [click.item_id for click in mine if click.item_id in lasting_model(ARTIFACT).index_of]
     for item in told.slate:
         assert item.clicks is not None
         assert sorted(click.item_id for click in item.clicks) == sorted(known)

@@ -77,6 +77,7 @@ public final class KeyedBundle extends AbstractEmbeddedPythonFunctionOperator<Tu
     private transient int bytes;
     private transient int seenByMail;
     private transient boolean mailPosted;
+    private transient boolean isOpen; // Python's side
     private transient StreamRecord<Tuple3<String, String, byte[]>> outgoing;
 
     private KeyedBundle(
@@ -155,6 +156,16 @@ public final class KeyedBundle extends AbstractEmbeddedPythonFunctionOperator<Tu
     @Override
     public void openPythonInterpreter() {
         interpreter.exec(opening);
+        isOpen = true;
+    }
+
+    @Override
+    public void close() throws Exception {
+        if (isOpen) {
+            isOpen = false;
+            interpreter.exec("operation.close()");
+        }
+        super.close();
     }
 
     @Override

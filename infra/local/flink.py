@@ -1,0 +1,255 @@
+"""A standalone Flink cluster on free ports, from the wheel: a JobManager and as many TaskManagers as are asked for.
+
+    with local_flink(Path(".local/cluster"), task_managers=2) as flink:
+        job_id = flink.submit("recommend", …)
+"""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+import pyflink
+import yaml
+
+from features.errors import JobError, StartError
+from infra.local.kafka import ROOT
+from infra.local.process import INTERVAL_S, LIMIT_S, failure, free_ports, stop, wait_until
+from streaming.flink.environment import PROMETHEUS
+
+HOME = Path(pyflink.__file__).parent
+SLOTS = 4  # of a TaskManager
+TIMEOUT_S = 30.0
+SUBMITTED = re.compile(r"Job has been submitted with JobID ([0-9a-f]{32})")
+RUNS, ENDED = "RUNNING", ("FAILED", "CANCELED", "FINISHED", "SUSPENDED")
+
+
+@dataclass(frozen=True)
+class TaskManager:
+    process: subprocess.Popen[bytes]
+    log: Path
+    metrics_port: int
+
+
+@dataclass
+class FlinkCluster:
+    """A running cluster; `url` is that of its REST interface."""
+
+    url: str
+    home: Path  # of its configuration and logs
+    job_manager: subprocess.Popen[bytes]
+    task_managers: list[TaskManager] = field(default_factory=list)
+
+    def start_task_manager(self) -> None:
+        """Start one more, and wait until the JobManager knows it."""
+        (port,) = free_ports(1)
+        count = len(self.registered())
+        log = self.home / f"taskmanager-{len(list(self.home.glob('taskmanager-*.log')))}.log"
+        options = ("-D", f"metrics.reporter.prometheus.port={port}")
+        process = _started(self.home, "taskmanager.sh", log, *options)
+        self.task_managers.append(TaskManager(process, log, port))
+        wait_until(lambda: len(self.registered()) > count, "a TaskManager", process, log)
+
+    def kill_task_manager(self, number: int) -> None:
+        """End one without a word, as a machine that is gone does."""
+        gone = self.task_managers.pop(number)
+        os.killpg(gone.process.pid, signal.SIGKILL)
+        gone.process.wait()
+
+    def registered(self) -> list[str]:
+        """Return the ids of the TaskManagers that the JobManager knows."""
+        return [known["id"] for known in self.get("/taskmanagers")["taskmanagers"]]
+
+    @property
+    def metrics_urls(self) -> list[str]:
+        return [f"http://127.0.0.1:{known.metrics_port}/metrics" for known in self.task_managers]
+
+    def submit(self, module: str, arguments: Sequence[str], log: Path) -> str:
+        """Submit a job as `flink run` does; return its id.
+
+        Args:
+            module: of its `main`.
+            arguments: of its command line.
+            log: where what Flink says goes.
+
+        Raises:
+            JobError: it was not taken; the message carries what Flink said.
+        """
+        command = [f"{HOME}/bin/flink", "run", "--detached", "--pyClientExecutable", sys.executable]
+        command += ["--pyExecutable", sys.executable, "--pyModule", module, *arguments]
+        with log.open("ab") as sink:
+            done = subprocess.run(
+                command, cwd=ROOT, env=_environment(self.home), stdout=subprocess.PIPE, stderr=sink, check=False
+            )
+            sink.write(done.stdout)
+        submitted = SUBMITTED.search(done.stdout.decode(errors="replace"))
+        if done.returncode or submitted is None:
+            msg = failure(f"Flink did not take the job {module}", log)
+            raise JobError(msg)
+        return submitted[1]
+
+    def state(self, job_id: str) -> str:
+        """Return what Flink says of a job: RUNNING, RESTARTING, FAILED …"""
+        return str(self.get(f"/jobs/{job_id}")["state"])
+
+    def runs(self, job_id: str) -> bool:
+        """Return whether every task of a job runs."""
+        job = self.get(f"/jobs/{job_id}")
+        return job["state"] == RUNS and {vertex["status"] for vertex in job["vertices"]} == {RUNS}
+
+    def why_failed(self, job_id: str) -> str:
+        """Return the newest failure of a job, as Flink keeps it; "" without any."""
+        entries = self.get(f"/jobs/{job_id}/exceptions")["exceptionHistory"]["entries"]
+        return entries[0]["stacktrace"] if entries else ""
+
+    def stop_with_savepoint(self, job_id: str, folder: str) -> str:
+        """Stop a job in order; return the URI of its savepoint.
+
+        Raises:
+            JobError: it could not be stopped so; the message carries why.
+        """
+        asked = self.post(f"/jobs/{job_id}/stop", {"targetDirectory": folder, "drain": False})
+        deadline = time.monotonic() + LIMIT_S
+        while (answer := self.get(f"/jobs/{job_id}/savepoints/{asked['request-id']}"))["status"]["id"] != "COMPLETED":
+            if time.monotonic() > deadline:
+                msg = f"the job {job_id} was not stopped within {LIMIT_S:.0f} s"
+                raise JobError(msg)
+            time.sleep(INTERVAL_S)
+        if "location" not in answer["operation"]:
+            msg = f"the job {job_id} could not be stopped: {answer['operation']['failure-cause']['stack-trace']}"
+            raise JobError(msg)
+        return str(answer["operation"]["location"])
+
+    def cancel(self, job_id: str) -> None:
+        """End a job as it is, and wait until it has ended."""
+        self._call("PATCH", f"/jobs/{job_id}", None)
+        deadline = time.monotonic() + LIMIT_S
+        while self.state(job_id) not in ENDED and time.monotonic() < deadline:
+            time.sleep(INTERVAL_S)
+
+    def get(self, path: str) -> Any:
+        return self._call("GET", path, None)
+
+    def post(self, path: str, body: Mapping[str, object]) -> Any:
+        return self._call("POST", path, body)
+
+    def _call(self, method: str, path: str, body: Mapping[str, object] | None) -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        request = Request(self.url + path, data, {"Content-Type": "application/json"}, method=method)
+        with urlopen(request, timeout=TIMEOUT_S) as answer:
+            return json.loads(answer.read() or b"{}")
+
+
+@contextlib.contextmanager
+def local_flink(
+    home: Path, task_managers: int, settings: Mapping[str, object] | None = None
+) -> Iterator[FlinkCluster]:
+    """Yield a cluster whose configuration and logs lie in `home`; stop it on the way out.
+
+    Args:
+        home: made if it is not there.
+        task_managers: how many.
+        settings: of config.yaml, beside those that a cluster on one machine needs.
+
+    Raises:
+        StartError: it did not come up; the message carries the end of its log.
+    """
+    home = home.resolve()
+    rpc_port, blob_port, rest_port = free_ports(3)
+    _configure(
+        home,
+        {
+            "jobmanager.rpc.port": rpc_port,
+            "blob.server.port": blob_port,
+            "rest.port": rest_port,
+            "taskmanager.numberOfTaskSlots": SLOTS,
+            **_SETTINGS,
+            **(settings or {}),
+        },
+    )
+    log = home / "jobmanager.log"
+    job_manager = _started(home, "jobmanager.sh", log)
+    flink = FlinkCluster(f"http://127.0.0.1:{rest_port}", home, job_manager)
+
+    def answers() -> bool:
+        with contextlib.suppress(OSError):
+            flink.registered()
+            return True
+        return False
+
+    try:
+        wait_until(answers, "Flink's JobManager", job_manager, log)
+        for _ in range(task_managers):
+            flink.start_task_manager()
+        yield flink
+    finally:
+        for process in [known.process for known in flink.task_managers] + [job_manager]:
+            stop(process)
+
+
+# As docs/operate.md has them, and why.
+_SETTINGS = {
+    "cluster.evenly-spread-out-slots": True,
+    "heartbeat.interval": "1 s",
+    "heartbeat.timeout": "5 s",
+    "jobmanager.memory.process.size": "1 gb",
+    "taskmanager.memory.process.size": "1728 mb",
+    "taskmanager.memory.jvm-metaspace.size": "320 mb",
+    "metrics.reporter.prometheus.factory.class": PROMETHEUS,
+    "metrics.reporter.prometheus.filter.excludes": "",
+}
+
+
+def _configure(home: Path, settings: Mapping[str, object]) -> None:
+    """Write what Flink reads: the wheel's configuration, changed by `settings`, and its jars with those of Python."""
+    shutil.copytree(HOME / "conf", home / "conf", dirs_exist_ok=True)
+    config = home / "conf" / "config.yaml"
+    flat = _flat(yaml.safe_load(config.read_text(encoding="utf-8")))
+    config.write_text(yaml.safe_dump({**flat, **settings}), encoding="utf-8")
+    lib = home / "lib"
+    shutil.rmtree(lib, ignore_errors=True)
+    lib.mkdir()
+    for jar in [*(HOME / "lib").glob("*.jar"), *(HOME / "opt").glob("flink-python-*.jar")]:
+        (lib / jar.name).symlink_to(jar)
+
+
+def _flat(config: Mapping[str, Any], above: str = "") -> dict[str, object]:
+    flat: dict[str, object] = {}
+    for key, value in config.items():
+        flat |= _flat(value, f"{above}{key}.") if isinstance(value, dict) else {f"{above}{key}": value}
+    return flat
+
+
+def _environment(home: Path) -> dict[str, str]:
+    """Return the environment of Flink's own scripts: Python is found first on PATH, also by what they start."""
+    return os.environ | {
+        "FLINK_CONF_DIR": f"{home / 'conf'}",
+        "FLINK_LIB_DIR": f"{home / 'lib'}",
+        "FLINK_LOG_DIR": f"{home}",
+        "FLINK_PID_DIR": f"{home}",
+        "FLINK_IDENT_STRING": "rheostat",
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+    }
+
+
+def _started(home: Path, script: str, log: Path, *options: str) -> subprocess.Popen[bytes]:
+    with log.open("ab") as sink:
+        return subprocess.Popen(
+            [f"{HOME}/bin/{script}", "start-foreground", *options],
+            cwd=ROOT,
+            env=_environment(home),
+            stdout=sink,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
