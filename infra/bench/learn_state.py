@@ -14,9 +14,9 @@ from typing import Any
 
 import psutil
 
+from infra.local.job import Job, local_job
 from infra.local.kafka import local_kafka
 from infra.local.process import cpu_s
-from infra.local.stack import Job, local_job
 from infra.local.topics import create_topics
 from streaming.config import LEARN_GROUP
 from streaming.io.feed import Feed

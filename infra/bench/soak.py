@@ -18,9 +18,9 @@ from confluent_kafka.admin import AdminClient
 from features.sources.simulator import shop
 from infra.bench.load import let_in, shop_load
 from infra.bench.profile import java_of
+from infra.local.job import local_job
 from infra.local.kafka import local_kafka
 from infra.local.process import cpu_s
-from infra.local.stack import local_job
 from infra.local.topics import create_topics
 from streaming.config import Cluster
 from streaming.io.feed import Feed

@@ -73,6 +73,15 @@ def up(
         int | None,
         typer.Option(min=0, max=65_535, help="Of the HTTP door; 0: any that is free.", show_default=f"{DOOR_PORT}"),
     ] = None,
+    cluster: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Run the jobs on a Flink cluster of N TaskManagers.",
+            show_default="each in a process of its own",
+        ),
+    ] = None,
     detach: Annotated[bool, typer.Option(help="Come back when everything is ready; `rheostat down` stops it.")] = False,
 ) -> None:
     """Start broker, online store, all jobs and the HTTP door here, with a shop's items, until Ctrl-C.
@@ -88,7 +97,7 @@ def up(
     if running_stack is not None:
         say(f"already running (process {running_stack.pid}); `rheostat down` stops it", console)
         _show(running_stack, home, console)
-        _refuse_other(running_stack, online_store, model, items, port, fresh)
+        _refuse_other(running_stack, online_store, model, items, port, cluster, fresh)
         return
     port = DOOR_PORT if port is None else port
     last = {} if fresh else remembered(home)
@@ -102,6 +111,7 @@ def up(
     if detach:
         options = ["--home", str(home), "--port", f"{port}", "--delimiter", delimiter]
         options += ["--items", str(items)] if items else []
+        options += ["--cluster", f"{cluster}"] if cluster else []
         options += ["--columns", str(columns)] if columns else []
         options += [word for option in column or () for word in ("--column", option)]
         _start_detached(options, home, console)
@@ -125,7 +135,15 @@ def up(
         steps = Steps(console)
         on_sale = simulated.items() if shop == SIMULATED else []
         stack = stack_of.enter_context(
-            local_stack(home, artifact, on_sale, store=store.value, before_jobs=load, steps=steps)
+            local_stack(
+                home,
+                artifact,
+                on_sale,
+                store=store.value,
+                task_managers=cluster or 0,
+                before_jobs=load,
+                steps=steps,
+            )
         )
         repo = "--feast-repo", str(stack.feast_repo)
         with steps, steps.step("the HTTP door is open"):
@@ -137,6 +155,8 @@ def up(
             feast_repo=str(stack.feast_repo),
             model=str(artifact),
             metrics={job.name: job.metrics_url for job in stack.jobs},
+            flink=stack.flink.url if stack.flink else "",
+            task_managers=cluster or 0,
             door=door.url,
             has_own_items=shop == OWN,
             loaded="\n".join(map(str, loads)),
@@ -347,6 +367,7 @@ def _refuse_other(
     model: Path | None,
     items: Path | None,
     port: int | None,
+    cluster: int | None,
     fresh: bool,
 ) -> None:
     """End where what is asked for is not what runs."""
@@ -357,6 +378,8 @@ def _refuse_other(
         others.append(f"the model {model}")
     if port and port != urlsplit(stack.door).port:
         others.append(f"the HTTP door at port {port}")
+    if cluster is not None and cluster != stack.task_managers:
+        others.append(f"a Flink cluster of {cluster} TaskManagers")
     if fresh:
         others.append("a folder begun anew")
     if others:
@@ -369,6 +392,7 @@ def _show(stack: Running, home: Path, console: "Console") -> None:
     lines = {
         "bootstrap servers": stack.cluster.bootstrap_servers,
         **({"HTTP door": stack.door} if stack.door else {}),
+        **({"Flink": f"{stack.flink}  ({stack.task_managers} TaskManagers)"} if stack.flink else {}),
         "online store": stack.online_store,
         "Feast repo": f"{stack.feast_repo}  (feast -c {stack.feast_repo} ui)",
         "model": stack.model,
@@ -412,16 +436,16 @@ def _answers(stack: Running) -> dict[str, tuple[bool, str]]:
         return f"{sum(len(partitions(stack.cluster, topic)) for topic in Topic)} partitions"
 
     def recommend() -> str:
-        now = scrape(stack.metrics["recommend"])
+        now = scrape(stack.metrics["recommend"], "recommend")
         return f"{now.total(f'{OURS}topic_events_total'):,.0f} events, policy {now.largest(f'{OURS}policy_version'):g}"
 
     def features() -> str:
-        now = scrape(stack.metrics["features"])
+        now = scrape(stack.metrics["features"], "features")
         behind = lag(stack.cluster, FEATURES_GROUP, Topic.FEATURE_LOG)
         return f"{now.total(f'{OURS}rows_written_total'):,.0f} rows written, {behind} behind at its last checkpoint"
 
     def learn() -> str:
-        now = scrape(stack.metrics["learn"])
+        now = scrape(stack.metrics["learn"], "learn")
         return f"{now.total(f'{OURS}fate_feedback_total'):,.0f} pieces of feedback joined to their slates"
 
     def door() -> str:

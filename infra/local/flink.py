@@ -1,7 +1,7 @@
 """A standalone Flink cluster on free ports, from the wheel: a JobManager and as many TaskManagers as are asked for.
 
-    with local_flink(Path(".local/cluster"), task_managers=2) as flink:
-        job_id = flink.submit("recommend", …)
+with local_flink(Path(".local/cluster"), task_managers=2) as flink:
+job_id = flink.submit("recommend", …)
 """
 
 import contextlib
@@ -17,13 +17,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pyflink
 import yaml
 
-from features.errors import JobError, StartError
+from features.errors import JobError
 from infra.local.kafka import ROOT
 from infra.local.process import INTERVAL_S, LIMIT_S, failure, free_ports, stop, wait_until
 from streaming.flink.environment import PROMETHEUS
@@ -49,17 +48,18 @@ class FlinkCluster:
     url: str
     home: Path  # of its configuration and logs
     job_manager: subprocess.Popen[bytes]
+    metrics_port: int  # of the JobManager
     task_managers: list[TaskManager] = field(default_factory=list)
 
-    def start_task_manager(self) -> None:
-        """Start one more, and wait until the JobManager knows it."""
-        (port,) = free_ports(1)
-        count = len(self.registered())
-        log = self.home / f"taskmanager-{len(list(self.home.glob('taskmanager-*.log')))}.log"
-        options = ("-D", f"metrics.reporter.prometheus.port={port}")
-        process = _started(self.home, "taskmanager.sh", log, *options)
-        self.task_managers.append(TaskManager(process, log, port))
-        wait_until(lambda: len(self.registered()) > count, "a TaskManager", process, log)
+    def start_task_managers(self, count: int) -> None:
+        """Start some more, and wait until the JobManager knows them."""
+        before = set(self.registered())
+        for port in free_ports(count):
+            log = self.home / f"taskmanager-{len(list(self.home.glob('taskmanager-*.log')))}.log"
+            process = _started(self.home, "taskmanager.sh", log, "-D", f"metrics.reporter.prometheus.port={port}")
+            self.task_managers.append(TaskManager(process, log, port))
+        newest = self.task_managers[-1]
+        wait_until(lambda: len(set(self.registered()) - before) >= count, "a TaskManager", newest.process, newest.log)
 
     def kill_task_manager(self, number: int) -> None:
         """End one without a word, as a machine that is gone does."""
@@ -73,7 +73,8 @@ class FlinkCluster:
 
     @property
     def metrics_urls(self) -> list[str]:
-        return [f"http://127.0.0.1:{known.metrics_port}/metrics" for known in self.task_managers]
+        ports = [self.metrics_port, *[known.metrics_port for known in self.task_managers]]
+        return [f"http://127.0.0.1:{port}/metrics" for port in ports]
 
     def submit(self, module: str, arguments: Sequence[str], log: Path) -> str:
         """Submit a job as `flink run` does; return its id.
@@ -100,7 +101,7 @@ class FlinkCluster:
         return submitted[1]
 
     def state(self, job_id: str) -> str:
-        """Return what Flink says of a job: RUNNING, RESTARTING, FAILED …"""
+        """Return what Flink says of a job: RUNNING, RESTARTING, FAILED."""
         return str(self.get(f"/jobs/{job_id}")["state"])
 
     def runs(self, job_id: str) -> bool:
@@ -152,9 +153,7 @@ class FlinkCluster:
 
 
 @contextlib.contextmanager
-def local_flink(
-    home: Path, task_managers: int, settings: Mapping[str, object] | None = None
-) -> Iterator[FlinkCluster]:
+def local_flink(home: Path, task_managers: int, settings: Mapping[str, object] | None = None) -> Iterator[FlinkCluster]:
     """Yield a cluster whose configuration and logs lie in `home`; stop it on the way out.
 
     Args:
@@ -166,13 +165,14 @@ def local_flink(
         StartError: it did not come up; the message carries the end of its log.
     """
     home = home.resolve()
-    rpc_port, blob_port, rest_port = free_ports(3)
+    rpc_port, blob_port, rest_port, metrics_port = free_ports(4)
     _configure(
         home,
         {
             "jobmanager.rpc.port": rpc_port,
             "blob.server.port": blob_port,
             "rest.port": rest_port,
+            "metrics.reporter.prometheus.port": metrics_port,
             "taskmanager.numberOfTaskSlots": SLOTS,
             **_SETTINGS,
             **(settings or {}),
@@ -180,7 +180,7 @@ def local_flink(
     )
     log = home / "jobmanager.log"
     job_manager = _started(home, "jobmanager.sh", log)
-    flink = FlinkCluster(f"http://127.0.0.1:{rest_port}", home, job_manager)
+    flink = FlinkCluster(f"http://127.0.0.1:{rest_port}", home, job_manager, metrics_port)
 
     def answers() -> bool:
         with contextlib.suppress(OSError):
@@ -190,8 +190,7 @@ def local_flink(
 
     try:
         wait_until(answers, "Flink's JobManager", job_manager, log)
-        for _ in range(task_managers):
-            flink.start_task_manager()
+        flink.start_task_managers(task_managers)
         yield flink
     finally:
         for process in [known.process for known in flink.task_managers] + [job_manager]:
@@ -200,14 +199,14 @@ def local_flink(
 
 # As docs/operate.md has them, and why.
 _SETTINGS = {
-    "cluster.evenly-spread-out-slots": True,
+    "rest.bind-address": "127.0.0.1",
+    "taskmanager.load-balance.mode": "SLOTS",  # a job of two slots on two machines, not on one
     "heartbeat.interval": "1 s",
     "heartbeat.timeout": "5 s",
     "jobmanager.memory.process.size": "1 gb",
     "taskmanager.memory.process.size": "1728 mb",
     "taskmanager.memory.jvm-metaspace.size": "320 mb",
     "metrics.reporter.prometheus.factory.class": PROMETHEUS,
-    "metrics.reporter.prometheus.filter.excludes": "",
 }
 
 

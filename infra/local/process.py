@@ -5,7 +5,7 @@ import random
 import socket
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import psutil
@@ -41,16 +41,18 @@ def free_ports(count: int) -> list[int]:
 class Progress:
     """Whether what starts still moves: its log grows, or its process and those below it work."""
 
-    def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], log: Path, beside: Iterable[int] = ()) -> None:
+        """Look at the process `process`, and at those whose ids are `beside`, which work for it."""
         self._process, self._log = process, log
+        self._pids = (process.pid, *beside)
         self._began = self._moved = time.monotonic()
-        self._cpu_s, self._log_bytes = cpu_s(process.pid), log.stat().st_size
+        self._cpu_s, self._log_bytes = sum(map(cpu_s, self._pids)), log.stat().st_size
 
     def stuck(self) -> str | None:
         """Return what ends the waiting: it exited, nothing moved for STILL_S, or it took LIMIT_S; None: go on."""
         if self._process.poll() is not None:
             return f"exited with {self._process.returncode}"
-        now, used_s, log_bytes = time.monotonic(), cpu_s(self._process.pid), self._log.stat().st_size
+        now, used_s, log_bytes = time.monotonic(), sum(map(cpu_s, self._pids)), self._log.stat().st_size
         if log_bytes != self._log_bytes or used_s > self._cpu_s + WORK_S:
             self._moved, self._cpu_s, self._log_bytes = now, used_s, log_bytes
         if now - self._moved > STILL_S:

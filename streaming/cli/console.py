@@ -73,7 +73,7 @@ def console(
             raise OSError(msg)
         return [
             ConstraintState(labels["scope"], labels["constraint"], None if value < 0 else value)
-            for labels, value in scrape(url).samples(f"{OURS}{VIOLATED}")
+            for labels, value in scrape(url, "learn").samples(f"{OURS}{VIOLATED}")
         ]
 
     with listening(host, port) as listener:

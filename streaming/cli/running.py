@@ -22,7 +22,9 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
     online_store: str
     feast_repo: str
     model: str
-    metrics: dict[str, str]  # job -> URL
+    metrics: dict[str, str]  # job -> URL, or several with commas between them
+    flink: str = ""  # URL of the cluster's REST interface; "" where each job has a process of its own
+    task_managers: int = 0  # of the cluster
     door: str = ""  # URL of the HTTP door
     has_own_items: bool = False  # rather than the simulated shop's
     loaded: str = ""  # what has become of the lines of the file that they come from

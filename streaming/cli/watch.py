@@ -61,7 +61,7 @@ def watch(
 def _look(urls: dict[str, str]) -> "dict[str, Snapshot]":
     from streaming.io.scrape import scrape
 
-    return {job: scrape(url) for job, url in urls.items()}
+    return {job: scrape(url, job) for job, url in urls.items()}
 
 
 def _figures(before: "dict[str, Snapshot]", now: "dict[str, Snapshot]", seconds: float) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """What a job's metrics say now: the page that Prometheus reads, read once."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from urllib.request import urlopen
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -14,11 +14,14 @@ OURS = f"{PREFIX}rheostat_"
 class Snapshot:
     """The samples of one moment."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, pages: Iterable[str], job: str | None = None) -> None:
+        """Take what the pages of all processes say, of one job alone or of all that run there."""
         self._samples: dict[str, list[tuple[dict[str, str], float]]] = {}
-        for family in text_string_to_metric_families(text):
-            for sample in family.samples:
-                self._samples.setdefault(sample.name, []).append((sample.labels, sample.value))
+        for page in pages:
+            for family in text_string_to_metric_families(page):
+                for sample in family.samples:
+                    if job in (None, sample.labels.get("job_name", job)):
+                        self._samples.setdefault(sample.name, []).append((sample.labels, sample.value))
 
     @property
     def names(self) -> set[str]:
@@ -49,11 +52,24 @@ class Snapshot:
                 yield value
 
 
-def scrape(url: str) -> Snapshot:
-    """Return what the metrics at `url` say; raises OSError where nobody answers."""
-    try:
-        with urlopen(url, timeout=TIMEOUT_S) as answer:
-            return Snapshot(answer.read().decode())
-    except OSError as error:
-        msg = f"no metrics at {url} ({error}); does the job run, and was it started with --metrics-port?"
-        raise OSError(msg) from error
+def scrape(urls: str, job: str | None = None) -> Snapshot:
+    """Return what the metrics say.
+
+    Args:
+        urls: where they are read; those of several TaskManagers with commas between them.
+        job: of which alone, as Flink names it; None: of all that run there.
+
+    Raises:
+        OSError: nobody answers.
+    """
+    pages, errors = list[str](), list[OSError]()
+    for url in urls.split(","):
+        try:
+            with urlopen(url, timeout=TIMEOUT_S) as answer:
+                pages.append(answer.read().decode())
+        except OSError as error:  # a TaskManager that is gone, whose slots are elsewhere
+            errors.append(error)
+    if not pages:
+        msg = f"no metrics at {urls} ({errors[0]}); does the job run, and was it started with --metrics-port?"
+        raise OSError(msg) from errors[0]
+    return Snapshot(pages, job)

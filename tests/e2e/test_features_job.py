@@ -13,7 +13,7 @@ from support.records import feature_record, views
 from features.sources.simulator import shop
 from features.spec import DAY_MS, View
 from infra.local.feast import feast_repo
-from infra.local.stack import Job, local_job
+from infra.local.job import Job, local_job
 from infra.local.subscriber import Subscriber
 from streaming.config import NEWEST, Cluster
 from streaming.flink.checkpoints import has_checkpoint

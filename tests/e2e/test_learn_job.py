@@ -1,7 +1,5 @@
 """The job `learn`: every outcome once, across a kill; bad feedback; and slates that are weighed by what was learnt."""
 
-import os
-import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,8 +8,8 @@ import msgspec
 import pytest
 from support.records import click, impression, purchase, recommendation
 
+from infra.local.job import Job, local_job
 from infra.local.kafka import Broker
-from infra.local.stack import Job, local_job
 from infra.local.subscriber import Subscriber
 from streaming.config import NEWEST, Cluster
 from streaming.flink.checkpoints import complete_checkpoints, newest_checkpoint
@@ -145,8 +143,7 @@ def test_killed_job_goes_on_and_learns_from_every_outcome_once(learning: Learnin
         restored_from = newest_checkpoint(job.checkpoints)  # just made: there is time until the next one
         send(learning.feed, [*feedback(100, 100), *orders(20, 20)])
         learning.read(job, until=lambda: not learning.has_learnt_from(100))
-        os.killpg(job.process.pid, signal.SIGKILL)
-        job.process.wait()
+        job.kill()
     assert newest_checkpoint(job.checkpoints) == restored_from, "the kill came too late to lose anything"
     learning.estimates = None
     loop = FeedbackLoop()

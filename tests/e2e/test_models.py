@@ -10,8 +10,8 @@ import pytest
 
 from features.interaction import Interaction
 from features.sources.simulator import shop
+from infra.local.job import local_job
 from infra.local.kafka import Broker
-from infra.local.stack import local_job
 from infra.local.subscriber import Subscriber
 from streaming.io.feed import Feed, to_message
 from streaming.records import now_ms

@@ -1,7 +1,5 @@
 """What a job holds survives a kill, a stop with a savepoint, and a change of its plan and parallelism."""
 
-import os
-import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -15,8 +13,8 @@ from support.replay import newest_rows
 from features.interaction import Interaction
 from features.row import FeatureRow
 from features.sources.simulator import shop
+from infra.local.job import Job, local_job
 from infra.local.kafka import Broker
-from infra.local.stack import Job, local_job
 from infra.local.subscriber import Subscriber
 from streaming.config import NEWEST, Cluster
 from streaming.flink.checkpoints import complete_checkpoints, newest_checkpoint
@@ -92,8 +90,7 @@ def test_killed_job_goes_on_from_its_checkpoint_and_answers_every_event_as_if_no
         for interaction in interactions[300:700]:
             runs.feed.interaction(interaction)
         runs.read_slates(job, until=lambda: len(runs.answered()) >= 400)
-        os.killpg(job.process.pid, signal.SIGKILL)
-        job.process.wait()
+        job.kill()
     assert newest_checkpoint(job.checkpoints) == restored_from, "the kill came too late to lose anything"
     with runs.job("--restore", NEWEST) as job:
         for interaction in interactions[700:]:

@@ -14,8 +14,8 @@ from support.savepoints import AFTER, BEFORE, JOBS, STRANGER, history, prefix_of
 
 from features.row import FeatureRow
 from infra.local.feast import feast_repo
+from infra.local.job import local_job
 from infra.local.kafka import Broker
-from infra.local.stack import local_job
 from infra.local.topics import create_topics
 from streaming.config import Cluster
 from streaming.io.feed import Feed, to_message

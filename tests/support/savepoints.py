@@ -23,8 +23,8 @@ from support.replay import ARTIFACT
 from features.interaction import Interaction, Kind
 from features.sources.simulator import shop
 from infra.local.feast import feast_repo
+from infra.local.job import Job, local_job
 from infra.local.kafka import local_kafka
-from infra.local.stack import Job, local_job
 from infra.local.topics import create_topics
 from streaming.config import Cluster
 from streaming.flink.checkpoints import newest_checkpoint

@@ -21,9 +21,9 @@ from rich.table import Table
 from features.errors import JobError, StartError
 from infra.bench.load import WARM_UP_S, Load, goods, let_in, shop_load
 from infra.bench.slate import POLICIES
+from infra.local.job import local_job
 from infra.local.kafka import ROOT, local_kafka
 from infra.local.process import cpu_s, failure, stop
-from infra.local.stack import local_job
 from infra.local.topics import create_topics
 from streaming.config import Cluster
 from streaming.io.feed import Feed

@@ -77,6 +77,7 @@ public final class KeyedBundle extends AbstractEmbeddedPythonFunctionOperator<Tu
     private transient int bytes;
     private transient int seenByMail;
     private transient boolean mailPosted;
+    private transient EmbeddedPython python;
     private transient boolean isOpen; // Python's side
     private transient StreamRecord<Tuple3<String, String, byte[]>> outgoing;
 
@@ -155,7 +156,8 @@ public final class KeyedBundle extends AbstractEmbeddedPythonFunctionOperator<Tu
 
     @Override
     public void openPythonInterpreter() {
-        interpreter.exec(opening);
+        python = EmbeddedPython.of(this);
+        python.exec(opening);
         isOpen = true;
     }
 
@@ -163,7 +165,7 @@ public final class KeyedBundle extends AbstractEmbeddedPythonFunctionOperator<Tu
     public void close() throws Exception {
         if (isOpen) {
             isOpen = false;
-            interpreter.exec("operation.close()");
+            python.exec("operation.close()");
         }
         super.close();
     }
@@ -286,9 +288,8 @@ public final class KeyedBundle extends AbstractEmbeddedPythonFunctionOperator<Tu
         seenByMail = 0;
     }
 
-    /** By invokeMethod with one argument, as PyFlink itself calls: the way of pemja that is well trodden. */
     private ByteBuffer call(String method) {
-        return ByteBuffer.wrap((byte[]) interpreter.invokeMethod("operation", method, (Object) packed()));
+        return ByteBuffer.wrap((byte[]) python.invoke("operation", method, packed()));
     }
 
     private byte[] packed() {
