@@ -1,67 +1,23 @@
 """What a job holds survives a kill, a stop with a savepoint, and a change of its plan and parallelism."""
 
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from itertools import islice
 from pathlib import Path
 
 import pytest
 from support.replay import newest_rows
+from support.runs import START_MS, Runs, history
 
-from features.interaction import Interaction
-from features.row import FeatureRow
 from features.sources.simulator import shop
-from infra.local.job import Job, local_job
 from infra.local.kafka import Broker
-from infra.local.subscriber import Subscriber
-from streaming.config import NEWEST, Cluster
+from streaming.config import NEWEST
 from streaming.flink.checkpoints import complete_checkpoints, newest_checkpoint
 from streaming.io.feed import Feed, to_item, to_message
-from streaming.schemas import FeatureRecord, Recommendation, Request, Topic
+from streaming.schemas import Recommendation, Request
 from streaming.scoring.recommender import rec_id
 
 TESTS = Path(__file__).parents[1]
-ARTIFACT = TESTS.parent / "onnx_models" / "artifacts" / "generator"
-DEADLINE_S = 90.0
 ITEMS = [to_item(item) for item in shop.items()]
-START_MS = 1_700_000_000_000
-CHECKPOINT_INTERVAL_MS = 10_000  # in which a slow machine answers some hundred events, too
-
-
-class Runs:
-    """A broker and one job after another on it."""
-
-    def __init__(self, home: Path, cluster: Cluster, feed: Feed) -> None:
-        self.home, self.cluster, self.feed = home, cluster, feed
-        self.slates: list[Recommendation] = []
-        self._subscriber = Subscriber(cluster, Topic.RECOMMENDATIONS, Recommendation)
-
-    @contextmanager
-    def job(self, *options: str, package: str = "streaming.jobs") -> Iterator[Job]:
-        always = ("--model", str(ARTIFACT), "--checkpoint-interval-ms", str(CHECKPOINT_INTERVAL_MS))
-        with local_job("recommend", self.home, self.cluster, *always, *options, package=package) as job:
-            yield job
-
-    def read_slates(self, job: Job, until: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + DEADLINE_S
-        while not until():
-            slate = self._subscriber.poll(0.1)
-            if slate is not None:
-                self.slates.append(slate)
-            job.assert_running()
-            assert time.monotonic() < deadline, f"{len(self.slates)} slates so far; {job.log_tail()}"
-
-    def answered(self) -> set[str]:
-        return {slate.event_id for slate in self.slates}
-
-    def newest_rows(self) -> dict[str, FeatureRow]:
-        rows: dict[str, FeatureRow] = {}
-        with Subscriber(self.cluster, Topic.FEATURE_LOG, FeatureRecord) as log:
-            while (record := log.poll(2.0)) is not None:
-                rows[record.row.shopper_id] = record.row
-        return rows
 
 
 @pytest.fixture
@@ -70,12 +26,6 @@ def runs(new_topics: Callable[[], Broker], tmp_path: Path) -> Iterator[Runs]:
     with Feed(cluster) as feed:
         feed.items(shop.items())
         yield Runs(tmp_path, cluster, feed)
-
-
-def history(count: int) -> list[Interaction]:
-    # So dense that no record of one topic is late for one of the other, by so many that few of each are held back.
-    parameters = shop.Parameters(shopper_count=600, visitor_count=600)
-    return list(islice(shop.interactions(9, START_MS, events_per_second=200, parameters=parameters), count))
 
 
 def test_killed_job_goes_on_from_its_checkpoint_and_answers_every_event_as_if_nothing_had_been(runs: Runs) -> None:
