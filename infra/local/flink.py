@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
-import pyflink
 import yaml
 
 from features.errors import JobError
@@ -27,7 +26,7 @@ from infra.local.kafka import ROOT
 from infra.local.process import INTERVAL_S, LIMIT_S, failure, free_ports, stop, wait_until
 from streaming.flink.environment import PROMETHEUS
 
-HOME = Path(pyflink.__file__).parent
+HERE = Path(sys.executable)
 SLOTS = 4  # of a TaskManager
 TIMEOUT_S = 30.0
 SUBMITTED = re.compile(r"Job has been submitted with JobID ([0-9a-f]{32})")
@@ -47,6 +46,7 @@ class FlinkCluster:
 
     url: str
     home: Path  # of its configuration and logs
+    python: Path  # of the environment that Flink and the jobs come from
     job_manager: subprocess.Popen[bytes]
     metrics_port: int  # of the JobManager
     task_managers: list[TaskManager] = field(default_factory=list)
@@ -56,7 +56,9 @@ class FlinkCluster:
         before = set(self.registered())
         for port in free_ports(count):
             log = self.home / f"taskmanager-{len(list(self.home.glob('taskmanager-*.log')))}.log"
-            process = _started(self.home, "taskmanager.sh", log, "-D", f"metrics.reporter.prometheus.port={port}")
+            process = _started(
+                self.python, self.home, "taskmanager.sh", log, "-D", f"metrics.reporter.prometheus.port={port}"
+            )
             self.task_managers.append(TaskManager(process, log, port))
         newest = self.task_managers[-1]
         wait_until(lambda: len(set(self.registered()) - before) >= count, "a TaskManager", newest.process, newest.log)
@@ -87,11 +89,16 @@ class FlinkCluster:
         Raises:
             JobError: it was not taken; the message carries what Flink said.
         """
-        command = [f"{HOME}/bin/flink", "run", "--detached", "--pyClientExecutable", sys.executable]
-        command += ["--pyExecutable", sys.executable, "--pyModule", module, *arguments]
+        command = [f"{_pyflink(self.python)}/bin/flink", "run", "--detached", "--pyClientExecutable", f"{self.python}"]
+        command += ["--pyExecutable", f"{self.python}", "--pyModule", module, *arguments]
         with log.open("ab") as sink:
             done = subprocess.run(
-                command, cwd=ROOT, env=_environment(self.home), stdout=subprocess.PIPE, stderr=sink, check=False
+                command,
+                cwd=_working_folder(self.python, self.home),
+                env=_environment(self.python, self.home),
+                stdout=subprocess.PIPE,
+                stderr=sink,
+                check=False,
             )
             sink.write(done.stdout)
         submitted = SUBMITTED.search(done.stdout.decode(errors="replace"))
@@ -153,13 +160,22 @@ class FlinkCluster:
 
 
 @contextlib.contextmanager
-def local_flink(home: Path, task_managers: int, settings: Mapping[str, object] | None = None) -> Iterator[FlinkCluster]:
+def local_flink(
+    home: Path,
+    task_managers: int,
+    settings: Mapping[str, object] | None = None,
+    python: Path = HERE,
+    application: Sequence[str] = (),
+) -> Iterator[FlinkCluster]:
     """Yield a cluster whose configuration and logs lie in `home`; stop it on the way out.
 
     Args:
         home: made if it is not there.
         task_managers: how many.
         settings: of config.yaml, beside those that a cluster on one machine needs.
+        python: of the environment that Flink and the jobs come from.
+        application: module and arguments of the one job that the cluster is for, as the operator runs it; without it,
+            jobs are submitted.
 
     Raises:
         StartError: it did not come up; the message carries the end of its log.
@@ -167,6 +183,7 @@ def local_flink(home: Path, task_managers: int, settings: Mapping[str, object] |
     home = home.resolve()
     rpc_port, blob_port, rest_port, metrics_port = free_ports(4)
     _configure(
+        _pyflink(python),
         home,
         {
             "jobmanager.rpc.port": rpc_port,
@@ -179,8 +196,14 @@ def local_flink(home: Path, task_managers: int, settings: Mapping[str, object] |
         },
     )
     log = home / "jobmanager.log"
-    job_manager = _started(home, "jobmanager.sh", log)
-    flink = FlinkCluster(f"http://127.0.0.1:{rest_port}", home, job_manager, metrics_port)
+    if application:
+        module, *arguments = application
+        driver = ["--job-classname", "org.apache.flink.client.python.PythonDriver"]
+        of_flink = ["--pyClientExecutable", f"{python}", "--pyExecutable", f"{python}", "--pyModule", module]
+        job_manager = _started(python, home, "standalone-job.sh", log, *driver, *of_flink, *arguments)
+    else:
+        job_manager = _started(python, home, "jobmanager.sh", log)
+    flink = FlinkCluster(f"http://127.0.0.1:{rest_port}", home, python, job_manager, metrics_port)
 
     def answers() -> bool:
         with contextlib.suppress(OSError):
@@ -210,16 +233,27 @@ _SETTINGS = {
 }
 
 
-def _configure(home: Path, settings: Mapping[str, object]) -> None:
+def _pyflink(python: Path) -> Path:
+    said = subprocess.run(
+        [python, "-c", "import pyflink; print(pyflink.__path__[0])"], capture_output=True, check=True, text=True
+    )
+    return Path(said.stdout.strip())
+
+
+def _working_folder(python: Path, home: Path) -> Path:
+    return ROOT if python == HERE else home  # what lies there is imported before what is installed
+
+
+def _configure(pyflink: Path, home: Path, settings: Mapping[str, object]) -> None:
     """Write what Flink reads: the wheel's configuration, changed by `settings`, and its jars with those of Python."""
-    shutil.copytree(HOME / "conf", home / "conf", dirs_exist_ok=True)
+    shutil.copytree(pyflink / "conf", home / "conf", dirs_exist_ok=True)
     config = home / "conf" / "config.yaml"
     flat = _flat(yaml.safe_load(config.read_text(encoding="utf-8")))
     config.write_text(yaml.safe_dump({**flat, **settings}), encoding="utf-8")
     lib = home / "lib"
     shutil.rmtree(lib, ignore_errors=True)
     lib.mkdir()
-    for jar in [*(HOME / "lib").glob("*.jar"), *(HOME / "opt").glob("flink-python-*.jar")]:
+    for jar in [*(pyflink / "lib").glob("*.jar"), *(pyflink / "opt").glob("flink-python-*.jar")]:
         (lib / jar.name).symlink_to(jar)
 
 
@@ -230,7 +264,7 @@ def _flat(config: Mapping[str, Any], above: str = "") -> dict[str, object]:
     return flat
 
 
-def _environment(home: Path) -> dict[str, str]:
+def _environment(python: Path, home: Path) -> dict[str, str]:
     """Return the environment of Flink's own scripts: Python is found first on PATH, also by what they start."""
     return os.environ | {
         "FLINK_CONF_DIR": f"{home / 'conf'}",
@@ -238,16 +272,16 @@ def _environment(home: Path) -> dict[str, str]:
         "FLINK_LOG_DIR": f"{home}",
         "FLINK_PID_DIR": f"{home}",
         "FLINK_IDENT_STRING": "rheostat",
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+        "PATH": f"{python.parent}{os.pathsep}{os.environ.get('PATH', '')}",
     }
 
 
-def _started(home: Path, script: str, log: Path, *options: str) -> subprocess.Popen[bytes]:
+def _started(python: Path, home: Path, script: str, log: Path, *options: str) -> subprocess.Popen[bytes]:
     with log.open("ab") as sink:
         return subprocess.Popen(
-            [f"{HOME}/bin/{script}", "start-foreground", *options],
-            cwd=ROOT,
-            env=_environment(home),
+            [f"{_pyflink(python)}/bin/{script}", "start-foreground", *options],
+            cwd=_working_folder(python, home),
+            env=_environment(python, home),
             stdout=sink,
             stderr=subprocess.STDOUT,
             start_new_session=True,
