@@ -11,6 +11,17 @@ from infra.local.topics import create_topics
 from streaming.config import PREFIX_VARIABLE, Cluster
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--cluster", type=int, default=0, metavar="N", help="TaskManagers on which the jobs run; 0: none")
+
+
+@pytest.fixture(scope="session")
+def task_managers(request: pytest.FixtureRequest) -> int:
+    """Of a Flink cluster on which the jobs of this run are; 0: each in a process of its own."""
+    count: int = request.config.getoption("--cluster")
+    return count
+
+
 @pytest.fixture(scope="session")
 def shared_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     with local_kafka(tmp_path_factory.mktemp("kafka")) as broker:

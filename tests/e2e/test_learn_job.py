@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from support.records import click, impression, purchase, recommendation
 
+from infra.local.flink import FlinkCluster
 from infra.local.job import Job, local_job
 from infra.local.kafka import Broker
 from infra.local.subscriber import Subscriber
@@ -97,8 +98,8 @@ def buy_rate(slates: int) -> float:
 class Learning:
     """A broker, and what the job has written to it so far."""
 
-    def __init__(self, home: Path, cluster: Cluster, feed: Feed) -> None:
-        self.home, self.cluster, self.feed = home, cluster, feed
+    def __init__(self, home: Path, cluster: Cluster, feed: Feed, flink: FlinkCluster | None) -> None:
+        self.home, self.cluster, self.feed, self.flink = home, cluster, feed, flink
         self.outcomes: dict[str, Outcome] = {}
         self.estimates: Estimates | None = None
         self._outcomes = Subscriber(cluster, Topic.OUTCOMES, Outcome)
@@ -106,7 +107,7 @@ class Learning:
 
     def job(self, *options: str):  # type: ignore[no-untyped-def]
         always = ("--checkpoint-interval-ms", "8000", "--batch-ms", "200")
-        return local_job("learn", self.home, self.cluster, *always, *options)
+        return local_job("learn", self.home, self.cluster, *always, *options, flink=self.flink)
 
     def read(self, job: Job, until: Callable[[], bool]) -> None:
         deadline = time.monotonic() + DEADLINE_S
@@ -127,10 +128,10 @@ class Learning:
 
 
 @pytest.fixture
-def learning(new_topics: Callable[[], Broker], tmp_path: Path) -> Iterator[Learning]:
+def learning(new_topics: Callable[[], Broker], flink: FlinkCluster | None, tmp_path: Path) -> Iterator[Learning]:
     cluster = new_topics().cluster
     with Feed(cluster) as feed:
-        yield Learning(tmp_path, cluster, feed)
+        yield Learning(tmp_path, cluster, feed, flink)
 
 
 def test_killed_job_goes_on_and_learns_from_every_outcome_once(learning: Learning) -> None:

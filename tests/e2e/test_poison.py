@@ -131,4 +131,4 @@ def test_nothing_of_a_refused_record_without_consent_is_on_any_topic(stack: Stac
 
 
 def test_all_jobs_still_run(stack: Stack, answered: Recommendation) -> None:
-    assert [job.process.poll() for job in stack.jobs] == [None] * 3
+    stack.assert_running()
