@@ -19,6 +19,7 @@ from pyflink.java_gateway import get_gateway
 
 from streaming.config import JobConfig
 from streaming.flink.bundles import TOPICS, Bundled, opening
+from streaming.flink.state import STATE_VERSION
 from streaming.schemas import Topic
 
 OUTGOING = Types.TUPLE([Types.STRING(), Types.STRING(), Types.PRIMITIVE_ARRAY(Types.BYTE())])  # topic, key, value
@@ -102,7 +103,13 @@ def batches_by_topic(batches: DataStream, uid: str) -> KeyedStream:
 
 
 def sink(records: DataStream, uid: str, cfg: JobConfig) -> None:
-    """Write `records`, tuples of type OUTGOING, each to the topic that it names, at least once."""
+    """Write `records`, tuples of type OUTGOING, each to the topic that it names, at least once.
+
+    With it goes what a job is refused by that an earlier release cannot go on from.
+    """
+    versioned = get_gateway().jvm.rheostat.StateVersion.of(
+        records._j_data_stream, STATE_VERSION, "state version", "state-version-v1"
+    )
     builder = (
         KafkaSink.builder()
         .set_bootstrap_servers(cfg.cluster.bootstrap_servers)
@@ -111,4 +118,4 @@ def sink(records: DataStream, uid: str, cfg: JobConfig) -> None:
         .set_property("compression.type", cfg.compression)
     )
     builder._j_builder.setRecordSerializer(get_gateway().jvm.rheostat.RecordSerializer(cfg.cluster.topic_prefix))
-    records.sink_to(builder.build()).uid(uid).name("sink")
+    DataStream(versioned).sink_to(builder.build()).uid(uid).name("sink")

@@ -7,6 +7,7 @@ command line nor the cluster's own configuration says it.
 
 import contextlib
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Mapping
@@ -15,6 +16,7 @@ from types import FrameType
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import pyflink
+from py4j.protocol import Py4JJavaError
 from pyflink.common import Configuration
 from pyflink.datastream import StreamExecutionEnvironment
 from pyflink.java_gateway import get_gateway
@@ -28,6 +30,9 @@ FOR_LATENCY = "-XX:+UseSerialGC -Xms512m -Xmx1g -XX:MetaspaceSize=160m"
 FOR_LITTLE_CPU = f"{FOR_LATENCY} -XX:TieredStopAtLevel=1"  # no second compiler beside those who wait for a slate
 PROMETHEUS = "org.apache.flink.metrics.prometheus.PrometheusReporterFactory"
 CONF_VARIABLE = "FLINK_CONF_DIR"  # where a config.yaml of Flink's lies
+
+
+_NEWER_STATE = re.compile(r"NewerStateException: (.*)")
 
 
 class _Default(NamedTuple):
@@ -218,7 +223,12 @@ def run(
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _raise_stop)
     with contextlib.suppress(_Stop):
-        client.get_job_execution_result().result()
+        try:
+            client.get_job_execution_result().result()
+        except Py4JJavaError as error:
+            if (newer := _NEWER_STATE.search(str(error))) is not None:
+                sys.exit(f"{job_name}: --restore {cfg.job.restore}: {newer[1]}")
+            raise
         return
     # JobClient.stop_with_savepoint of PyFlink 2.3 leaves out an argument that Flink wants.
     canonical = get_gateway().jvm.org.apache.flink.core.execution.SavepointFormatType.CANONICAL

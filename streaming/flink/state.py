@@ -6,6 +6,10 @@ from pyflink.common import Time, Types
 from pyflink.datastream.functions import RuntimeContext
 from pyflink.datastream.state import MapState, MapStateDescriptor, StateTtlConfig, ValueState, ValueStateDescriptor
 
+# Of all that the jobs keep; a checkpoint has it. A release reads what earlier ones have written, and refuses what a
+# later one has. Whoever changes what is kept, be it by a field more, raises it (docs/adr/0060-versions-of-state.md).
+STATE_VERSION = 1
+
 _NOT_ASKED: Any = "Java's own default"  # in its place PyFlink would start a JVM to make a Duration
 
 

@@ -1,9 +1,10 @@
 """Savepoints that earlier versions have written are gone on from: what was known is known, nothing is asked twice."""
 
+import re
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,24 +13,41 @@ import pytest
 from support.replay import ARTIFACT, newest_rows_of
 from support.savepoints import AFTER, BEFORE, JOBS, STRANGER, history, prefix_of, put_back, records, saved_records
 
+from features.errors import JobError
 from features.row import FeatureRow
 from infra.local.feast import feast_repo
-from infra.local.job import local_job
+from infra.local.job import Job, local_job
 from infra.local.kafka import Broker
 from infra.local.topics import create_topics
-from streaming.config import Cluster
+from streaming.config import NEWEST, Cluster
+from streaming.flink.state import STATE_VERSION
 from streaming.io.feed import Feed, to_message
+from streaming.io.scrape import OURS, Snapshot, scrape
 from streaming.io.topics import read_topic
 from streaming.records import decode_features, encode
 from streaming.schemas import Click, Estimates, Item, Outcome, Purchase, Recommendation, Return, Topic
 from streaming.scoring.recommender import rec_id
 
-SAVEPOINTS = Path(__file__).parents[1] / "golden" / "savepoints"
+TESTS = Path(__file__).parents[1]
+SAVEPOINTS = TESTS / "golden" / "savepoints"
 DEADLINE_S = 120.0
 ORDER = "order-of-slates"
 
 
-@pytest.mark.parametrize("folder", sorted(SAVEPOINTS.iterdir()), ids=lambda folder: folder.name)
+OF_VERSIONS = sorted(SAVEPOINTS.iterdir(), key=lambda folder: int(folder.name))
+
+
+def test_there_are_savepoints_of_this_version() -> None:
+    assert [folder.name for folder in OF_VERSIONS] == [f"{version}" for version in range(STATE_VERSION + 1)]
+
+
+def of_version(folder: Path) -> object:
+    """Return a parameter: those before the first version here, the others nightly."""
+    marks = () if folder == OF_VERSIONS[0] else (pytest.mark.nightly,)
+    return pytest.param(folder, id=f"version {folder.name}", marks=marks)
+
+
+@pytest.mark.parametrize("folder", map(of_version, OF_VERSIONS))
 def test_savepoints_of_an_earlier_version_are_gone_on_from(folder: Path, shared_broker: Broker, tmp_path: Path) -> None:
     cluster = replace(shared_broker.cluster, topic_prefix=prefix_of(folder))
     create_topics(cluster)
@@ -91,6 +109,39 @@ def test_savepoints_of_an_earlier_version_are_gone_on_from(folder: Path, shared_
     once = {message.event_id: message for message in messages if isinstance(message, Click | Purchase)}
     items = [item for item in records(cluster, Topic.ITEMS) if isinstance(item, Item)]
     assert newest_rows(cluster) == newest_rows_of(once.values(), items)
+
+
+@pytest.mark.nightly
+def test_what_a_later_release_has_written_is_refused_with_one_message(
+    new_topics: Callable[[], Broker], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster = new_topics().cluster
+    monkeypatch.setenv("PYTHONPATH", str(TESTS))
+    with local_job("learn", tmp_path, cluster, package="support.newer") as job:
+        deadline = time.monotonic() + DEADLINE_S
+        while not (started := scrape_or_none(job)) and time.monotonic() < deadline:
+            job.assert_running()
+            time.sleep(0.2)
+        assert started, job.log_tail()
+    refused = f"has state of version {STATE_VERSION + 1}, and this release reads versions up to {STATE_VERSION}"
+    with local_job("learn", tmp_path, cluster, "--restore", NEWEST) as job, pytest.raises(JobError, match=refused):
+        watch(job)
+    assert re.search(r"^learn: --restore newest: the checkpoint or savepoint has", job.log.read_text(), re.MULTILINE)
+
+
+def watch(job: Job) -> None:
+    """Wait until the job has ended, which raises."""
+    while True:
+        job.assert_running()
+        time.sleep(0.2)
+
+
+def scrape_or_none(job: Job) -> Snapshot | None:
+    """Return the job's metrics once its operators run."""
+    with suppress(OSError):
+        snapshot = scrape(job.metrics_url, job.name)
+        return snapshot if any(name.startswith(OURS) for name in snapshot.names) else None
+    return None
 
 
 def slates(cluster: Cluster) -> list[tuple[str, str]]:
