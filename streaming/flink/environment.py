@@ -80,6 +80,7 @@ def _prepare_process(cfg: JobConfig, jvm_args: str) -> None:
     # The embedded interpreter is found through the first `python` on PATH; the JVM inherits this one.
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     os.environ.setdefault("JVM_ARGS", jvm_args)
+    os.environ.setdefault("LOG4J_PROPERTIES", f"{Path(__file__).parent / 'log4j2.properties'}")
     if cfg.metrics_port is not None:
         # A MiniCluster loads no plugins, so the reporter must stand on the classpath. There is one way to add to that.
         (reporter,) = (Path(pyflink.__file__).parent / "plugins" / "metrics-prometheus").glob("*.jar")

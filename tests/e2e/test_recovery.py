@@ -1,5 +1,6 @@
 """What a job holds survives a kill, a stop with a savepoint, and a change of its plan and parallelism."""
 
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from infra.local.kafka import Broker
 from streaming.config import NEWEST
 from streaming.flink.checkpoints import complete_checkpoints, newest_checkpoint
 from streaming.io.feed import Feed, to_item, to_message
+from streaming.io.scrape import scrape
 from streaming.schemas import Recommendation, Request
 from streaming.scoring.recommender import rec_id
 
@@ -92,3 +94,22 @@ def test_stopped_job_goes_on_from_its_savepoint_with_another_plan_and_parallelis
         rec_id(to_message(interaction), "home") for interaction in interactions
     }
     assert runs.newest_rows() == newest_rows(interactions, ITEMS)  # to the bit, in whatever order the topics were read
+
+
+@pytest.mark.nightly
+def test_checkpoints_that_fail_are_told_and_end_no_job(runs: Runs) -> None:
+    if runs.flink is not None:
+        pytest.skip("on a cluster it is the JobManager's log that has it")
+    failed = "flink_jobmanager_job_numberOfFailedCheckpoints"
+    with runs.job("--checkpoint-interval-ms", "500") as job:
+        runs.wait(job, lambda: bool(complete_checkpoints(job.checkpoints)))
+        shutil.rmtree(job.checkpoints)
+        job.checkpoints.touch()  # a file in its place: none of them can be written
+        before = scrape(job.metrics_url, job.name).total(failed)
+        runs.wait(job, lambda: scrape(job.metrics_url, job.name).total(failed) > before + 5)
+        (interaction,) = history(1)
+        runs.feed.interaction(interaction)
+        runs.read_slates(job, until=lambda: len(runs.slates) == 1)
+        job.checkpoints.unlink()
+        runs.wait(job, lambda: bool(complete_checkpoints(job.checkpoints)))
+    assert "FileAlreadyExistsException" in job.log.read_text(encoding="utf-8")

@@ -47,6 +47,14 @@ class Runs:
             job.assert_running()
             assert time.monotonic() < deadline, f"{len(self.slates)} slates so far; {job.log_tail()}"
 
+    def wait(self, job: Job, until: Callable[[], bool]) -> None:
+        """Wait until something holds that is no slate."""
+        deadline = time.monotonic() + DEADLINE_S
+        while not until():
+            job.assert_running()
+            assert time.monotonic() < deadline, job.log_tail()
+            time.sleep(0.1)
+
     def answered(self) -> set[str]:
         return {slate.event_id for slate in self.slates}
 

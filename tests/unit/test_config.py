@@ -107,7 +107,7 @@ def test_settings_of_flink_go_through_as_they_are(common: list[str]) -> None:
 def test_a_job_without_what_it_is_to_start_from_ends_with_one_message(
     common: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("PATH", "JVM_ARGS"):  # which it sets for the JVM
+    for name in ("PATH", "JVM_ARGS", "LOG4J_PROPERTIES"):  # which it sets for the JVM
         monkeypatch.setenv(name, os.environ.get(name, ""))
     with pytest.raises(SystemExit, match=r"^recommend: --restore newest: no complete checkpoint below"):
         run(
