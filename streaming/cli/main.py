@@ -2,8 +2,8 @@
 
 Exit codes: 0 done; 1 the answer is no; 2 it could not be done, and one message says why; 130 interrupted.
 
-Options come from the command line, from the environment (RHEOSTAT_POLICY_SET_AUTHOR), from rheostat.toml here or where
-RHEOSTAT_CONFIG says, in this order: `bootstrap-servers = "…"` on top, `author = "…"` below [policy.set].
+Options come from the command line, from the environment (RHEOSTAT_POLICY_SET_AUTHOR), from rheostat.yaml (--config), in
+this order.
 """
 
 import importlib

@@ -1,11 +1,12 @@
 """The command line of the jobs: what all of them take, and what each takes beside.
 
 `rheostat job recommend` and `python -m streaming.jobs.recommend` are the same. Options come from the command line or
-the environment (RHEOSTAT_BOOTSTRAP_SERVERS, RHEOSTAT_TOPIC_PREFIX, RHEOSTAT_MODEL).
+the environment (RHEOSTAT_BOOTSTRAP_SERVERS, RHEOSTAT_JOB_RECOMMEND_PARALLELISM) or a file (`streaming/config_file.py`).
 """
 
 import functools
 import inspect
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from enum import StrEnum
@@ -14,7 +15,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from features.errors import DeviceError
+from features.errors import ConfigFileError, DeviceError
 from onnx_models.device import AUTO, cuda_id
 from streaming.config import (
     BOOTSTRAP_VARIABLE,
@@ -30,6 +31,7 @@ from streaming.config import (
     LearnConfig,
     RecommendConfig,
 )
+from streaming.config_file import Settings, config_option, defaults, with_variables
 from streaming.flink.jars import job_jars
 
 Config = TypeVar("Config")
@@ -102,7 +104,11 @@ def _job(
     ] = None,
     checkpoint_interval_ms: Annotated[
         int | None,
-        typer.Option(min=1, show_default=f"what Flink is set to, or {JobConfig.default_checkpoint_interval_ms}"),
+        typer.Option(
+            min=1,
+            help="Between two checkpoints, each of which holds slates up.",
+            show_default=f"what Flink is set to, or {JobConfig.default_checkpoint_interval_ms}",
+        ),
     ] = None,
     parallelism: Annotated[
         int | None, typer.Option(min=1, help="Slots.", show_default="what Flink is set to, or 1")
@@ -209,6 +215,17 @@ def learn(
     return LearnConfig(fetching, batch_ms, batch_rows)
 
 
+def _of_jobs(settings: Settings) -> dict[str, Any]:
+    """Return the defaults of each job by name."""
+    jobs = typer.Typer(add_completion=False)
+    for name, job in (("recommend", recommend), ("features", features), ("learn", learn)):
+        jobs.command(name)(job)
+    if isinstance(section := settings.values.get("job"), dict):
+        jobs_alone = {name: value for name, value in section.items() if name != "ready"}  # which is a command
+        settings = settings._replace(values={**settings.values, "job": jobs_alone})
+    return defaults(settings, "job", typer.main.get_command(jobs))
+
+
 def parsed(command: Callable[..., Config], name: str, arguments: Sequence[str] | None = None) -> Config:
     """Return what `command` makes of a command line, this process's own without one; end where it cannot be used."""
     results: list[Config] = []
@@ -219,8 +236,16 @@ def parsed(command: Callable[..., Config], name: str, arguments: Sequence[str] |
         results.append(command(**options))
 
     app.command(name, context_settings={"help_option_names": ["-h", "--help"]})(keep)
+    job = with_variables(typer.main.get_command(app), f"job {name}")
+
+    def take(context: Any, settings: Settings) -> None:
+        context.default_map = _of_jobs(settings)[name]
+
+    job.params.insert(0, config_option(take))
     try:
-        app(arguments, prog_name=name)
+        job(arguments, prog_name=name)
+    except ConfigFileError as error:
+        sys.exit(f"{name}: {error}")
     except SystemExit:
         if not results:
             raise

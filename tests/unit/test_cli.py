@@ -260,7 +260,7 @@ def options_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("RHEOSTAT_BOOTSTRAP_SERVERS", raising=False)
     monkeypatch.delenv("RHEOSTAT_TOPIC_PREFIX", raising=False)
-    return tmp_path / "rheostat.toml"
+    return tmp_path / "rheostat.yaml"
 
 
 def test_options_come_from_the_line_then_the_environment_then_the_file(
@@ -280,9 +280,7 @@ def test_options_come_from_the_line_then_the_environment_then_the_file(
     module = types.ModuleType("a")
     module.b = probe  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "a", module)
-    options_file.write_text(
-        'bootstrap-servers = "file:1"\ntopic-prefix = "shop-a."\n[probe]\nauthor = "merchandising"\n'
-    )
+    options_file.write_text("bootstrap-servers: file:1\ntopic-prefix: shop-a.\nprobe:\n  author: merchandising\n")
 
     def called(*words: str) -> tuple[Cluster, str]:
         result = CliRunner().invoke(of_test, ["probe", *words])
@@ -299,10 +297,13 @@ def test_options_come_from_the_line_then_the_environment_then_the_file(
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("author = 1", "author: on top may stand bootstrap-servers, topic-prefix"),
-        ("[policy.set]\ncolour = 1", "[policy.set] has colour; expected one of author, bootstrap-servers, budget"),
-        ("[policy]\ncolour = 1", "[policy] has colour; expected one of get, history, remove, roll-back, set"),
-        ("not toml", "rheostat.toml cannot be read as TOML"),
+        ("author: 1", "author: on top may stand bootstrap-servers, topic-prefix"),
+        ("policy: {set: {colour: 1}}", "policy.set has colour; expected one of author, bootstrap-servers, budget"),
+        ("policy: {colour: 1}", "policy has colour; expected one of author, bootstrap-servers, budget"),
+        ("policy: [set]", "policy: on top may stand bootstrap-servers"),
+        ("policy: {set: 1}", "policy.set is 1; expected the options of `rheostat policy set`, a line each"),
+        ("a: [", "rheostat.yaml cannot be read as YAML"),
+        ("only words", "rheostat.yaml is no map of options"),
     ],
 )
 def test_file_of_options_that_cannot_be_used_is_one_clear_word(
@@ -311,7 +312,7 @@ def test_file_of_options_that_cannot_be_used_is_one_clear_word(
     options_file.write_text(text)
     code, _, err = run("policy", "set")
     assert (code, words in err) == (2, True), err
-    other = options_file.rename(options_file.with_name("other.toml"))
+    other = options_file.rename(options_file.with_name("other.yaml"))
     monkeypatch.setenv("RHEOSTAT_CONFIG", str(other))
     code, _, err = run("policy", "set")
     assert (code, err.startswith(f"rheostat: {other}")) == (2, True), err  # and not the file that was not read

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from features.errors import RestoreError
-from streaming.config import FeaturesConfig, LearnConfig, RecommendConfig
+from streaming.config import Cluster, FeaturesConfig, LearnConfig, RecommendConfig
 from streaming.flink.checkpoints import checkpoint_of
 from streaming.flink.environment import run
 from streaming.flink.jars import job_jars
@@ -116,3 +116,55 @@ def test_a_job_without_what_it_is_to_start_from_ends_with_one_message(
             lambda env, cfg: pytest.fail("it was built"),
             "",
         )
+
+
+def test_jobs_take_their_options_from_the_file_then_the_environment_then_the_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rheostat.yaml").write_text(
+        """
+        bootstrap-servers: file:1
+        topic-prefix: shop-a.
+        policy: {set: {author: merchandising}}  # of others
+        job:
+          checkpoints: s3://state/rheostat
+          flink: {state.backend.type: rocksdb, execution.checkpointing.incremental: true}
+          ready: {timeout-s: 3}
+          recommend: {model: ., parallelism: 4}
+          learn: {batch-ms: 200, checkpoints: mine}
+        """
+    )
+    recommend, learn = recommend_config([]), learn_config([])
+    assert recommend.job.cluster == Cluster("file:1", "shop-a.")
+    assert (recommend.job.parallelism, recommend.job.checkpoints) == (4, "s3://state/rheostat")
+    flink = {"state.backend.type": "rocksdb", "execution.checkpointing.incremental": "true"}
+    assert recommend.job.flink == learn.job.flink == flink
+    assert (learn.batch_ms, learn.job.checkpoints, learn.job.parallelism) == (200, "mine", None)
+    monkeypatch.setenv("RHEOSTAT_JOB_RECOMMEND_PARALLELISM", "5")
+    assert recommend_config([]).job.parallelism == 5
+    assert recommend_config(["--parallelism", "6"]).job.parallelism == 6
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("job: {colour: 1}", "learn: rheostat.yaml: job has colour; expected one of batch-ms, batch-rows"),
+        ("job: {recommend: {feast-repo: 1}}", "learn: rheostat.yaml: job.recommend has feast-repo; expected one of"),
+        ("job: {learn: [1]}", r"learn: rheostat.yaml: job.learn is \[1\]; expected the options of"),
+        (None, "learn: --config names gone.yaml, which is not there"),
+    ],
+)
+def test_file_that_a_job_cannot_use_is_one_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str | None, words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if text is not None:
+        (tmp_path / "rheostat.yaml").write_text(text)
+    with pytest.raises(SystemExit, match=words):
+        learn_config(["--bootstrap-servers", "b:1", *(["--config", "gone.yaml"] if text is None else [])])
+
+
+def test_file_of_options_may_be_named(tmp_path: Path) -> None:
+    (tmp_path / "other.yaml").write_text("bootstrap-servers: file:1\njob: {parallelism: 3}")
+    assert learn_config(["--config", str(tmp_path / "other.yaml")]).job.parallelism == 3

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from typer.main import get_command
 
+from infra.docs import configuration
 from infra.docs.topics import page
 from streaming.cli.main import app
 from streaming.contract.topics import CONTRACTS
@@ -18,6 +19,14 @@ ROOT = Path(__file__).parents[2]
 def test_page_of_the_topics_is_current() -> None:
     assert set(CONTRACTS) == set(Topic)
     assert (ROOT / "docs/topics.md").read_text(encoding="utf-8") == page(), "make docs"
+
+
+def test_page_of_the_configuration_is_current_and_says_what_each_key_does() -> None:
+    page = configuration.page()
+    assert (ROOT / "docs/configuration.md").read_text(encoding="utf-8") == page, "make docs"
+    rows = [line for line in page.splitlines() if line.startswith("| `")]
+    assert len(rows) > 100
+    assert [row for row in rows if row.endswith("|  |")] == []
 
 
 def test_every_field_of_every_topic_is_described() -> None:
