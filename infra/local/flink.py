@@ -78,19 +78,20 @@ class FlinkCluster:
         ports = [self.metrics_port, *[known.metrics_port for known in self.task_managers]]
         return [f"http://127.0.0.1:{port}/metrics" for port in ports]
 
-    def submit(self, module: str, arguments: Sequence[str], log: Path) -> str:
+    def submit(self, module: str, arguments: Sequence[str], log: Path, *of_flink: str) -> str:
         """Submit a job as `flink run` does; return its id.
 
         Args:
             module: of its `main`.
             arguments: of its command line.
             log: where what Flink says goes.
+            of_flink: options of `flink run`.
 
         Raises:
             JobError: it was not taken; the message carries what Flink said.
         """
         command = [f"{_pyflink(self.python)}/bin/flink", "run", "--detached", "--pyClientExecutable", f"{self.python}"]
-        command += ["--pyExecutable", f"{self.python}", "--pyModule", module, *arguments]
+        command += ["--pyExecutable", f"{self.python}", *of_flink, "--pyModule", module, *arguments]
         with log.open("ab") as sink:
             done = subprocess.run(
                 command,

@@ -113,6 +113,15 @@ def test_wheel_runs_on_a_session_cluster_and_leaves_it_its_settings(
         parallelism, interval_ms, place = settings_in_force(flink, job_id)
         assert (parallelism, interval_ms) == (1, 900)
         assert place.startswith(f"file:{tmp_path}/asked")
+        # As docs/operate.md has it: stopped by Flink, gone on with by Flink.
+        savepoint = flink.stop_with_savepoint(job_id, (tmp_path / "savepoints").as_uri())
+        more = history(120)[100:]
+        with Feed(cluster) as feed:
+            for interaction in more:
+                feed.interaction(interaction)
+        job_id = flink.submit(MODULE, arguments(cluster), tmp_path / "submitted.log", "--fromSavepoint", savepoint)
+        answered(cluster, flink, job_id, more)
+        assert flink.get(f"/jobs/{job_id}/checkpoints")["latest"]["restored"]["external_path"] == savepoint
 
 
 def wait_for_a_checkpoint(flink: FlinkCluster, job_id: str) -> None:

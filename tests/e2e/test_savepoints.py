@@ -16,6 +16,7 @@ from support.savepoints import AFTER, BEFORE, JOBS, STRANGER, history, prefix_of
 from features.errors import JobError
 from features.row import FeatureRow
 from infra.local.feast import feast_repo
+from infra.local.flink import FlinkCluster
 from infra.local.job import Job, local_job
 from infra.local.kafka import Broker
 from infra.local.topics import create_topics
@@ -48,7 +49,9 @@ def of_version(folder: Path) -> object:
 
 
 @pytest.mark.parametrize("folder", map(of_version, OF_VERSIONS))
-def test_savepoints_of_an_earlier_version_are_gone_on_from(folder: Path, shared_broker: Broker, tmp_path: Path) -> None:
+def test_savepoints_of_an_earlier_version_are_gone_on_from(
+    folder: Path, shared_broker: Broker, flink: FlinkCluster | None, tmp_path: Path
+) -> None:
     cluster = replace(shared_broker.cluster, topic_prefix=prefix_of(folder))
     create_topics(cluster)
     put_back(cluster, saved_records(folder))
@@ -65,7 +68,9 @@ def test_savepoints_of_an_earlier_version_are_gone_on_from(folder: Path, shared_
     again = interactions[:10]
     with ExitStack() as running, Feed(cluster) as feed:
         jobs = [
-            running.enter_context(local_job(name, tmp_path, cluster, *options[name], "--restore", str(folder / name)))
+            running.enter_context(
+                local_job(name, tmp_path, cluster, *options[name], "--restore", str(folder / name), flink=flink)
+            )
             for name in JOBS
         ]
 
