@@ -9,6 +9,8 @@
     │   │   └── PolicyMovedError
     │   ├── ExpressionError
     │   ├── RestoreError
+    │   ├── SubmissionError
+    │   ├── ClientPropertiesError
     │   ├── HomeError
     │   ├── ConfigFileError
     │   ├── PositionError
@@ -21,6 +23,8 @@
     │   └── TrainingSetError
     ├── UnavailableError          what has to be there is not, or not as it must be
     │   ├── TopicError
+    │   ├── AccessError
+    │   ├── JarsError
     │   ├── OnlineStoreError
     │   ├── StateError
     │   ├── StartError
@@ -76,6 +80,10 @@ class RestoreError(InputError):
     """There is nothing to restore from; the message says where it was looked for."""
 
 
+class ClientPropertiesError(InputError):
+    """Properties of Kafka's clients cannot be used; the message says where, what was found and what was expected."""
+
+
 class SubmissionError(InputError):
     """An option of a job is for another way to run it; the message says which, and where to say it instead."""
 
@@ -126,6 +134,10 @@ class UnavailableError(RheostatError):
 
 class TopicError(UnavailableError):
     """A topic is not as it must be; the message says what was found and what to do."""
+
+
+class AccessError(UnavailableError):
+    """A cluster lets us not in, or not do something; the message names who, what, and the remedy."""
 
 
 class DeliveryError(UnavailableError):

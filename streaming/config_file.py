@@ -27,7 +27,7 @@ from features.errors import ConfigFileError
 FILE, VARIABLE = Path("rheostat.yaml"), "RHEOSTAT_CONFIG"
 ENVIRONMENT = "RHEOSTAT"
 # Options that may stand on top: most commands have them.
-COMMON = ("bootstrap-servers", "topic-prefix", "model", "home", "log", "json")
+COMMON = ("bootstrap-servers", "client-properties", "topic-prefix", "model", "home", "log", "json")
 _SETTINGS = "rheostat.settings"  # where a context has what the file says
 
 

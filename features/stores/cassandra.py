@@ -4,14 +4,19 @@ A row is one cell, written `USING TIMESTAMP` of its event time, so that Cassandr
 with one timestamp it keeps the greater value, and a value begins with its created time.
 """
 
-from collections.abc import Sequence
+import contextlib
+import ssl
+import threading
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any, Literal
 
-from cassandra import AuthenticationFailed, DriverException, RequestValidationException
-from cassandra.cluster import NoHostAvailable, Session
+from cassandra import AuthenticationFailed, DriverException, RequestValidationException, Unauthorized
+from cassandra.cluster import Cluster, NoHostAvailable, Session
 from cassandra.concurrent import execute_concurrent_with_args
 from cassandra.policies import ConstantReconnectionPolicy
 from feast import FeatureView
+from feast.infra.online_stores.cassandra_online_store import cassandra_online_store as feasts
 from feast.infra.online_stores.cassandra_online_store.cassandra_online_store import (
     CassandraOnlineStore,
     CassandraOnlineStoreConfig,
@@ -21,6 +26,7 @@ from feast.repo_config import RepoConfig
 from features.stores.packed import PackedOnlineStore, PackedRow
 
 RECONNECT_S = 1.0
+_lock = threading.Lock()
 TYPE: Literal["features.stores.cassandra.NewestCassandraOnlineStore"] = (
     "features.stores.cassandra.NewestCassandraOnlineStore"
 )
@@ -30,7 +36,29 @@ class NewestCassandraOnlineStoreConfig(CassandraOnlineStoreConfig):
     """As Feast's own; the keyspace must exist."""
 
     type: Literal["features.stores.cassandra.NewestCassandraOnlineStore"] = TYPE  # type: ignore[assignment]
+    ssl_ca: str | None = None  # PEM file of the authorities of the nodes' certificates; with it TLS is spoken
+    ssl_certificate: str | None = None  # PEM file of our own certificate, and of its key if `ssl_key` is not another
+    ssl_key: str | None = None
+    ssl_check_hostname: bool = True  # that a node's certificate is its address's
     request_timeout: float | None = 10.0  # seconds; Feast's own is none where load_balancing is set, and waits for ever
+
+
+@contextlib.contextmanager
+def _over_tls(config: NewestCassandraOnlineStoreConfig) -> Iterator[None]:
+    """Let the cluster that Feast makes meanwhile speak TLS, if it is asked for: Feast has no option for that."""
+    if config.ssl_ca is None:
+        yield
+        return
+    context = ssl.create_default_context(cafile=config.ssl_ca)
+    context.check_hostname = config.ssl_check_hostname
+    if config.ssl_certificate is not None:
+        context.load_cert_chain(config.ssl_certificate, config.ssl_key)
+    with _lock:
+        feasts.Cluster = partial(Cluster, ssl_context=context)  # type: ignore[attr-defined]
+        try:
+            yield
+        finally:
+            feasts.Cluster = Cluster  # type: ignore[attr-defined]
 
 
 class NewestCassandraOnlineStore(PackedOnlineStore, CassandraOnlineStore):
@@ -66,7 +94,16 @@ class NewestCassandraOnlineStore(PackedOnlineStore, CassandraOnlineStore):
 
     def is_away(self, error: Exception) -> bool:
         passing = isinstance(error, NoHostAvailable | DriverException)
-        return passing and not isinstance(error, RequestValidationException | AuthenticationFailed)
+        return passing and self.refusal(error) is None and not isinstance(error, RequestValidationException)
+
+    def refusal(self, error: Exception) -> str | None:
+        # Where no node can be used, each has its reason.
+        for why in error.errors.values() if isinstance(error, NoHostAvailable) else [error]:
+            if isinstance(why, AuthenticationFailed | Unauthorized):
+                return f"it lets the user not in, or not do that ({why})"
+            if isinstance(why, ssl.SSLError):
+                return f"there is no TLS with it ({why}): are ssl_ca and ssl_certificate right?"
+        return None
 
     def create(self, config: RepoConfig, view: FeatureView) -> None:
         self._get_session(config).execute(
@@ -85,7 +122,8 @@ class NewestCassandraOnlineStore(PackedOnlineStore, CassandraOnlineStore):
     def _get_session(self, config: RepoConfig) -> Session:
         if not self._session:
             try:
-                super()._get_session(config)
+                with _over_tls(config.online_store):
+                    super()._get_session(config)
             except Exception:
                 self.disconnect()  # a cluster that could not be reached keeps threads of its own
                 raise

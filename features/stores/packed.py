@@ -55,6 +55,10 @@ class PackedOnlineStore(OnlineStore):
     def is_away(self, error: Exception) -> bool:
         """Say whether `error`, of a write or a read, may pass by itself; one of a table or a type does not."""
 
+    def refusal(self, error: Exception) -> str | None:
+        """Return in words why the store lets us not in, or not do something, if that is what `error` says."""
+        return None
+
     @abstractmethod
     def create(self, config: RepoConfig, view: FeatureView) -> None:
         """Make the view's table if it is not there."""

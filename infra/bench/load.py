@@ -25,6 +25,7 @@ from onnx_models.artifact import read_items, read_manifest
 from streaming.config import Cluster
 from streaming.io.feed import to_message
 from streaming.io.tail import at_the_end
+from streaming.kafka_client import for_librdkafka
 from streaming.records import encode
 from streaming.schemas import GLOBAL, Click, ClickKind, Policy, Purchase, SlateView, Topic
 
@@ -140,7 +141,7 @@ def _nothing() -> None:
 def _send(cluster: Cluster, load: Load, result: object) -> None:
     producer = Producer(
         {
-            "bootstrap.servers": cluster.bootstrap_servers,
+            **for_librdkafka(cluster),
             "linger.ms": 0,
             "partitioner": "murmur2_random",
             "queue.buffering.max.messages": 2 * len(load.records) + 1_000,  # a backlog is written at once

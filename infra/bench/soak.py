@@ -24,6 +24,7 @@ from infra.local.process import cpu_s
 from infra.local.topics import create_topics
 from streaming.config import Cluster
 from streaming.io.feed import Feed
+from streaming.kafka_client import for_librdkafka
 from streaming.schemas import Topic
 
 WARM_UP = 500
@@ -76,7 +77,7 @@ def _outside_heap(java: psutil.Process) -> int:
 
 def _drop(cluster: Cluster) -> None:
     """Give the disk back what all have read."""
-    admin = AdminClient({"bootstrap.servers": cluster.bootstrap_servers, "log_level": 0})
+    admin = AdminClient({**for_librdkafka(cluster), "log_level": 0})
     topics = admin.list_topics(timeout=10.0).topics
     names = [cluster.topic(topic) for topic in WRITTEN]
     everything = [TopicPartition(name, number, -1) for name in names for number in topics[name].partitions]

@@ -7,11 +7,13 @@ with local_cassandra(Path(".local/demo/cassandra")) as node:
 import contextlib
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
-from cassandra.cluster import Cluster
+from cassandra.cluster import Cluster, NoHostAvailable
 
 from features.errors import StartError
 from infra.local.kafka import ROOT
@@ -19,6 +21,7 @@ from infra.local.process import free_ports, stop, wait_until
 
 JARS = ROOT / ".local" / "cassandra"
 KEYSPACE = "feast"
+NONE: Mapping[str, Any] = MappingProxyType({})
 PROTOCOL_VERSION = 5
 # What Cassandra 5.0 wants opened on JDK 17.
 OPENS = (
@@ -60,11 +63,13 @@ class Node:
 
 
 @contextlib.contextmanager
-def local_cassandra(home: Path) -> Iterator[Node]:
+def local_cassandra(home: Path, settings: str = "", connection: Mapping[str, Any] = NONE) -> Iterator[Node]:
     """Yield a running node with the keyspace KEYSPACE, whose data lie in `home`; stop it on the way out.
 
     Args:
         home: made if it is not there; what a node has left in it is gone on with.
+        settings: lines of cassandra.yaml, beside those that a node needs.
+        connection: what the driver has to say then, to be let in.
 
     Raises:
         StartError: no jars, or the node exited or stood still.
@@ -76,7 +81,7 @@ def local_cassandra(home: Path) -> Iterator[Node]:
         raise StartError(msg)
     home.mkdir(parents=True, exist_ok=True)
     storage_port, ssl_port, port, jmx_port = free_ports(4)
-    (home / "cassandra.yaml").write_text(_yaml(home, storage_port, ssl_port, port), encoding="utf-8")
+    (home / "cassandra.yaml").write_text(_yaml(home, storage_port, ssl_port, port) + settings, encoding="utf-8")
     (home / "logback.xml").write_text(_LOGBACK, encoding="utf-8")
     log = home / "cassandra.log"
     command = [
@@ -97,7 +102,7 @@ def local_cassandra(home: Path) -> Iterator[Node]:
         process = subprocess.Popen(command, cwd=home, stdout=sink, stderr=subprocess.STDOUT, start_new_session=True)
     try:
         wait_until(lambda: _listens(port), "Cassandra", process, log)
-        _create_keyspace(port)
+        _create_keyspace(port, connection, process, log)
         yield Node("127.0.0.1", port, process)
     finally:
         stop(process)
@@ -109,12 +114,20 @@ def _listens(port: int) -> bool:
     return False
 
 
-def _create_keyspace(port: int) -> None:
-    with Cluster(["127.0.0.1"], port=port, protocol_version=PROTOCOL_VERSION) as cluster:
-        cluster.connect().execute(
-            f"CREATE KEYSPACE IF NOT EXISTS {KEYSPACE} "
-            "WITH replication = {'class': 'SimpleStrategy', 'replication_factor': 1}"
-        )
+def _create_keyspace(port: int, connection: Mapping[str, Any], process: subprocess.Popen[bytes], log: Path) -> None:
+    def lets_in() -> bool:
+        with (
+            contextlib.suppress(NoHostAvailable),
+            Cluster(["127.0.0.1"], port=port, protocol_version=PROTOCOL_VERSION, **connection) as cluster,
+        ):
+            cluster.connect().execute(
+                f"CREATE KEYSPACE IF NOT EXISTS {KEYSPACE} "
+                "WITH replication = {'class': 'SimpleStrategy', 'replication_factor': 1}"
+            )
+            return True
+        return False
+
+    wait_until(lets_in, "Cassandra", process, log)  # which makes its first user after it listens
 
 
 def _yaml(home: Path, storage_port: int, ssl_port: int, port: int) -> str:

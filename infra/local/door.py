@@ -12,7 +12,7 @@ from pathlib import Path
 from features.errors import StartError
 from infra.local.kafka import ROOT
 from infra.local.process import failure, stop, wait_until
-from streaming.config import BOOTSTRAP_VARIABLE, PREFIX_VARIABLE, Cluster
+from streaming.config import BOOTSTRAP_VARIABLE, PREFIX_VARIABLE, PROPERTIES_VARIABLE, Cluster
 
 OPEN = "the door is open: "
 
@@ -58,6 +58,7 @@ def local_door(home: Path, cluster: Cluster, model: Path, *options: str, port: i
         *options,
     ]
     named = {BOOTSTRAP_VARIABLE: cluster.bootstrap_servers, PREFIX_VARIABLE: cluster.topic_prefix}
+    named |= {PROPERTIES_VARIABLE: cluster.client_properties} if cluster.client_properties else {}
     with log.open("wb") as sink:
         process = subprocess.Popen(
             command,

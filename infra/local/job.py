@@ -111,6 +111,8 @@ def local_job(
     log, checkpoints = home / f"{name}.log", checkpoints_of(home, name)
     module = f"{package}.{name}"
     arguments = ["--bootstrap-servers", cluster.bootstrap_servers, "--topic-prefix", cluster.topic_prefix]
+    if cluster.client_properties:
+        arguments += ["--client-properties", cluster.client_properties]
     arguments += ["--checkpoints", str(checkpoints), *options]
     if flink is None:
         running = _embedded(name, module, log, checkpoints, arguments)

@@ -9,11 +9,12 @@ import typer
 
 from streaming.cli import evaluate
 from streaming.cli.group import fail
-from streaming.cli.options import LOOPBACK, MODEL, Model, OnCluster, errors, listening, printer, say
+from streaming.cli.options import LOOPBACK, MODEL, Model, OnCluster, errors, listening, printer, say, secret
 from streaming.cli.running import HOME, running
 from streaming.cli.watch import LearnUrl
 from streaming.schemas import Measure
 
+TOKEN_VARIABLE = "RHEOSTAT_CONSOLE_TOKEN"
 VIOLATED = "scope_constraint_violated_percent"
 
 
@@ -31,10 +32,13 @@ def console(
     author_header: Annotated[
         str, typer.Option(help="With which a proxy says who asks, as X-Forwarded-User: that is the author.")
     ] = "",
-    token: Annotated[
-        str | None,
+    token_file: Annotated[
+        Path | None,
         typer.Option(
-            envvar="RHEOSTAT_CONSOLE_TOKEN", help="That writes of the only user need.", show_default="made up"
+            exists=True,
+            dir_okay=False,
+            help=f"With the token that writes of the only user need; or {TOKEN_VARIABLE} has it.",
+            show_default="made up",
         ),
     ] = None,
     learn: LearnUrl = None,
@@ -59,8 +63,9 @@ def console(
     from streaming.web.views import ConstraintState
 
     users = user or [getpass.getuser()]
+    token = secret(token_file, TOKEN_VARIABLE)
     if token is not None and len(users) > 1:
-        fail("--token is of one user; leave it out where there are several, each has a link with its own")
+        fail("a token is of one user; leave it out where there are several, each has a link with its own")
     if gate and log is None:
         fail("--gate asks the log; name it with --log, the folder that `rheostat log sink` fills")
     words = printer()

@@ -61,8 +61,9 @@ class _Group(TyperGroup):
 
 
 def _take(ctx: Any, settings: Settings) -> None:
-    if "topic-prefix" in settings.values:
-        ctx.default_map = {"topic_prefix": settings.values["topic-prefix"]}
+    for name in ("topic-prefix", "client-properties"):
+        if name in settings.values:
+            ctx.default_map = {**(ctx.default_map or {}), name.replace("-", "_"): settings.values[name]}
 
 
 class _Root(_Group):

@@ -83,7 +83,7 @@ def load_file(opened: "ItemFile", cluster: Cluster, replace: bool, console: "Con
     from features.progress import Bar
     from streaming.io.item_load import load_items
 
-    with errors(KafkaException, TimeoutError), Bar(console) as progress:
+    with errors(KafkaException), Bar(console) as progress:
         task = progress.add_task(opened.path.name, total=opened.line_count())
 
         def show(load: "Load") -> None:

@@ -58,7 +58,7 @@ def replay(
     from streaming.schemas import Topic
 
     console = printer(as_json)
-    with errors(KafkaException, TimeoutError):
+    with errors(KafkaException):
         opened = _dataset(dataset).open_log(path)
         for topic in (Topic.RECOMMENDATIONS, Topic.DEAD_LETTERS):
             partitions(cluster, topic)

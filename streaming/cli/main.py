@@ -8,12 +8,13 @@ this order.
 
 import importlib
 import importlib.util
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from streaming.cli.group import Command, root
-from streaming.config import PREFIX_VARIABLE
+from streaming.config import PREFIX_VARIABLE, PROPERTIES_VARIABLE
 
 CHECKOUT = "infra.cli.commands"
 COMMANDS = {
@@ -53,11 +54,20 @@ def _of_all(
     topic_prefix: Annotated[
         str, typer.Option(envvar=PREFIX_VARIABLE, help="What the names of the deployment's topics begin with.")
     ] = "",
+    client_properties: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            envvar=PROPERTIES_VARIABLE,
+            help="How the Kafka cluster is reached, in the form of Kafka's --command-config.",
+        ),
+    ] = None,
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print it and end.")
     ] = False,
 ) -> None:
-    pass  # the prefix is read by `_with_prefix`, whichever the command is
+    pass  # both are read by `_with_prefix`, whichever the command is
 
 
 if __name__ == "__main__":

@@ -110,7 +110,7 @@ def dead_letters_replay(
     console = printer(as_json)
     sent, unreadable, repeated, cut, late = 0, 0, 0, 0, 0
     seen: set[tuple[str, bytes]] = set()
-    with errors(TimeoutError), Feed(cluster) as feed:
+    with Feed(cluster) as feed:
         for letter in _letters(cluster, topic, reason):
             if letter.reason is Reason.EXPIRED:
                 late += 1

@@ -5,6 +5,7 @@ could not be carried out, and one message says why; 130 interrupted.
 """
 
 import contextlib
+import os
 import signal
 import socket
 import sys
@@ -37,8 +38,8 @@ def _with_prefix(context: typer.Context, cluster: Cluster) -> Cluster:
             msg = "no broker is named and nothing runs here; name one, or start everything with `rheostat up`"
             raise typer.BadParameter(msg)
         cluster = stack.cluster
-    topic_prefix = context.find_root().params.get("topic_prefix")
-    return replace(cluster, topic_prefix=topic_prefix) if topic_prefix else cluster
+    of_all = {name: context.find_root().params.get(name) for name in ("topic_prefix", "client_properties")}
+    return replace(cluster, **{name: str(value) for name, value in of_all.items() if value})
 
 
 OnCluster = Annotated[
@@ -62,6 +63,19 @@ From = Annotated[datetime | None, typer.Option("--from", formats=_FORMATS, help=
 To = Annotated[datetime | None, typer.Option("--to", formats=_FORMATS, help="UTC; event time, this left out.")]
 FOR_EVER_MS = 1 << 62
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object as the last line of stdout.")]
+
+
+def secret(file: Path | None, variable: str) -> str | None:
+    """Return what a file holds, or else the environment's variable; None without either.
+
+    Neither the command line nor a file of settings says it: others read those.
+    """
+    if file is None:
+        return os.environ.get(variable) or None
+    text = file.read_text(encoding="utf-8").strip()
+    if not text:
+        fail(f"{file} is empty; expected a token in it")
+    return text
 
 
 @contextlib.contextmanager

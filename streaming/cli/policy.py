@@ -171,7 +171,7 @@ def policy_remove(
 
     from streaming.control.policies import remove
 
-    with errors(TimeoutError, KafkaException):
+    with errors(KafkaException):
         removed = remove(scope, history(cluster).table, cluster, author or getpass.getuser(), note)
     say(f"{scope}: version {removed.version} is no longer in force", printer(as_json))
     print_json(removed, as_json)
@@ -197,7 +197,7 @@ def _write(policy: Any, turned: Any, cluster: Cluster, as_json: bool) -> None:
     from streaming.control import policies
 
     try:
-        with errors(TimeoutError, KafkaException):
+        with errors(KafkaException):
             policies.write(policy, turned.table, cluster)
     except PolicyError as error:
         fail(f"the policy is refused: {error}")

@@ -7,9 +7,10 @@ from typing import Annotated
 import typer
 
 from streaming.cli.group import fail
-from streaming.cli.options import LOOPBACK, MODEL, Model, OnCluster, errors, listening, printer, say
+from streaming.cli.options import LOOPBACK, MODEL, Model, OnCluster, errors, listening, printer, say, secret
 from streaming.cli.running import HOME, running
 
+TOKEN_VARIABLE = "RHEOSTAT_SERVE_TOKEN"
 KEEP_ALIVE_S = 75  # longer than the minute of a usual load balancer, which would ask on a connection that is gone
 
 
@@ -18,10 +19,13 @@ def serve(
     model: Model = MODEL,
     host: Annotated[str, typer.Option(help="Where it listens; beside loopback, a token is needed.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65_535, help="0: any that is free.")] = 8780,
-    token: Annotated[
-        str | None,
+    token_file: Annotated[
+        Path | None,
         typer.Option(
-            envvar="RHEOSTAT_SERVE_TOKEN", help="That all but health and metrics need.", show_default="none on loopback"
+            exists=True,
+            dir_okay=False,
+            help=f"With the token that all but health and metrics need; or {TOKEN_VARIABLE} has it.",
+            show_default="none on loopback, elsewhere one is made up",
         ),
     ] = None,
     timeout_ms: Annotated[
@@ -56,6 +60,7 @@ def serve(
     from streaming.serve.shop import Shop
     from streaming.serve.shoppers import Explanations, Features
 
+    token = secret(token_file, TOKEN_VARIABLE)
     words = printer()
     is_loopback = host in LOOPBACK
     with listening(host, port) as listener:
@@ -70,7 +75,7 @@ def serve(
             asker = Asker(cluster)
         if token is None and not is_loopback:
             token = secrets.token_urlsafe(16)
-            say(f"the token is {token}; name one of your own with --token", words)
+            say(f"the token is {token}; name one of your own with --token-file", words)
         hosts = list(LOOPBACK) if is_loopback else ["*"]
         app = build(asker, shop, inference, features, explanations, timeout_ms, at_once, token, hosts)
         listener.listen()

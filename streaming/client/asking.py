@@ -14,6 +14,7 @@ from features.errors import DeliveryError, RequestExpiredError, RequestFailedErr
 from streaming.config import Cluster
 from streaming.io.tail import POLL_S, Following, at_the_end
 from streaming.io.topics import Headers
+from streaming.kafka_client import for_librdkafka
 from streaming.records import encode
 from streaming.schemas import DeadLetter, Origin, Reason, Request, SlateCause, Topic
 
@@ -55,7 +56,7 @@ class Asker:
         consumer = at_the_end(cluster, Topic.RECOMMENDATIONS, Topic.DEAD_LETTERS)
         self._producer = Producer(
             {
-                "bootstrap.servers": cluster.bootstrap_servers,
+                **for_librdkafka(cluster),
                 "linger.ms": 0,
                 "partitioner": "murmur2_random",
                 "message.timeout.ms": DELIVERY_MS,

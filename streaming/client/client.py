@@ -51,14 +51,22 @@ class Client:
     Args:
         bootstrap_servers: of the Kafka cluster.
         topic_prefix: of the deployment's topics.
+        client_properties: path of a file in the form of Kafka's `--command-config`: TLS, and who the app is.
         timeout_s: for which a slate is waited for, unless the call says otherwise.
 
     Raises:
         KafkaException: the broker is not there.
     """
 
-    def __init__(self, bootstrap_servers: str, *, topic_prefix: str = "", timeout_s: float = TIMEOUT_S) -> None:
-        self._asker = Asker(Cluster(bootstrap_servers, topic_prefix))
+    def __init__(
+        self,
+        bootstrap_servers: str,
+        *,
+        topic_prefix: str = "",
+        client_properties: str = "",
+        timeout_s: float = TIMEOUT_S,
+    ) -> None:
+        self._asker = Asker(Cluster(bootstrap_servers, topic_prefix, client_properties))
         self._timeout_s = timeout_s
 
     def __enter__(self) -> Self:

@@ -12,6 +12,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 from features.errors import TopicError
 from streaming.config import Cluster
 from streaming.io.tail import POLL_S
+from streaming.kafka_client import for_librdkafka
 from streaming.records import decode_any
 from streaming.schemas import DeadLetter, Origin, Recommendation, Topic
 
@@ -30,6 +31,7 @@ class Recommendations(Iterator[Recommendation]):
         bootstrap_servers: of the Kafka cluster.
         group_id: of the app; where it stopped, it goes on.
         topic_prefix: of the deployment's topics.
+        client_properties: path of a file in the form of Kafka's `--command-config`: TLS, and who the app is.
         start: where a group that is new begins: with what comes from now on, or with the oldest slate that is kept.
         remembered: slates that are known again, at most (some 150 bytes each).
     """
@@ -40,17 +42,18 @@ class Recommendations(Iterator[Recommendation]):
         group_id: str,
         *,
         topic_prefix: str = "",
+        client_properties: str = "",
         start: Literal["latest", "earliest"] = "latest",
         remembered: int = REMEMBERED,
     ) -> None:
         self.unreadable = 0
-        self._cluster, self._at_most = Cluster(bootstrap_servers, topic_prefix), remembered
+        self._cluster, self._at_most = Cluster(bootstrap_servers, topic_prefix, client_properties), remembered
         self._seen: OrderedDict[str, None] = OrderedDict()
         self._current: Message | None = None  # which the caller has been given
         self._closed, self._reading = threading.Event(), threading.Lock()
         self._consumer = Consumer(
             {
-                "bootstrap.servers": bootstrap_servers,
+                **for_librdkafka(self._cluster),
                 "group.id": group_id,
                 "enable.auto.offset.store": False,
                 "auto.offset.reset": start,

@@ -34,10 +34,10 @@ CONTRACTS: dict[Topic, Contract] = {
     Topic.IMPRESSIONS: Contract(schemas.Impression, ("the app that shows slates",), ("recommend", "learn")),
     Topic.ITEMS: Contract(schemas.Item, (SHOP,), JOBS, key="item"),
     Topic.POLICIES: Contract(
-        schemas.Policy, ("rheostat policy", "the console", "learn"), ("recommend", "learn"), key="scope"
+        schemas.Policy, ("rheostat policy", "the console", "recommend", "learn"), ("recommend", "learn"), key="scope"
     ),
     Topic.RECOMMENDATIONS: Contract(schemas.Recommendation, ("recommend",), (APPS, "learn")),
-    Topic.OUTCOMES: Contract(schemas.Outcome, ("learn",), ("learn", _SINK, "rheostat experiment")),
+    Topic.OUTCOMES: Contract(schemas.Outcome, ("learn",), (_SINK, "rheostat experiment")),
     Topic.ESTIMATES: Contract(schemas.Estimates, ("learn",), ("recommend",), key="name"),
     Topic.COMPLEMENTS: Contract(schemas.Complements, ("learn",), ("recommend",), key="item"),
     Topic.FEATURE_LOG: Contract(schemas.FeatureRecord, ("recommend",), ("features", _SINK)),

@@ -147,7 +147,7 @@ def write(policy: Policy, in_force: PolicyTable, cluster: Cluster) -> None:
         PolicyError: it cannot be used, or another one was written at the same moment.
         TopicError: a topic is not there.
         KafkaException: the broker is not there.
-        TimeoutError: it did not take the record.
+        DeliveryError: it did not take the record; the message says why.
     """
     if is_controller(policy.scope):
         msg = f"{policy.scope} is the job learn's; turn the constraints of the scope that it holds"
@@ -174,7 +174,7 @@ def remove(scope: str, in_force: PolicyTable, cluster: Cluster, author: str, not
         PolicyError: it has none that somebody wrote.
         TopicError: the topic is not there.
         KafkaException: the broker is not there.
-        TimeoutError: it did not take the record.
+        DeliveryError: it did not take the record; the message says why.
     """
     removed = in_force.written(scope)
     if removed is None or is_controller(scope):

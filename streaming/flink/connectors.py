@@ -20,6 +20,7 @@ from pyflink.java_gateway import get_gateway
 from streaming.config import JobConfig
 from streaming.flink.bundles import TOPICS, Bundled, opening
 from streaming.flink.state import STATE_VERSION
+from streaming.kafka_client import for_java
 from streaming.schemas import Topic
 
 OUTGOING = Types.TUPLE([Types.STRING(), Types.STRING(), Types.PRIMITIVE_ARRAY(Types.BYTE())])  # topic, key, value
@@ -37,6 +38,8 @@ def source(env: StreamExecutionEnvironment, name: str, uid: str, topics: Sequenc
         .set_property("fetch.min.bytes", str(cfg.fetch_min_bytes))
         .set_property("fetch.max.wait.ms", str(cfg.fetch_max_wait_ms))
     )
+    for key, value in for_java(cfg.cluster).items():
+        builder.set_property(key, value)
     builder._j_builder.setDeserializer(get_gateway().jvm.rheostat.RecordDeserializer(cfg.cluster.topic_prefix))
     records = env.from_source(builder.build(), WatermarkStrategy.no_watermarks(), name)
     records.uid(uid)
@@ -117,5 +120,7 @@ def sink(records: DataStream, uid: str, cfg: JobConfig) -> None:
         .set_property("linger.ms", "0")
         .set_property("compression.type", cfg.compression)
     )
+    for key, value in for_java(cfg.cluster).items():
+        builder.set_property(key, value)
     builder._j_builder.setRecordSerializer(get_gateway().jvm.rheostat.RecordSerializer(cfg.cluster.topic_prefix))
     DataStream(versioned).sink_to(builder.build()).uid(uid).name("sink")

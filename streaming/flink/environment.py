@@ -193,7 +193,7 @@ def run(
     cfg: Config,
     build: Callable[[StreamExecutionEnvironment, Config], None],
     jvm_args: str,
-    check: Callable[[Config], None] = lambda cfg: None,
+    check: Callable[[Config], None],
 ) -> None:
     """Run a job until it is told to stop (SIGTERM, SIGINT), which it does with a savepoint.
 

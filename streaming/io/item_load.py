@@ -58,7 +58,7 @@ def load_items(lines: Iterable[Item | str], cluster: Cluster, replace: bool, pro
 
     Raises:
         TopicError: there is no such topic.
-        TimeoutError: the broker does not take what is written.
+        DeliveryError: the broker does not take what is written; the message says why.
     """
     load = Load()
     there: dict[str, bytes] = {}  # by key, a hash of the newest record

@@ -3,6 +3,7 @@
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from streaming.config import Cluster
+from streaming.kafka_client import for_librdkafka
 
 TIMEOUT_S = 10.0
 _COORDINATOR_MOVES = (
@@ -22,7 +23,7 @@ def lag(cluster: Cluster, group_id: str, topic: str) -> int | None:
     """
     consumer = Consumer(
         {
-            "bootstrap.servers": cluster.bootstrap_servers,
+            **for_librdkafka(cluster),
             "group.id": cluster.group(group_id),
             "enable.auto.commit": False,
             "log_level": 0,

@@ -20,6 +20,7 @@ from features.errors import NotReadyError
 from streaming.config import Cluster
 from streaming.io.tail import at_the_end
 from streaming.io.topics import read_compacted
+from streaming.kafka_client import for_librdkafka
 from streaming.records import encode, now_ms
 from streaming.schemas import Click, ClickKind, Recommendation, Topic
 
@@ -120,7 +121,7 @@ class Probes:
         self._producer = Producer(
             # Quiet: that a broker is gone is said by what does not come back.
             {
-                "bootstrap.servers": cluster.bootstrap_servers,
+                **for_librdkafka(cluster),
                 "linger.ms": 0,
                 "partitioner": "murmur2_random",
                 "log_level": 0,

@@ -90,7 +90,7 @@ class Replay:
 
         Raises:
             KafkaException: the broker is gone.
-            TimeoutError: the broker did not take the records.
+            DeliveryError: the broker did not take the records; the message says why.
         """
         began = heard = time.monotonic()
         first_ms: int | None = None

@@ -7,6 +7,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from streaming.config import Cluster
 from streaming.io.topics import Headers, headers_of, partitions_of
+from streaming.kafka_client import for_librdkafka
 from streaming.schemas import Origin
 
 TIMEOUT_S = 10.0
@@ -32,7 +33,7 @@ def at_the_end(cluster: Cluster, *topics: str, away: threading.Event | None = No
 
     consumer = Consumer(
         {
-            "bootstrap.servers": cluster.bootstrap_servers,
+            **for_librdkafka(cluster),
             "group.id": cluster.group("rheostat-tail"),
             "enable.auto.commit": False,
             "isolation.level": "read_committed",

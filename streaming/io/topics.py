@@ -16,8 +16,10 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient
 
-from features.errors import TopicError
+from features.errors import AccessError, TopicError
 from streaming.config import Cluster
+from streaming.io.access import DENIED, REMEDY, denied, why_unreachable
+from streaming.kafka_client import for_librdkafka
 from streaming.schemas import Origin
 
 TIMEOUT_S, METADATA_TIMEOUT_S = 30.0, 10.0
@@ -85,7 +87,7 @@ def topic_id(cluster: Cluster, topic: str) -> str:
     Raises:
         KafkaException: there is no such topic, or the broker did not answer.
     """
-    admin = AdminClient({"bootstrap.servers": cluster.bootstrap_servers, "log_level": 0})
+    admin = AdminClient({**for_librdkafka(cluster), "log_level": 0})
     name = cluster.topic(topic)
     (described,) = admin.describe_topics(TopicCollection([name]), request_timeout=TIMEOUT_S).values()
     return str(described.result().topic_id)
@@ -119,16 +121,19 @@ def partitions_of(reader: Consumer, cluster: Cluster, topic: str) -> list[int]:
 
     Raises:
         TopicError: there is no such topic, or no such broker.
+        AccessError: it is not ours to see.
     """
     try:
-        there = reader.list_topics(cluster.topic(topic), timeout=METADATA_TIMEOUT_S).topics
-        numbers = sorted(there[cluster.topic(topic)].partitions)
+        said = reader.list_topics(cluster.topic(topic), timeout=METADATA_TIMEOUT_S).topics[cluster.topic(topic)]
     except KafkaException as error:
         msg = (
             f"the broker at {cluster} did not say within {METADATA_TIMEOUT_S:.0f} s whether it has the topic "
-            f"`{cluster.topic(topic)}`: {error.args[0].str()}. Is one there? `rheostat status` says what runs here"
+            f"`{cluster.topic(topic)}`: {why_unreachable(cluster, error.args[0].str())}"
         )
         raise TopicError(msg) from error
+    if said.error is not None and said.error.code() in DENIED:
+        raise AccessError(denied(cluster, "DESCRIBE", cluster.topic(topic)))
+    numbers = sorted(said.partitions)
     if not numbers:
         msg = f"there is no topic `{cluster.topic(topic)}` on {cluster}; is it the right one? Otherwise create it"
         raise TopicError(msg)
@@ -160,7 +165,7 @@ def consumer(cluster: Cluster, settings: Mapping[str, Any] = MappingProxyType({}
     """Return one that reads what it is assigned, commits nothing, and is told of the end of a partition."""
     return Consumer(
         {
-            "bootstrap.servers": cluster.bootstrap_servers,
+            **for_librdkafka(cluster),
             "group.id": cluster.group("rheostat-topics"),  # nothing is committed under it
             "enable.auto.commit": False,
             "isolation.level": "read_committed",  # an aborted transaction has never been
@@ -179,4 +184,7 @@ def _is_end(record: Message) -> bool:
         return False
     if error.code() == KafkaError._PARTITION_EOF:
         return True
+    if error.code() in DENIED:
+        msg = f"not allowed to read {record.topic()} ({error.str()}); {REMEDY}"
+        raise AccessError(msg)
     raise KafkaException(error)

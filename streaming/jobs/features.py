@@ -11,6 +11,7 @@ from streaming.config import FeaturesConfig
 from streaming.flink.connectors import OUTGOING, micro_batches, sink, source
 from streaming.flink.environment import FOR_LITTLE_CPU, run
 from streaming.jobs import options
+from streaming.jobs.access import check_rights
 from streaming.operators.access_online_store import AccessOnlineStore
 from streaming.schemas import FOR_FEAST, Topic
 
@@ -36,8 +37,12 @@ def build(env: StreamExecutionEnvironment, cfg: FeaturesConfig) -> None:
     sink(letters.union(profiles), "sink-v1", cfg.job)
 
 
+def check(cfg: FeaturesConfig) -> None:
+    check_rights(JOB_NAME, cfg.job)
+
+
 def start(cfg: FeaturesConfig) -> None:
-    run(JOB_NAME, cfg, build, FOR_LITTLE_CPU)
+    run(JOB_NAME, cfg, build, FOR_LITTLE_CPU, check)
 
 
 def main() -> None:

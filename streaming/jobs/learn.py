@@ -16,6 +16,7 @@ from streaming.flink.connectors import (
 )
 from streaming.flink.environment import FOR_LITTLE_CPU, run
 from streaming.jobs import options
+from streaming.jobs.access import check_rights
 from streaming.operators.attribute import Attribute
 from streaming.operators.learn import Learn
 from streaming.operators.pair_lines import PairLines
@@ -48,8 +49,12 @@ def build(env: StreamExecutionEnvironment, cfg: LearnConfig) -> None:
     sink(outcomes.union(learnt, complements), "sink-v1", cfg.job)
 
 
+def check(cfg: LearnConfig) -> None:
+    check_rights(JOB_NAME, cfg.job)
+
+
 def start(cfg: LearnConfig) -> None:
-    run(JOB_NAME, cfg, build, FOR_LITTLE_CPU)
+    run(JOB_NAME, cfg, build, FOR_LITTLE_CPU, check)
 
 
 def main() -> None:

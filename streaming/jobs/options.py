@@ -24,6 +24,7 @@ from streaming.config import (
     MODEL_VARIABLE,
     NEWEST,
     PREFIX_VARIABLE,
+    PROPERTIES_VARIABLE,
     RECOMMEND_GROUP,
     Cluster,
     FeaturesConfig,
@@ -81,6 +82,17 @@ def _device(text: str) -> str:
 BootstrapServers = Annotated[
     str, typer.Option(envvar=BOOTSTRAP_VARIABLE, metavar="HOST:PORT", help="Of the Kafka cluster.")
 ]
+ClientProperties = Annotated[
+    Path | None,
+    typer.Option(
+        exists=True,
+        dir_okay=False,
+        resolve_path=True,
+        envvar=PROPERTIES_VARIABLE,
+        help="How the Kafka cluster is reached, in the form of Kafka's --command-config.",
+        show_default="without TLS, anonymously",
+    ),
+]
 TopicPrefix = Annotated[str, typer.Option(envvar=PREFIX_VARIABLE, help="Of all topics and groups of this deployment.")]
 Model = Annotated[
     Path,
@@ -93,6 +105,7 @@ Model = Annotated[
 def _job(
     bootstrap_servers: BootstrapServers,
     topic_prefix: TopicPrefix = "",
+    client_properties: ClientProperties = None,
     restore: Annotated[
         str | None, typer.Option(metavar="PATH", help=f"Checkpoint or savepoint; `{NEWEST}`: that of --checkpoints.")
     ] = None,
@@ -135,7 +148,7 @@ def _job(
 ) -> JobConfig:
     """Return what every job needs; the group is the job's own."""
     return JobConfig(
-        cluster=Cluster(bootstrap_servers, topic_prefix),
+        cluster=Cluster(bootstrap_servers, topic_prefix, f"{client_properties or ''}"),
         group_id="",
         jars=tuple(jars or job_jars()),
         checkpoints=checkpoints,

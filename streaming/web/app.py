@@ -20,7 +20,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from features.errors import LoggedSlatesError, PolicyError, PolicyMovedError, TopicError, UnknownItemError
+from features.errors import LoggedSlatesError, PolicyError, PolicyMovedError, UnavailableError, UnknownItemError
 from streaming.control import policies, policy_text
 from streaming.policy.check import ANYONE, validate
 from streaming.policy.difference import differences
@@ -136,7 +136,7 @@ def build(follower: Follower, access: Access, states: ConstraintStates, gate: Ga
                 return _refused(400, str(error))
             except UnknownItemError as error:
                 return _refused(409, f"the shop no longer has {error}, which was a candidate; wait for the next slate")
-            except (TopicError, KafkaException, TimeoutError, LoggedSlatesError) as error:
+            except (UnavailableError, KafkaException, TimeoutError, LoggedSlatesError) as error:
                 return _refused(503, str(error))
 
         return answer

@@ -225,7 +225,9 @@ def test_batches_without_an_event_that_can_be_used_are_refused(door: Door) -> No
 
 def test_who_has_no_token_or_comes_when_too_many_wait_is_sent_away(door: Door, tmp_path: Path) -> None:
     token = "only-here"
-    options = ("--at-once", "2", "--timeout-ms", "2000", "--token", token)
+    file = tmp_path / "token"
+    file.write_text(f"{token}\n")
+    options = ("--at-once", "2", "--timeout-ms", "2000", "--token-file", str(file))
     with serving(tmp_path, door.cluster, *options) as url:
         other = Door(url, door.cluster, door.stream)
         for path in ("/healthz", "/readyz", "/metrics", "/openapi.json"):

@@ -30,6 +30,7 @@ from streaming.config import Cluster
 from streaming.flink.checkpoints import newest_checkpoint
 from streaming.io.feed import Feed
 from streaming.io.topics import read_topic
+from streaming.kafka_client import for_librdkafka
 from streaming.records import decode
 from streaming.schemas import (
     FrequencyCap,
@@ -195,7 +196,7 @@ def saved_records(folder: Path) -> list[Saved]:
 
 def put_back(cluster: Cluster, saved: list[Saved]) -> None:
     """Write what was on the topics as it lay there: to the savepoints' sources it has its offsets."""
-    producer = Producer({"bootstrap.servers": cluster.bootstrap_servers, "linger.ms": 0})
+    producer = Producer({**for_librdkafka(cluster), "linger.ms": 0})
     for topic, partition, key, value in saved:
         producer.produce(cluster.topic(topic), value, key, partition)
     assert producer.flush(30) == 0

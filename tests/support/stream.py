@@ -8,6 +8,7 @@ from support.shop_front import MODEL
 from features.sources.simulator import shop
 from streaming.config import Cluster, JobConfig
 from streaming.io.tail import at_the_end
+from streaming.kafka_client import for_librdkafka
 from streaming.records import Record
 from streaming.schemas import Origin, Topic
 from streaming.testing import Pipeline
@@ -31,7 +32,7 @@ class Stream:
     def _run(self) -> None:
         producer = Producer(
             {
-                "bootstrap.servers": self.cluster.bootstrap_servers,
+                **for_librdkafka(self.cluster),
                 "compression.type": JobConfig.compression,
                 "partitioner": "murmur2_random",
                 "linger.ms": 0,

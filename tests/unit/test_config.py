@@ -115,6 +115,7 @@ def test_a_job_without_what_it_is_to_start_from_ends_with_one_message(
             recommend_config([*common, "--model", str(tmp_path), "--restore", "newest"]),
             lambda env, cfg: pytest.fail("it was built"),
             "",
+            lambda cfg: None,
         )
 
 

@@ -1,6 +1,7 @@
 """Pages that are made from the code are those of this code, and what others name is there."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ from typer.main import get_command
 from infra.docs import configuration
 from infra.docs.topics import page
 from streaming.cli.main import app
-from streaming.contract.topics import CONTRACTS
+from streaming.contract.rights import rights_of
+from streaming.contract.topics import CONTRACTS, JOBS
 from streaming.schemas import Topic
 
 ROOT = Path(__file__).parents[2]
@@ -27,6 +29,17 @@ def test_page_of_the_configuration_is_current_and_says_what_each_key_does() -> N
     rows = [line for line in page.splitlines() if line.startswith("| `")]
     assert len(rows) > 100
     assert [row for row in rows if row.endswith("|  |")] == []
+
+
+def test_rights_that_the_docs_ask_for_are_those_that_the_jobs_need() -> None:
+    page = (ROOT / "docs/operate.md").read_text(encoding="utf-8")
+    for job in JOBS:
+        reads, writes = rights_of(job)
+        assert f"| `{job}` | {names(reads)} | {names(writes)} |" in page
+
+
+def names(topics: Sequence[Topic]) -> str:
+    return ", ".join(f"`{topic}`" for topic in topics)
 
 
 def test_every_field_of_every_topic_is_described() -> None:

@@ -70,4 +70,4 @@ def build(env: StreamExecutionEnvironment, cfg: LearnConfig) -> None:
 
 if __name__ == "__main__":
     # The options that every job has; those of `learn` beside them say nothing here.
-    run("pass-through", options.parsed(options.learn, "pass-through"), build, FOR_LATENCY)
+    run("pass-through", options.parsed(options.learn, "pass-through"), build, FOR_LATENCY, lambda cfg: None)

@@ -7,6 +7,7 @@ import msgspec
 from confluent_kafka import Consumer, KafkaException, Message, Producer
 
 from streaming.config import Cluster
+from streaming.kafka_client import for_librdkafka
 from streaming.schemas import Fallback, Topic
 
 SLATE_BYTES = 2_900  # what a slate of four objectives takes
@@ -38,7 +39,7 @@ def micro_batches(cluster: Cluster, group: str) -> Iterator[list[Message]]:
     """Yield what is queued of clicks and purchases whenever something is, until the process is ended."""
     consumer = Consumer(
         {
-            "bootstrap.servers": cluster.bootstrap_servers,
+            **for_librdkafka(cluster),
             "group.id": cluster.group(group),
             "auto.offset.reset": "earliest",
             "log_level": 3,
@@ -58,7 +59,7 @@ def micro_batches(cluster: Cluster, group: str) -> Iterator[list[Message]]:
 
 def writer(cluster: Cluster) -> Callable[[bytes | None, bytes], None]:
     """Return what writes a slate of a shopper."""
-    settings = {"bootstrap.servers": cluster.bootstrap_servers, "linger.ms": 0, "partitioner": "murmur2_random"}
+    settings = {**for_librdkafka(cluster), "linger.ms": 0, "partitioner": "murmur2_random"}
     producer, topic = Producer(settings), cluster.topic(Topic.RECOMMENDATIONS)
 
     def write(key: bytes | None, value: bytes) -> None:
