@@ -101,7 +101,7 @@ class NewestCassandraOnlineStore(PackedOnlineStore, CassandraOnlineStore):
         for why in error.errors.values() if isinstance(error, NoHostAvailable) else [error]:
             if isinstance(why, AuthenticationFailed | Unauthorized):
                 return f"it lets the user not in, or not do that ({why})"
-            if isinstance(why, ssl.SSLError):
+            if isinstance(why, OSError) and "[SSL" in str(why):  # the driver makes another error of ssl.SSLError
                 return f"there is no TLS with it ({why}): are ssl_ca and ssl_certificate right?"
         return None
 
