@@ -2,7 +2,7 @@
 
     bootstrap-servers: kafka-1:9092      # on top: of every command and job
     job:
-      checkpoints: s3://state/rheostat   # of every job
+      checkpoints: /mnt/state/rheostat   # of every job
       recommend:
         parallelism: 4                   # of one
         flink:
@@ -74,14 +74,14 @@ def read_settings(named: str | None) -> Settings | None:
     Raises:
         ConfigFileError: it is named and not there, or is no map of YAML.
     """
-    import yaml  # most commands have no file to read
-
     path = Path(named or os.environ.get(VARIABLE) or FILE)
+    if path == FILE and not path.exists():
+        return None
+    import yaml  # where there is something to read
+
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        if path == FILE:
-            return None
         msg = f"{'--config' if named else VARIABLE} names {path}, which is not there"
         raise ConfigFileError(msg) from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:

@@ -21,13 +21,14 @@ from urllib.request import Request, urlopen
 
 import yaml
 
-from features.errors import JobError
+from features.errors import JobError, StartError
 from infra.local.kafka import ROOT
 from infra.local.process import INTERVAL_S, LIMIT_S, failure, free_ports, stop, wait_until
 from streaming.flink.environment import PROMETHEUS
 
 HERE = Path(sys.executable)
 SLOTS = 4  # of a TaskManager
+JOB_MANAGER_LOG = "jobmanager.log"
 TIMEOUT_S = 30.0
 SUBMITTED = re.compile(r"Job has been submitted with JobID ([0-9a-f]{32})")
 RUNS, ENDED = "RUNNING", ("FAILED", "CANCELED", "FINISHED", "SUSPENDED")
@@ -52,8 +53,12 @@ class FlinkCluster:
     task_managers: list[TaskManager] = field(default_factory=list)
 
     def start_task_managers(self, count: int) -> None:
-        """Start some more, and wait until the JobManager knows them."""
-        before = set(self.registered())
+        """Start some more, and wait until the JobManager, which may be starting itself, knows them.
+
+        Raises:
+            StartError: they did not come up; the message carries the end of a log.
+        """
+        before = self._known()
         for port in free_ports(count):
             log = self.home / f"taskmanager-{len(list(self.home.glob('taskmanager-*.log')))}.log"
             process = _started(
@@ -61,7 +66,14 @@ class FlinkCluster:
             )
             self.task_managers.append(TaskManager(process, log, port))
         newest = self.task_managers[-1]
-        wait_until(lambda: len(set(self.registered()) - before) >= count, "a TaskManager", newest.process, newest.log)
+        wait_until(lambda: len(self._known() - before) >= count, "a TaskManager", newest.process, newest.log)
+
+    def _known(self) -> set[str]:
+        if self.job_manager.poll() is not None:
+            raise StartError(failure("Flink's JobManager has ended", self.home / JOB_MANAGER_LOG))
+        with contextlib.suppress(OSError):  # it does not answer yet
+            return set(self.registered())
+        return set()
 
     def kill_task_manager(self, number: int) -> None:
         """End one without a word, as a machine that is gone does."""
@@ -196,7 +208,7 @@ def local_flink(
             **(settings or {}),
         },
     )
-    log = home / "jobmanager.log"
+    log = home / JOB_MANAGER_LOG
     if application:
         module, *arguments = application
         driver = ["--job-classname", "org.apache.flink.client.python.PythonDriver"]
@@ -206,14 +218,7 @@ def local_flink(
         job_manager = _started(python, home, "jobmanager.sh", log)
     flink = FlinkCluster(f"http://127.0.0.1:{rest_port}", home, python, job_manager, metrics_port)
 
-    def answers() -> bool:
-        with contextlib.suppress(OSError):
-            flink.registered()
-            return True
-        return False
-
     try:
-        wait_until(answers, "Flink's JobManager", job_manager, log)
         flink.start_task_managers(task_managers)
         yield flink
     finally:

@@ -1,6 +1,7 @@
 """Whether a cluster lets us in, and does what we need: said before the work begins, and by name."""
 
 import contextlib
+import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,7 +13,7 @@ from streaming.config import Cluster
 from streaming.kafka_client import for_librdkafka, user_of
 from streaming.schemas import Topic
 
-TIMEOUT_S = 10.0
+TIMEOUT_S, REFUSED_S = 10.0, 5.0
 DENIED = (
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
     KafkaError.GROUP_AUTHORIZATION_FAILED,
@@ -36,7 +37,7 @@ def check_access(cluster: Cluster, reads: Iterable[Topic], writes: Iterable[Topi
     """
     needed = [(cluster.topic(topic), AclOperation.READ) for topic in reads]
     needed += [(cluster.topic(topic), AclOperation.WRITE) for topic in writes]
-    admin, errors = _client(cluster)
+    admin, _ = _client(cluster)
     names = sorted({name for name, _ in needed})
     try:
         topics = admin.describe_topics(
@@ -55,8 +56,7 @@ def check_access(cluster: Cluster, reads: Iterable[Topic], writes: Iterable[Topi
                 else:
                     raise
     except (KafkaException, TimeoutError) as error:
-        admin.poll(0)
-        raise AccessError(_unreachable(cluster, errors, str(error))) from error
+        raise AccessError(why_unreachable(cluster, str(error))) from error
     lacks = [f"{right.name} on {name}" for name, right in needed if right not in allowed.get(name, [right])]
     lacks += _lacks_of_group(admin, group)
     if lacks:
@@ -80,11 +80,41 @@ def why_unreachable(cluster: Cluster, said: str) -> str:
         cluster: that did not answer.
         said: by the client that asked.
     """
+    refused = why_refused(cluster)
+    if refused is not None:
+        return refused
+    said = f" ({said})" if said else ""
+    if not cluster.client_properties:
+        return (
+            f"{cluster} does not answer{said}. Is a broker there, and one that wants neither TLS nor a password, as no "
+            "--client-properties are given? `rheostat status` says what runs here"
+        )
+    file = cluster.client_properties
+    return f"{cluster} does not answer{said}. Is a broker there, and does {file} say its listener's security.protocol?"
+
+
+def why_refused(cluster: Cluster) -> str | None:
+    """Return in words why a cluster does not let us in; None where it does, or nothing is there that could refuse."""
+    if not cluster.client_properties:
+        return None
     admin, errors = _client(cluster)
-    with contextlib.suppress(KafkaException):
-        admin.list_topics(timeout=TIMEOUT_S / 2)
-    admin.poll(0)
-    return _unreachable(cluster, errors, said)
+    deadline = time.monotonic() + REFUSED_S
+    while (refused := _refused(cluster, errors)) is None and time.monotonic() < deadline:
+        with contextlib.suppress(KafkaException):
+            admin.list_topics(timeout=REFUSED_S / 10)
+            return None
+        admin.poll(0)
+    return refused
+
+
+def _refused(cluster: Cluster, errors: Iterable[KafkaError]) -> str | None:
+    by_code = {error.code(): error.str() for error in errors}
+    file = cluster.client_properties
+    if (words := by_code.get(KafkaError._AUTHENTICATION)) is not None:
+        return f"{cluster} does not let {user_of(cluster)} in ({words}): is the password in {file} right?"
+    if (words := by_code.get(KafkaError._SSL)) is not None:
+        return f"no TLS with {cluster} ({words}): does {file} name the authority and the certificate that it wants?"
+    return None
 
 
 def _client(cluster: Cluster) -> tuple[AdminClient, list[KafkaError]]:
@@ -102,19 +132,3 @@ def _lacks_of_group(admin: AdminClient, group: str) -> list[str]:
             return [f"READ on the group {group}"]
         return []  # one that has never been there is not described everywhere
     return [] if AclOperation.READ in operations else [f"READ on the group {group}"]
-
-
-def _unreachable(cluster: Cluster, errors: Iterable[KafkaError], said: str) -> str:
-    by_code = {error.code(): error.str() for error in errors}
-    file = cluster.client_properties
-    if (words := by_code.get(KafkaError._AUTHENTICATION)) is not None:
-        return f"{cluster} does not let {user_of(cluster)} in ({words}): is the password in {file} right?"
-    if (words := by_code.get(KafkaError._SSL)) is not None:
-        return f"no TLS with {cluster} ({words}): does {file} name the authority and the certificate that it wants?"
-    said = f" ({said})" if said else ""
-    if not cluster.client_properties:
-        return (
-            f"{cluster} does not answer{said}. Is a broker there, and one that wants neither TLS nor a password, as no "
-            "--client-properties are given? `rheostat status` says what runs here"
-        )
-    return f"{cluster} does not answer{said}. Is a broker there, and does {file} say its listener's security.protocol?"

@@ -14,11 +14,11 @@ from confluent_kafka import (
     TopicCollection,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, TopicMetadata  # type: ignore[attr-defined]
 
 from features.errors import AccessError, TopicError
 from streaming.config import Cluster
-from streaming.io.access import DENIED, REMEDY, denied, why_unreachable
+from streaming.io.access import DENIED, REMEDY, denied, why_refused, why_unreachable
 from streaming.kafka_client import for_librdkafka
 from streaming.schemas import Origin
 
@@ -124,7 +124,7 @@ def partitions_of(reader: Consumer, cluster: Cluster, topic: str) -> list[int]:
         AccessError: it is not ours to see.
     """
     try:
-        said = reader.list_topics(cluster.topic(topic), timeout=METADATA_TIMEOUT_S).topics[cluster.topic(topic)]
+        said = _metadata(reader, cluster, topic)
     except KafkaException as error:
         msg = (
             f"the broker at {cluster} did not say within {METADATA_TIMEOUT_S:.0f} s whether it has the topic "
@@ -138,6 +138,18 @@ def partitions_of(reader: Consumer, cluster: Cluster, topic: str) -> list[int]:
         msg = f"there is no topic `{cluster.topic(topic)}` on {cluster}; is it the right one? Otherwise create it"
         raise TopicError(msg)
     return numbers
+
+
+def _metadata(reader: Consumer, cluster: Cluster, topic: str) -> TopicMetadata:
+    name = cluster.topic(topic)
+    soon_s = METADATA_TIMEOUT_S / 4  # until then a broker that lets us in has answered, if it is not starting
+    try:
+        said: TopicMetadata = reader.list_topics(name, timeout=soon_s).topics[name]
+    except KafkaException as error:
+        if (refused := why_refused(cluster)) is not None:
+            raise AccessError(refused) from error
+        said = reader.list_topics(name, timeout=METADATA_TIMEOUT_S - soon_s).topics[name]
+    return said
 
 
 def _read(reader: Consumer, cluster: Cluster, topic: str, partition: int) -> Iterator[Message]:

@@ -234,7 +234,8 @@ def test_the_client_needs_neither_flink_nor_a_model_runtime(bare: Path) -> None:
         capture_output=True,
         check=True,
     )
-    assert {package["name"] for package in json.loads(listed.stdout)} == {"confluent-kafka", "msgspec", "rheostat"}
+    needed = {"confluent-kafka", "javaproperties", "msgspec", "rheostat"}
+    assert {package["name"] for package in json.loads(listed.stdout)} == needed
     told = subprocess.run([bare.with_name("rheostat"), "up"], capture_output=True, text=True, check=False)
     assert (told.returncode, "pip install '.[stream]'" in told.stderr) == (2, True)
 
