@@ -74,9 +74,10 @@ def read_settings(named: str | None) -> Settings | None:
     Raises:
         ConfigFileError: it is named and not there, or is no map of YAML.
     """
-    path = Path(named or os.environ.get(VARIABLE) or FILE)
-    if path == FILE and not path.exists():
+    said = named or os.environ.get(VARIABLE)
+    if not said and not FILE.exists():
         return None
+    path = Path(said or FILE)
     import yaml  # where there is something to read
 
     try:

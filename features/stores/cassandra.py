@@ -47,7 +47,8 @@ class NewestCassandraOnlineStoreConfig(CassandraOnlineStoreConfig):
 def _over_tls(config: NewestCassandraOnlineStoreConfig) -> Iterator[None]:
     """Let the cluster that Feast makes meanwhile speak TLS, if it is asked for: Feast has no option for that."""
     if config.ssl_ca is None:
-        yield
+        with _lock:  # not while another store's is over TLS
+            yield
         return
     context = ssl.create_default_context(cafile=config.ssl_ca)
     context.check_hostname = config.ssl_check_hostname

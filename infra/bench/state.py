@@ -10,7 +10,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -92,7 +92,7 @@ def _mb(value: float | None) -> int:
     return round((value or 0) / 1e6)
 
 
-def _clicks(name: str, shoppers: Iterator[int] | Any, items: list[str]) -> Iterator[Click]:
+def _clicks(name: str, shoppers: Iterable[int], items: list[str]) -> Iterator[Click]:
     now_ms = round(time.time() * 1000)
     for n, number in enumerate(shoppers):
         yield Click(
@@ -114,7 +114,7 @@ def _load(clicks: Iterator[Click], rate: int | None) -> Load:
     return Load(records, number, rate)
 
 
-def _profile(model: Path) -> Any:
+def _profile(model: Path) -> Callable[[str], bytes]:
     """Return what makes the record of a profile, that of one of the simulated shop's shoppers, for a shopper."""
     catalogue = Catalogue(read_items(model, read_manifest(model)))
     for offset, item in enumerate(shop.items()):

@@ -1,8 +1,4 @@
-"""A standalone Flink cluster on free ports, from the wheel: a JobManager and as many TaskManagers as are asked for.
-
-with local_flink(Path(".local/cluster"), task_managers=2) as flink:
-job_id = flink.submit("recommend", …)
-"""
+"""A standalone Flink cluster on free ports, from the wheel: a JobManager and as many TaskManagers as are asked for."""
 
 import contextlib
 import json
@@ -31,7 +27,7 @@ SLOTS = 4  # of a TaskManager
 JOB_MANAGER_LOG = "jobmanager.log"
 TIMEOUT_S = 30.0
 SUBMITTED = re.compile(r"Job has been submitted with JobID ([0-9a-f]{32})")
-RUNS, ENDED = "RUNNING", ("FAILED", "CANCELED", "FINISHED", "SUSPENDED")
+ENDED = ("FAILED", "CANCELED", "FINISHED", "SUSPENDED")
 
 
 @dataclass(frozen=True)
@@ -71,7 +67,7 @@ class FlinkCluster:
     def _known(self) -> set[str]:
         if self.job_manager.poll() is not None:
             raise StartError(failure("Flink's JobManager has ended", self.home / JOB_MANAGER_LOG))
-        with contextlib.suppress(OSError):  # it does not answer yet
+        with contextlib.suppress(JobError):  # it does not answer yet
             return set(self.registered())
         return set()
 
@@ -124,11 +120,6 @@ class FlinkCluster:
         """Return what Flink says of a job: RUNNING, RESTARTING, FAILED."""
         return str(self.get(f"/jobs/{job_id}")["state"])
 
-    def runs(self, job_id: str) -> bool:
-        """Return whether every task of a job runs."""
-        job = self.get(f"/jobs/{job_id}")
-        return job["state"] == RUNS and {vertex["status"] for vertex in job["vertices"]} == {RUNS}
-
     def why_failed(self, job_id: str) -> str:
         """Return the newest failure of a job, as Flink keeps it; "" without any."""
         entries = self.get(f"/jobs/{job_id}/exceptions")["exceptionHistory"]["entries"]
@@ -153,10 +144,17 @@ class FlinkCluster:
         return str(answer["operation"]["location"])
 
     def cancel(self, job_id: str) -> None:
-        """End a job as it is, and wait until it has ended."""
+        """End a job as it is, and wait until it has ended.
+
+        Raises:
+            JobError: it has not.
+        """
         self._call("PATCH", f"/jobs/{job_id}", None)
         deadline = time.monotonic() + LIMIT_S
-        while self.state(job_id) not in ENDED and time.monotonic() < deadline:
+        while self.state(job_id) not in ENDED:
+            if time.monotonic() > deadline:
+                msg = f"the job {job_id} was not cancelled within {LIMIT_S:.0f} s"
+                raise JobError(msg)
             time.sleep(INTERVAL_S)
 
     def get(self, path: str) -> Any:
@@ -168,8 +166,12 @@ class FlinkCluster:
     def _call(self, method: str, path: str, body: Mapping[str, object] | None) -> Any:
         data = None if body is None else json.dumps(body).encode()
         request = Request(self.url + path, data, {"Content-Type": "application/json"}, method=method)
-        with urlopen(request, timeout=TIMEOUT_S) as answer:
-            return json.loads(answer.read() or b"{}")
+        try:
+            with urlopen(request, timeout=TIMEOUT_S) as answer:
+                return json.loads(answer.read() or b"{}")
+        except OSError as error:
+            msg = f"Flink at {self.url} does not answer {method} {path}: {error}"
+            raise JobError(msg) from error
 
 
 @contextlib.contextmanager

@@ -51,13 +51,16 @@ def environment(cfg: JobConfig, jvm_args: str) -> StreamExecutionEnvironment:
         RestoreError: what it is to start from is not there.
         SubmissionError: an option is the cluster's to say.
     """
+    folder = None  # of a config.yaml
     if not is_submitted():
+        # It would be the JVM's own, which then lacks the options of the wheel's that PyFlink cannot do without.
+        folder = os.environ.pop(CONF_VARIABLE, None)
         _prepare_process(cfg, jvm_args)
     elif cfg.metrics_port is not None:
         msg = "--metrics-port is for a job in a process of its own; a cluster's reporters stand in its config.yaml"
         raise SubmissionError(msg)
     asked = _asked(cfg)  # first: what is wrong with it is said without a JVM
-    theirs = _settings_of_others()
+    theirs = _settings_of_others(folder)
     defaults = {default.key: default.value for default in _defaults(cfg) if not _says(theirs, default)}
     settings = {**defaults, **_required(cfg), **asked}
     if not is_submitted():
@@ -88,12 +91,12 @@ def _prepare_process(cfg: JobConfig, jvm_args: str) -> None:
         os.environ["HADOOP_CLASSPATH"] = os.pathsep.join([*([others] if others else []), str(reporter)])
 
 
-def _settings_of_others() -> Any:
-    """Return what the cluster says, or for a job of its own the config.yaml that CONF_VARIABLE names: Java's."""
+def _settings_of_others(folder: str | None) -> Any:
+    """Return Java's Configuration of what the cluster says, or for a job of its own the config.yaml in `folder`."""
     jvm = get_gateway().jvm
     if is_submitted():
         return jvm.StreamExecutionEnvironment.getExecutionEnvironment().getConfiguration()
-    if folder := os.environ.get(CONF_VARIABLE):
+    if folder is not None:
         return jvm.org.apache.flink.configuration.GlobalConfiguration.loadConfiguration(folder)
     return jvm.org.apache.flink.configuration.Configuration()
 

@@ -55,10 +55,11 @@ def check_access(cluster: Cluster, reads: Iterable[Topic], writes: Iterable[Topi
                     allowed[name] = []
                 else:
                     raise
+        lacks_of_group = _lacks_of_group(admin, group)
     except (KafkaException, TimeoutError) as error:
         raise AccessError(why_unreachable(cluster, str(error))) from error
     lacks = [f"{right.name} on {name}" for name, right in needed if right not in allowed.get(name, [right])]
-    lacks += _lacks_of_group(admin, group)
+    lacks += lacks_of_group
     if lacks:
         msg = f"{user_of(cluster)} has not these rights on {cluster}: {', '.join(lacks)}. Grant them; {REMEDY}"
         raise AccessError(msg)
@@ -130,5 +131,5 @@ def _lacks_of_group(admin: AdminClient, group: str) -> list[str]:
     except KafkaException as error:
         if error.args[0].code() in DENIED:
             return [f"READ on the group {group}"]
-        return []  # one that has never been there is not described everywhere
+        return []  # the broker that keeps it is just taking it over: no reason not to start
     return [] if AclOperation.READ in operations else [f"READ on the group {group}"]

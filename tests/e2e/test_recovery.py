@@ -5,11 +5,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from support.replay import newest_rows
 from support.runs import START_MS, Runs, history
 
 from features.sources.simulator import shop
+from infra.bench.profile import java_of
 from infra.local.flink import FlinkCluster
 from infra.local.kafka import Broker
 from streaming.config import NEWEST
@@ -114,3 +116,21 @@ def test_checkpoints_that_fail_are_told_and_end_no_job(runs: Runs) -> None:
         job.checkpoints.unlink()
         runs.wait(job, lambda: bool(complete_checkpoints(job.checkpoints)))
     assert "FileAlreadyExistsException" in job.log.read_text(encoding="utf-8")
+
+
+@pytest.mark.nightly
+def test_job_of_its_own_takes_flinks_configuration_from_a_folder(
+    runs: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if runs.flink is not None:
+        pytest.skip("a cluster has its own: tests/e2e/test_dist.py")
+    folder = tmp_path / "conf"
+    folder.mkdir()
+    (folder / "config.yaml").write_text("state.backend.type: rocksdb\n")
+    monkeypatch.setenv("FLINK_CONF_DIR", str(folder))
+    with runs.job() as job:
+        for interaction in history(20):
+            runs.feed.interaction(interaction)
+        runs.read_slates(job, until=lambda: len(runs.answered()) == 20)
+        mapped = [mapping.path for mapping in java_of(psutil.Process(job.process.pid)).memory_maps()]
+        assert [path for path in mapped if "rocksdb" in path]

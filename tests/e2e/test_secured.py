@@ -151,3 +151,5 @@ def test_feed_names_the_right_that_it_lacks(app: Cluster) -> None:
         feed.raw(Topic.ESTIMATES, "x", b"{}")
         with pytest.raises(DeliveryError, match="the user app has not the right WRITE on"):
             feed.flush()
+    with pytest.raises(DeliveryError, match="WRITE on"), Feed(app) as feed:  # also where nobody waits for it
+        feed.raw(Topic.ESTIMATES, "x", b"{}")

@@ -27,10 +27,10 @@ class Store:
     def __init__(self, node: Node, keys: Path) -> None:
         self._node, self._keys = node, keys
 
-    def config(self, **changed: Any) -> dict[str, object]:
+    def config(self) -> dict[str, object]:
         """Return the section `online_store` of a feature_store.yaml."""
         secured = {"username": USER, "password": PASSWORD, "ssl_ca": f"{self._keys / 'ca.pem'}"}
-        return {**self._node.online_store, **secured, "ssl_certificate": f"{self._keys / 'client.pem'}", **changed}
+        return {**self._node.online_store, **secured, "ssl_certificate": f"{self._keys / 'client.pem'}"}
 
 
 @pytest.fixture(scope="module")

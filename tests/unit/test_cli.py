@@ -322,3 +322,6 @@ def test_file_of_options_that_is_named_has_to_be_there(options_file: Path, monke
     monkeypatch.setenv("RHEOSTAT_CONFIG", str(options_file))
     code, _, err = run("policy", "get")
     assert (code, f"RHEOSTAT_CONFIG names {options_file}, which is not there" in err) == (2, True)
+    monkeypatch.setenv("RHEOSTAT_CONFIG", options_file.name)  # also by the name that it has without being named
+    code, _, err = run("policy", "get")
+    assert (code, f"RHEOSTAT_CONFIG names {options_file.name}, which is not there" in err) == (2, True)
