@@ -7,8 +7,8 @@ from itertools import count
 import pytest
 
 from infra.local.kafka import Broker, local_kafka
-from infra.local.topics import create_topics
 from streaming.config import PREFIX_VARIABLE, Cluster
+from streaming.io.topic_admin import create_topics
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

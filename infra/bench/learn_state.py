@@ -17,10 +17,10 @@ import psutil
 from infra.local.job import Job, local_job
 from infra.local.kafka import local_kafka
 from infra.local.process import cpu_s
-from infra.local.topics import create_topics
 from streaming.config import LEARN_GROUP
 from streaming.io.feed import Feed
 from streaming.io.lag import lag
+from streaming.io.topic_admin import create_topics
 from streaming.records import encode, now_ms
 from streaming.schemas import (
     Click,

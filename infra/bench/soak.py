@@ -21,9 +21,9 @@ from infra.bench.profile import java_of
 from infra.local.job import local_job
 from infra.local.kafka import local_kafka
 from infra.local.process import cpu_s
-from infra.local.topics import create_topics
 from streaming.config import Cluster
 from streaming.io.feed import Feed
+from streaming.io.topic_admin import create_topics
 from streaming.kafka_client import for_librdkafka
 from streaming.schemas import Topic
 

@@ -27,11 +27,11 @@ from infra.bench.load import Load, Record, let_in
 from infra.bench.profile import java_of
 from infra.local.job import Job, local_job
 from infra.local.kafka import local_kafka
-from infra.local.topics import create_topics
 from onnx_models.artifact import read_items, read_manifest
 from streaming.control.catalogue import Catalogue
 from streaming.io.feed import Feed, to_item, to_message
 from streaming.io.scrape import Snapshot, scrape
+from streaming.io.topic_admin import create_topics
 from streaming.records import encode
 from streaming.schemas import Click, ClickKind, StoredProfile, Topic
 from streaming.scoring.advance import advance

@@ -13,8 +13,8 @@ import msgspec
 
 from features.sources.simulator import shop
 from features.spec import DAY_MS, SPEC_VERSION
-from infra.local.topics import CONFIG, PARTITIONS
 from streaming import schemas
+from streaming.contract.settings import PARTITIONS, RETENTION_DAYS, partitions_of, settings_of
 from streaming.contract.topics import CONTRACTS, JOBS
 from streaming.io.feed import to_item, to_message
 from streaming.records import decode, decode_features, invalid
@@ -60,7 +60,10 @@ list of words has that. So a field or such a word may be added under the same `s
 read each other's records. What changes the meaning of a field raises `schema_version`; a reader refuses a higher one
 than its own.
 
-**Transactions.** Only what was committed is read (`read_committed`)."""
+**Transactions.** Only what was committed is read (`read_committed`).
+
+**Topics.** `rheostat topics create` makes them as this table has them (`--partitions` of those that have two here,
+`--replication`), `check` says what is not so, `export` writes them and each job's rights for Strimzi."""
 LONG = 3  # elements of a list, and fields of a map, that an example shows
 
 
@@ -94,9 +97,9 @@ def page() -> str:
 
 def _overview(topic: Topic) -> str:
     contract = CONTRACTS[topic]
-    partitions = 1 if topic in COMPACTED else PARTITIONS
-    kept = "newest of a key" if topic in COMPACTED else "by the cluster's retention"
-    if "min.compaction.lag.ms" in CONFIG.get(topic, {}):
+    partitions = partitions_of(topic, PARTITIONS)
+    kept = "newest of a key" if topic in COMPACTED else f"{RETENTION_DAYS[topic]} d"
+    if "min.compaction.lag.ms" in settings_of(topic, 0):
         kept += ", all of 30 days"
     writers, readers = (", ".join(map(_marked, names)) or "nobody" for names in (contract.writers, contract.readers))
     return f"| `{topic.value}` | {contract.key} | {contract.name} | {writers} | {readers} | {partitions}, {kept} |"

@@ -24,6 +24,7 @@ COMMANDS = {
     "explain": Command("streaming.cli.explain:explain", "Why an item stands at its place."),
     "evaluate": Command("streaming.cli.evaluate:evaluate", "What a policy would have brought, from the log."),
     "experiment": Command("streaming.cli.experiment:experiment", "An experiment beside its control."),
+    "topics": Command("streaming.cli.topics:topics", "The topics of a deployment."),
     "items": Command("streaming.cli.items:items", "What the shop sells."),
     "features": Command("streaming.cli.operate:features", "What the online store holds."),
     "dead-letters": Command("streaming.cli.operate:dead_letters", "Records that could not be used."),

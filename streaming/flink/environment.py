@@ -29,6 +29,7 @@ from streaming.flink.checkpoints import checkpoint_of, location
 FOR_LATENCY = "-XX:+UseSerialGC -Xms512m -Xmx1g -XX:MetaspaceSize=160m"
 FOR_LITTLE_CPU = f"{FOR_LATENCY} -XX:TieredStopAtLevel=1"  # no second compiler beside those who wait for a slate
 PROMETHEUS = "org.apache.flink.metrics.prometheus.PrometheusReporterFactory"
+HERE = "127.0.0.1"
 CONF_VARIABLE = "FLINK_CONF_DIR"  # where a config.yaml of Flink's lies
 
 
@@ -82,6 +83,8 @@ def _prepare_process(cfg: JobConfig, jvm_args: str) -> None:
     """Say in the environment what the job's JVM, which is not there yet, will need."""
     # The embedded interpreter is found through the first `python` on PATH; the JVM inherits this one.
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    # Or PyFlink starts a server for Python workers, open to all the network, which nobody here will ask.
+    os.environ["_python_worker_execution_mode"] = "process"  # noqa: SIM112
     os.environ.setdefault("JVM_ARGS", jvm_args)
     os.environ.setdefault("LOG4J_PROPERTIES", f"{Path(__file__).parent / 'log4j2.properties'}")
     if cfg.metrics_port is not None:
@@ -118,8 +121,11 @@ def _required(cfg: JobConfig) -> Mapping[str, str]:
         # Of the state; what the sinks guarantee is theirs to say.
         "execution.checkpointing.mode": "EXACTLY_ONCE",
     }
-    if not is_submitted():  # a cluster has its Python where its machines have it
+    if not is_submitted():
+        # A cluster has its Python where its machines have it …
         settings |= {"python.executable": sys.executable, "python.client.executable": sys.executable}
+        # … and before its REST API what its platform puts there. ReadOnlyRest.java refuses what would end the job.
+        settings |= {"rest.bind-address": HERE, "jobmanager.bind-host": HERE, "rheostat.rest.read-only": "true"}
     return settings
 
 

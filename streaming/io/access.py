@@ -65,7 +65,7 @@ def check_access(cluster: Cluster, reads: Iterable[Topic], writes: Iterable[Topi
         raise AccessError(msg)
     if missing:
         names_of = ", ".join(missing)
-        msg = f"{cluster} has not the topics {names_of}, or hides them from {user_of(cluster)}; docs/topics.md has all"
+        msg = f"{cluster} has not the topics {names_of}, or hides them from {user_of(cluster)}; `rheostat topics create` creates them"
         raise TopicError(msg)
 
 

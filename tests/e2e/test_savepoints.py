@@ -19,11 +19,11 @@ from infra.local.feast import feast_repo
 from infra.local.flink import FlinkCluster
 from infra.local.job import Job, local_job
 from infra.local.kafka import Broker
-from infra.local.topics import create_topics
 from streaming.config import NEWEST, Cluster
 from streaming.flink.state import STATE_VERSION
 from streaming.io.feed import Feed, to_message
 from streaming.io.scrape import OURS, Snapshot, scrape
+from streaming.io.topic_admin import create_topics
 from streaming.io.topics import read_topic
 from streaming.records import decode_features, encode
 from streaming.schemas import Click, Estimates, Item, Outcome, Purchase, Recommendation, Return, Topic

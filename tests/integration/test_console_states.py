@@ -18,10 +18,10 @@ from support.console import Running, console, let_shoppers_in
 
 from features.sources.simulator import shop
 from infra.local.kafka import local_kafka
-from infra.local.topics import create_topics
 from streaming.config import Cluster
 from streaming.io.feed import Feed
 from streaming.io.scrape import OURS
+from streaming.io.topic_admin import create_topics
 from streaming.schemas import Policy
 
 WIDTHS = {"desktop": 1280, "tablet": 768, "phone": 390}

@@ -25,11 +25,11 @@ from features.sources.simulator import shop
 from features.spec import DAY_MS, FEATURES, View
 from infra.local.feast import feast_repo
 from infra.local.kafka import Broker
-from infra.local.topics import create_topics
 from streaming.cli.main import app
 from streaming.config import Cluster
 from streaming.io.columns import feature_columns
 from streaming.io.feed import Feed, to_item
+from streaming.io.topic_admin import create_topics
 from streaming.io.topics import watermarks
 from streaming.offline import tables
 from streaming.offline.position import LANDED

@@ -25,10 +25,10 @@ from features.sources.simulator import shop
 from infra.local.feast import feast_repo
 from infra.local.job import Job, local_job
 from infra.local.kafka import local_kafka
-from infra.local.topics import create_topics
 from streaming.config import Cluster
 from streaming.flink.checkpoints import newest_checkpoint
 from streaming.io.feed import Feed
+from streaming.io.topic_admin import create_topics
 from streaming.io.topics import read_topic
 from streaming.kafka_client import for_librdkafka
 from streaming.records import decode

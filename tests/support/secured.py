@@ -21,9 +21,9 @@ from cryptography.hazmat.primitives import serialization
 
 from infra.local.kafka import local_kafka
 from infra.local.process import free_ports
-from infra.local.topics import create_topics
 from streaming.config import Cluster
 from streaming.contract.rights import GROUPS, Rights
+from streaming.io.topic_admin import create_topics
 
 PREFIX = "secured."
 PASSWORD = 'pass "word"'

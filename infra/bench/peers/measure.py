@@ -24,9 +24,9 @@ from infra.bench.slate import POLICIES
 from infra.local.job import local_job
 from infra.local.kafka import ROOT, local_kafka
 from infra.local.process import cpu_s, failure, stop
-from infra.local.topics import create_topics
 from streaming.config import Cluster
 from streaming.io.feed import Feed
+from streaming.io.topic_admin import create_topics
 
 SEED = 23
 RATES = (500, 700, 1_000, 1_400, 2_000, 2_800, 4_000, 5_600, 8_000)  # events a second, each tried after the one before
