@@ -24,6 +24,7 @@
     ├── UnavailableError          what has to be there is not, or not as it must be
     │   ├── TopicError
     │   ├── AccessError
+    │   ├── SchemaRegistryError
     │   ├── JarsError
     │   ├── OnlineStoreError
     │   ├── StateError
@@ -138,6 +139,10 @@ class TopicError(UnavailableError):
 
 class AccessError(UnavailableError):
     """A cluster lets us not in, or not do something; the message names who, what, and the remedy."""
+
+
+class SchemaRegistryError(UnavailableError):
+    """A schema registry does not answer or does not take a schema; the message says which and what it said."""
 
 
 class DeliveryError(UnavailableError):

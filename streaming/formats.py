@@ -55,8 +55,8 @@ _FORMATS = (
     Format(_starts(codecs.BOM_UTF8), "it begins with a byte order mark; send UTF-8 without one (utf-8, not utf-8-sig)"),
     Format(
         lambda raw: raw[:1] == b"\0" and len(raw) > 5,
-        "it looks like Confluent's wire format (magic byte 0, then the number of a schema: Avro, Protobuf or JSON "
-        "Schema); send plain JSON without a schema registry's serializer: " + _PLAIN_JSON,
+        "it looks like Confluent's wire format (magic byte 0, then the number of a schema) of Avro or Protobuf; of "
+        "JSON Schema it is read (KafkaJsonSchemaSerializer), as is plain JSON: " + _PLAIN_JSON,
     ),
     Format(_starts(b"Obj\x01"), "it looks like an Avro file; send plain JSON, one record a message"),
     Format(

@@ -40,6 +40,9 @@ from streaming.schemas import (
 RECORD_AT_MOST = 1_000_000  # bytes of key and value
 RAW_KEPT = 65_536  # bytes of a record that cannot be used
 ERROR_AT_MOST = 2_000  # characters
+# What a schema registry's serializers put before a record: a byte 0 and the schema's number, four bytes. What follows
+# is JSON where the schema is JSON Schema, and says all by itself: no registry is asked.
+WIRE_FORMAT, _SCHEMA_NUMBER = b"\0", 5
 TOMBSTONE = b""  # what a job writes for a null value, by which what has the key is gone
 
 
@@ -98,13 +101,16 @@ def decode(key: str, raw: bytes | None, origin: Origin) -> Message | DeadLetter 
 
 def decode_any(raw: bytes, origin: Origin) -> Message | DeadLetter:
     """Return the message of a record under whatever key, or its dead letter."""
+    payload = raw
+    if raw.startswith(WIRE_FORMAT) and raw.startswith(b"{", _SCHEMA_NUMBER):
+        payload = raw[_SCHEMA_NUMBER:]
     try:
-        message = _decode(raw, origin.topic)
+        message = _decode(payload, origin.topic)
     except msgspec.ValidationError as error:
         names = frozenset(MESSAGES[origin.topic].__struct_encode_fields__)
-        return _refused(origin, Reason.INVALID, f"{error}", formats.of_invalid(raw, names), raw)
+        return _refused(origin, Reason.INVALID, f"{error}", formats.of_invalid(payload, names), raw)
     except UNDECODABLE as error:
-        return _refused(origin, Reason.UNDECODABLE, f"{error}", formats.of_undecodable(raw), raw)
+        return _refused(origin, Reason.UNDECODABLE, f"{error}", formats.of_undecodable(payload), raw)
     if isinstance(message, FeatureRecord | RequestRecord):
         try:
             row.check(message.row)
@@ -221,6 +227,8 @@ def _refused(
 def _key_remedy(key: str) -> str:
     if not key:
         return "; the producer sends none"
+    if key.startswith("\0"):
+        return "; the producer puts a schema's number before it: key.serializer is to be a StringSerializer"
     if key.startswith(('"', "{")):
         return "; the producer sends it as JSON: key.converter=org.apache.kafka.connect.storage.StringConverter"
     return ""

@@ -8,10 +8,11 @@ from typing import Annotated
 import typer
 
 from streaming.cli.group import group
-from streaming.cli.options import AsJson, OnCluster, print_json, printer, say
+from streaming.cli.options import AsJson, OnCluster, print_json, printer, say, secret
 from streaming.config import Cluster
 from streaming.contract.settings import PARTITIONS, SAFE_REPLICATION
 
+USER_INFO = "RHEOSTAT_REGISTRY_USER_INFO"
 topics = group("The topics of a deployment.")
 Partitions = Annotated[int, typer.Option(min=1, help="Of a topic that may have several; compacted ones have one.")]
 
@@ -84,3 +85,32 @@ def export(
         sys.stdout.write(text)
     else:
         out.write_text(text, encoding="utf-8")
+
+
+@topics.command()
+def register(
+    context: typer.Context,
+    registry: Annotated[str, typer.Option(metavar="URL", help="Of the schema registry.")],
+    user_info_file: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help=f"Holds NAME:PASSWORD; else {USER_INFO} of the environment."),
+    ] = None,
+    authority: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="PEM; without it, the system's certificates.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Put the JSON Schema of each topic that others write into a schema registry, as the subject TOPIC-value.
+
+    Records of its JSON Schema serializers are read as plain JSON is; nothing else needs the registry.
+
+    Example: rheostat topics register --registry https://registry:8081
+    """
+    from streaming.io.schema_registry import register as put
+
+    cluster = Cluster("", context.find_root().params["topic_prefix"])
+    numbers = put(registry, cluster, secret(user_info_file, USER_INFO), authority)
+    console = printer(as_json)
+    for subject, number in numbers.items():
+        say(f"{subject}: {number}", console)
+    print_json({"schemas": numbers}, as_json)

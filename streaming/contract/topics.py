@@ -8,7 +8,7 @@ from streaming import schemas
 from streaming.schemas import Topic
 
 JOBS = ("recommend", "features", "learn")
-SHOP, APPS = "the shop", "apps"
+SHOP, APPS, SHOWING = "the shop", "apps", "the app that shows slates"
 _SINK, _EXPLAIN, _PROBES = "rheostat log sink", "rheostat explain", "rheostat job ready"
 
 
@@ -31,7 +31,7 @@ CONTRACTS: dict[Topic, Contract] = {
     Topic.PURCHASES: Contract(schemas.Purchase, (SHOP,), ("recommend", "learn")),
     Topic.REQUESTS: Contract(schemas.Request, (SHOP,), ("recommend",)),
     Topic.RETURNS: Contract(schemas.Return, (SHOP,), ("learn", _SINK)),
-    Topic.IMPRESSIONS: Contract(schemas.Impression, ("the app that shows slates",), ("recommend", "learn")),
+    Topic.IMPRESSIONS: Contract(schemas.Impression, (SHOWING,), ("recommend", "learn")),
     Topic.ITEMS: Contract(schemas.Item, (SHOP,), JOBS, key="item"),
     Topic.POLICIES: Contract(
         schemas.Policy, ("rheostat policy", "the console", "recommend", "learn"), ("recommend", "learn"), key="scope"
@@ -50,3 +50,4 @@ CONTRACTS: dict[Topic, Contract] = {
     # What is made up never meets what is real.
     Topic.PROBE_LOG: Contract(schemas.FeatureRecord, ("recommend",), ()),
 }
+FROM_OUTSIDE = tuple([topic for topic, contract in CONTRACTS.items() if {SHOP, SHOWING} & set(contract.writers)])

@@ -64,8 +64,8 @@ def check_access(cluster: Cluster, reads: Iterable[Topic], writes: Iterable[Topi
         msg = f"{user_of(cluster)} has not these rights on {cluster}: {', '.join(lacks)}. Grant them; {REMEDY}"
         raise AccessError(msg)
     if missing:
-        names_of = ", ".join(missing)
-        msg = f"{cluster} has not the topics {names_of}, or hides them from {user_of(cluster)}; `rheostat topics create` creates them"
+        hidden = f"or hides them from {user_of(cluster)}; `rheostat topics create` creates them"
+        msg = f"{cluster} has not the topics {', '.join(missing)}, {hidden}"
         raise TopicError(msg)
 
 

@@ -135,7 +135,8 @@ def partitions_of(reader: Consumer, cluster: Cluster, topic: str) -> list[int]:
         raise AccessError(denied(cluster, "DESCRIBE", cluster.topic(topic)))
     numbers = sorted(said.partitions)
     if not numbers:
-        msg = f"there is no topic `{cluster.topic(topic)}` on {cluster}; is it the right one? Otherwise `rheostat topics create`"
+        remedy = "is it the right one? Otherwise `rheostat topics create`"
+        msg = f"there is no topic `{cluster.topic(topic)}` on {cluster}; {remedy}"
         raise TopicError(msg)
     return numbers
 

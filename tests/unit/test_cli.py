@@ -52,7 +52,7 @@ COMMANDS = (
         "log sink",
         "items load",
     ),
-    *("topics create", "topics check", "topics export"),
+    *("topics create", "topics check", "topics export", "topics register"),
     *("policy get", "policy set", "policy history", "policy roll-back", "policy remove"),
     *("job recommend", "job features", "job learn", "job ready"),
     *("features get", "dead-letters list", "dead-letters replay"),

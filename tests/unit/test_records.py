@@ -68,6 +68,15 @@ def test_bad_record_becomes_a_dead_letter_with_its_origin_and_bytes(raw: bytes, 
     assert msgspec.json.decode(encode(letter), type=DeadLetter) == letter
 
 
+@pytest.mark.parametrize(("raw", "topic", "key"), [(CLICK, Topic.CLICKS, "s1")])
+def test_record_of_a_schema_registrys_json_serializer_is_read_as_plain_json(raw: bytes, topic: Topic, key: str) -> None:
+    framed = b"\0\0\0\x12\x7b" + raw
+    assert decode(key, framed, at(topic)) == decode(key, raw, at(topic))
+    letter = refused(framed.replace(b"view", b"stare"), topic, key)
+    assert (letter.reason, letter.raw[:5]) == (Reason.INVALID, b"\0\0\0\x12\x7b")
+    assert "a schema's number before it" in refused(framed, topic, f"\0\0\0\0\x01{key}").error
+
+
 def test_record_under_another_key_than_its_own_is_refused() -> None:
     letter = decode("s2", CLICK, at(Topic.CLICKS))
     assert isinstance(letter, DeadLetter)
@@ -94,7 +103,6 @@ def click(**fields: Any) -> bytes:
 @pytest.mark.parametrize(
     ("raw", "said"),
     [
-        (b"\0\0\0\0\x07" + CLICK, "Confluent's wire format"),
         (b"\0\0\0\0\x07\x02\x0ce1", "Confluent's wire format"),
         (b"Obj\x01\x04\x14avro.codec", "Avro file"),
         (gzip.compress(CLICK), "looks compressed"),
@@ -216,7 +224,7 @@ def test_letter_of_a_large_record_fits_the_broker(raw: bytes) -> None:
         b"[" + click(consent=False) + b"]",
         str(json.loads(click(consent=False))).encode(),
         click(consent=False).decode().encode("utf-16"),
-        b"\0\0\0\0\x07" + click(consent=False),
+        b"\0\0\0\0\x07" + click(consent=False, event_id=7),
         click(consent=False, event_time_ms=1_700_000_000),
     ],
 )
