@@ -25,6 +25,7 @@
     │   ├── TopicError
     │   ├── AccessError
     │   ├── SchemaRegistryError
+    │   ├── StorageError
     │   ├── JarsError
     │   ├── OnlineStoreError
     │   ├── StateError
@@ -143,6 +144,10 @@ class AccessError(UnavailableError):
 
 class SchemaRegistryError(UnavailableError):
     """A schema registry does not answer or does not take a schema; the message says which and what it said."""
+
+
+class StorageError(UnavailableError):
+    """Storage elsewhere cannot be reached; the message says where and why."""
 
 
 class DeliveryError(UnavailableError):

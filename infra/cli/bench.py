@@ -7,7 +7,8 @@ import typer
 
 from infra.cli.at_work import at_work
 from streaming.cli.group import fail, group
-from streaming.cli.options import MODEL, AsJson, Model, errors, print_json, printer
+from streaming.cli.options import MODEL, AsJson, errors, print_json, printer
+from streaming.jobs.options import Model
 
 PolicyName = Literal["relevance", "four objectives", "and diversity", "and exploration", "everything"]
 

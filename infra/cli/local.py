@@ -22,9 +22,10 @@ from infra.local.steps import SILENT_AT_MOST_S, Steps
 from streaming.cli import running as runs
 from streaming.cli.group import fail
 from streaming.cli.items import Columns, ColumnsFile, Delimiter, load_file, open_file
-from streaming.cli.options import MODEL, AsJson, Model, OnCluster, errors, print_json, printer, say, stopping
+from streaming.cli.options import MODEL, AsJson, OnCluster, errors, print_json, printer, say, stopping
 from streaming.cli.running import HOME, Running, running
 from streaming.config import MODEL_VARIABLE, Cluster
+from streaming.jobs.options import Model
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -9,10 +9,12 @@ import typer
 
 from streaming.cli import evaluate
 from streaming.cli.group import fail
-from streaming.cli.options import LOOPBACK, MODEL, Model, OnCluster, errors, listening, printer, say, secret
+from streaming.cli.options import LOOPBACK, MODEL, OnCluster, errors, listening, printer, say, secret
 from streaming.cli.running import HOME, running
 from streaming.cli.watch import LearnUrl
+from streaming.jobs.options import Model
 from streaming.schemas import Measure
+from streaming.storage import AnyPath, path_of
 
 TOKEN_VARIABLE = "RHEOSTAT_CONSOLE_TOKEN"
 VIOLATED = "scope_constraint_violated_percent"
@@ -43,7 +45,12 @@ def console(
     ] = None,
     learn: LearnUrl = None,
     log: Annotated[
-        Path | None, typer.Option(help="Folder that `rheostat log sink` fills: drafts can be asked of it.")
+        AnyPath | None,
+        typer.Option(
+            parser=path_of,
+            metavar="PATH",
+            help="Folder or URI that `rheostat log sink` fills: drafts can be asked of it.",
+        ),
     ] = None,
     gate: Annotated[bool, typer.Option("--gate", help="Refuse what the log says may be worse. Needs --log.")] = False,
     reward: evaluate.Reward = "clicks",

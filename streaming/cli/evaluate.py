@@ -15,7 +15,6 @@ from streaming.cli.options import (
     MODEL,
     AsJson,
     From,
-    Model,
     To,
     errors,
     print_json,
@@ -23,13 +22,18 @@ from streaming.cli.options import (
     say,
     to_ms,
 )
+from streaming.jobs.options import Model
 from streaming.schemas import Measure
+from streaming.storage import AnyPath, path_of
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 LEAST_EFFECTIVE = 100.0
-Log = Annotated[Path, typer.Option("--log", help="Folder that `rheostat log sink` filled.")]
+Log = Annotated[
+    AnyPath,
+    typer.Option("--log", parser=path_of, metavar="PATH", help="Folder or URI `rheostat log sink` filled."),
+]
 Confidence = Annotated[float, typer.Option(min=0.5, max=0.999, help="Of the intervals.")]
 Reward = Annotated[
     Literal["clicks", "purchases", "revenue"], typer.Option(help="What of a slate must not become worse.")

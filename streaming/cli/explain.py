@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 import typer
 
-from streaming.cli.options import MODEL, AsJson, Model, OnCluster, errors, print_json, printer, say
+from streaming.cli.options import MODEL, AsJson, OnCluster, errors, print_json, printer, say
+from streaming.jobs.options import Model
 
 if TYPE_CHECKING:
     from rich.console import Console

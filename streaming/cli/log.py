@@ -14,7 +14,6 @@ from streaming.cli.options import (
     MODEL,
     AsJson,
     From,
-    Model,
     OnCluster,
     To,
     errors,
@@ -24,6 +23,8 @@ from streaming.cli.options import (
     stopping,
     to_ms,
 )
+from streaming.jobs.options import Model
+from streaming.storage import AnyPath, path_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -143,7 +144,12 @@ def _account(figures: dict[str, Any], console: "Console") -> None:
 @log.command("sink")
 def log_sink(
     cluster: OnCluster,
-    out: Annotated[Path, typer.Option(help="Folder `data` of the Feast repo; goes on where it stopped.")] = DATA,
+    out: Annotated[
+        AnyPath,
+        typer.Option(
+            parser=path_of, metavar="PATH", help="Folder `data` of the Feast repo, or a URI; goes on where it stopped."
+        ),
+    ] = DATA,
     once: Annotated[bool, typer.Option(help="Stop at the logs' present end.")] = False,
     batch_rows: Annotated[int, typer.Option(min=1, help="Of a file, at most.")] = 50_000,
     batch_s: Annotated[float, typer.Option(min=0.1, help="After which a file is written.")] = 60.0,
@@ -174,10 +180,11 @@ def log_sink(
 
 
 def train_set(
-    out: Annotated[Path, typer.Option(help="Parquet file; is replaced.")],
-    log_folder: Annotated[Path, typer.Option("--log", help="Folder that `rheostat log sink` filled.")] = (
-        DATA / "feature_log"
-    ),
+    out: Annotated[AnyPath, typer.Option(parser=path_of, metavar="PATH", help="Parquet file or its URI; is replaced.")],
+    log_folder: Annotated[
+        AnyPath,
+        typer.Option("--log", parser=path_of, metavar="PATH", help="Folder or URI that `rheostat log sink` filled."),
+    ] = (DATA / "feature_log"),
     from_: From = None,
     to: To = None,
     horizon_s: Annotated[float, typer.Option(min=1, help="For which a label looks ahead.")] = 1800.0,

@@ -21,7 +21,7 @@ import typer
 
 from streaming.cli.group import fail
 from streaming.cli.running import HOME, running
-from streaming.config import BOOTSTRAP_VARIABLE, MODEL_VARIABLE, Cluster
+from streaming.config import BOOTSTRAP_VARIABLE, Cluster
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -54,9 +54,6 @@ OnCluster = Annotated[
         default_factory=lambda: "",  # what runs here
         show_default="of `rheostat up`",
     ),
-]
-Model = Annotated[
-    Path, typer.Option(exists=True, file_okay=False, envvar=MODEL_VARIABLE, help="Folder of a model artifact.")
 ]
 _FORMATS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]
 From = Annotated[datetime | None, typer.Option("--from", formats=_FORMATS, help="UTC; event time, this included.")]

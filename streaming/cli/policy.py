@@ -10,8 +10,9 @@ import typer
 from features.errors import PolicyError
 from streaming.cli import evaluate, policy_file
 from streaming.cli.group import fail, group
-from streaming.cli.options import DATA, MODEL, AsJson, Model, OnCluster, errors, print_json, printer, say, when
+from streaming.cli.options import DATA, MODEL, AsJson, OnCluster, errors, print_json, printer, say, when
 from streaming.config import Cluster
+from streaming.jobs.options import Model
 from streaming.schemas import DEFAULT_POLICY
 
 if TYPE_CHECKING:

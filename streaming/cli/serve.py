@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 
 from streaming.cli.group import fail
-from streaming.cli.options import LOOPBACK, MODEL, Model, OnCluster, errors, listening, printer, say, secret
+from streaming.cli.options import LOOPBACK, MODEL, OnCluster, errors, listening, printer, say, secret
 from streaming.cli.running import HOME, running
+from streaming.jobs.options import Model
 
 TOKEN_VARIABLE = "RHEOSTAT_SERVE_TOKEN"
 KEEP_ALIVE_S = 75  # longer than the minute of a usual load balancer, which would ask on a connection that is gone

@@ -19,37 +19,40 @@ def location(folder: str) -> str:
     return folder if _SCHEME.match(folder) else Path(folder).resolve().as_uri()
 
 
-def checkpoint_of(restore: str, checkpoints: str | None) -> str:
-    """Return the URI of the checkpoint or savepoint that a job starts from.
+def checkpoint_of(restore: str, checkpoints: str | None) -> str | None:
+    """Return the checkpoint or savepoint that a job starts from.
 
     Args:
         restore: its path or URI, or NEWEST.
         checkpoints: folder or URI of the job's own checkpoints and savepoints, in which the newest one is looked for.
 
+    Returns:
+        The URI; None where that is elsewhere, where Flink alone can look (`streaming.flink.file_systems`).
+
     Raises:
-        RestoreError: there is none, or nobody here can look for it.
+        RestoreError: there is none.
     """
     if restore == NEWEST:
         if checkpoints is None:
             msg = f"--restore {NEWEST} is looked for in --checkpoints, which is not given; name the checkpoint itself"
             raise RestoreError(msg)
-        return newest_checkpoint(_folder(checkpoints)).as_uri()
+        uri = location(checkpoints)
+        return newest_checkpoint(_folder(uri)).as_uri() if is_here(uri) else None
     uri = location(restore)
-    if _is_here(uri) and not (_folder(uri) / METADATA).is_file():
+    if not is_here(uri):
+        return None
+    if not (_folder(uri) / METADATA).is_file():
         msg = f"--restore: {_folder(uri)} is neither a checkpoint nor a savepoint (it has no {METADATA})"
         raise RestoreError(msg)
     return uri
 
 
-def _is_here(uri: str) -> bool:
+def is_here(uri: str) -> bool:
+    """Return whether a URI is of this machine."""
     return uri.startswith("file:")
 
 
-def _folder(checkpoints: str) -> Path:
-    uri = location(checkpoints)
-    if not _is_here(uri):
-        msg = f"--restore {NEWEST} looks through folders of this machine, not {uri}; name the checkpoint itself"
-        raise RestoreError(msg)
+def _folder(uri: str) -> Path:
     return Path(url2pathname(urlsplit(uri).path))
 
 

@@ -23,13 +23,15 @@ from pyflink.java_gateway import get_gateway
 
 from features.errors import RheostatError, SubmissionError
 from streaming.config import JobConfig
-from streaming.flink.checkpoints import checkpoint_of, location
+from streaming.flink.checkpoints import checkpoint_of, is_here, location
+from streaming.flink.file_systems import check_storage, checkpoint_elsewhere, load_plugins
 
 # docs/benchmarks/journal.md says what each gave. The environment variable JVM_ARGS takes their place.
 FOR_LATENCY = "-XX:+UseSerialGC -Xms512m -Xmx1g -XX:MetaspaceSize=160m"
 FOR_LITTLE_CPU = f"{FOR_LATENCY} -XX:TieredStopAtLevel=1"  # no second compiler beside those who wait for a slate
 PROMETHEUS = "org.apache.flink.metrics.prometheus.PrometheusReporterFactory"
 HERE = "127.0.0.1"
+RECOVERY = "execution.state-recovery.path"
 CONF_VARIABLE = "FLINK_CONF_DIR"  # where a config.yaml of Flink's lies
 
 
@@ -50,6 +52,7 @@ def environment(cfg: JobConfig, jvm_args: str) -> StreamExecutionEnvironment:
 
     Raises:
         RestoreError: what it is to start from is not there.
+        StorageError: where checkpoints are to lie cannot be reached.
         SubmissionError: an option is the cluster's to say.
     """
     folder = None  # of a config.yaml
@@ -69,9 +72,20 @@ def environment(cfg: JobConfig, jvm_args: str) -> StreamExecutionEnvironment:
     configuration = Configuration()
     for key, value in settings.items():
         configuration.set_string(key, value)
+    _reach_storage(cfg, configuration)
     env = StreamExecutionEnvironment.get_execution_environment(configuration)
     env.add_jars(*[jar.as_uri() for jar in cfg.jars])  # not `pipeline.jars`, in which Flink has its own by now
     return env
+
+
+def _reach_storage(cfg: JobConfig, configuration: Configuration) -> None:
+    """See that Flink reaches where checkpoints are to lie, and find there what it is to start from."""
+    if not is_submitted():
+        load_plugins(configuration)
+    if cfg.checkpoints is not None and not is_here(folder := location(cfg.checkpoints)):
+        check_storage(folder)
+    if cfg.restore is not None and not configuration.contains_key(RECOVERY):
+        configuration.set_string(RECOVERY, checkpoint_elsewhere(cfg.restore, cfg.checkpoints))
 
 
 def is_submitted() -> bool:
@@ -83,6 +97,8 @@ def _prepare_process(cfg: JobConfig, jvm_args: str) -> None:
     """Say in the environment what the job's JVM, which is not there yet, will need."""
     # The embedded interpreter is found through the first `python` on PATH; the JVM inherits this one.
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    # Or PyFlink puts its own folders in the place of a FLINK_PLUGINS_DIR.
+    os.environ.setdefault("FLINK_HOME", f"{Path(pyflink.__file__).parent}")
     # Or PyFlink starts a server for Python workers, open to all the network, which nobody here will ask.
     os.environ["_python_worker_execution_mode"] = "process"  # noqa: SIM112
     os.environ.setdefault("JVM_ARGS", jvm_args)
@@ -162,8 +178,8 @@ def _asked(cfg: JobConfig) -> Mapping[str, str]:
     if cfg.metrics_port is not None:
         settings["metrics.reporter.prometheus.factory.class"] = PROMETHEUS
         settings["metrics.reporter.prometheus.port"] = f"{cfg.metrics_port}"
-    if cfg.restore is not None:
-        settings["execution.state-recovery.path"] = checkpoint_of(cfg.restore, cfg.checkpoints)
+    if cfg.restore is not None and (checkpoint := checkpoint_of(cfg.restore, cfg.checkpoints)) is not None:
+        settings[RECOVERY] = checkpoint
     return settings
 
 

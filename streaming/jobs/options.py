@@ -34,6 +34,7 @@ from streaming.config import (
 )
 from streaming.config_file import Settings, config_option, defaults, with_variables
 from streaming.flink.jars import job_jars
+from streaming.storage import AnyPath, is_here, path_of
 
 Config = TypeVar("Config")
 Jars = Annotated[
@@ -69,6 +70,16 @@ def _settings(settings: list[str] | None) -> list[str] | None:
     return settings
 
 
+def _artifact(text: str) -> Path:
+    path = path_of(text)
+    if not is_here(path):
+        return path
+    if not path.is_dir():
+        msg = f"folder '{path}' does not exist"
+        raise typer.BadParameter(msg)
+    return path.resolve()
+
+
 def _device(text: str) -> str:
     try:
         if text != AUTO:
@@ -94,11 +105,10 @@ ClientProperties = Annotated[
     ),
 ]
 TopicPrefix = Annotated[str, typer.Option(envvar=PREFIX_VARIABLE, help="Of all topics and groups of this deployment.")]
+
+
 Model = Annotated[
-    Path,
-    typer.Option(
-        exists=True, file_okay=False, resolve_path=True, envvar=MODEL_VARIABLE, help="Folder of a model artifact."
-    ),
+    AnyPath, typer.Option(parser=_artifact, metavar="PATH", envvar=MODEL_VARIABLE, help="Folder or URI of an artifact.")
 ]
 
 

@@ -22,6 +22,7 @@ from streaming.scoring.candidates import Candidates
 from streaming.scoring.considered import looks_of, unpack
 from streaming.scoring.recommender import turn_of
 from streaming.scoring.slate import SlateRequest
+from streaming.storage import read_parquet
 
 _ROW = msgspec.msgpack.Decoder(FeatureRow)
 _CONSIDERED = msgspec.msgpack.Decoder(LoggedCandidates)
@@ -166,7 +167,7 @@ def policies_in_force(folder: Path) -> PolicyTable:
     files = _files(folder / "policy_log")
     if not files:
         return table
-    for row in pl.read_parquet(files, hive_partitioning=False).sort("created_timestamp").iter_rows(named=True):
+    for row in read_parquet(files).sort("created_timestamp").iter_rows(named=True):
         policy = None if row["policy"] is None else msgspec.json.decode(row["policy"], type=Policy)
         applied = apply_policy(table, row["scope"], policy)
         table = table if isinstance(applied, str) else applied
@@ -179,7 +180,7 @@ def _landed(folder: Path, *columns: str) -> pl.DataFrame:
         msg = f"{folder}: no date=…/*.parquet; land the logs there first: rheostat log sink --out {folder.parent}"
         raise LoggedSlatesError(msg)
     try:
-        frame = pl.read_parquet(files, hive_partitioning=False)
+        frame = read_parquet(files)
     except pl.exceptions.PolarsError as error:
         msg = f"{folder}: its files do not go together ({error}); land into a new folder: rheostat log sink --out …"
         raise LoggedSlatesError(msg) from error

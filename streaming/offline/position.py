@@ -6,6 +6,7 @@ import msgspec
 
 from features.errors import PositionError
 from streaming.io.topics import Watermarks
+from streaming.storage import PART, write_whole
 
 LANDED = "_landed.json"
 
@@ -36,7 +37,7 @@ def resume(folder: Path, topic: str, topic_id: str, there: dict[int, Watermarks]
         PositionError: the topic is not the one that has landed, or no longer has what was cut off. Nothing was changed.
     """
     position = _read(folder)
-    files = sorted(folder.glob("date=*/*"))
+    files = sorted(folder.glob("date=*/*"), key=str)
     if position is None:
         if files:
             msg = (
@@ -60,8 +61,8 @@ def resume(folder: Path, topic: str, topic_id: str, there: dict[int, Watermarks]
                 "it was made anew, or has lost records. Nothing was touched. Land into another folder"
             )
             raise PositionError(msg)
-    unfinished = [path for path in files if path.suffix == ".part"]
-    whole = [path for path in files if path.suffix != ".part"]
+    unfinished = [path for path in files if path.suffix == PART]
+    whole = [path for path in files if path.suffix != PART]
     cut_off = [path for path in whole if _first(path) >= position.next.get(_partition(path), 0)]
     for path in cut_off:
         if _partition(path) not in there or _first(path) < there[_partition(path)].low:
@@ -82,9 +83,7 @@ def resume(folder: Path, topic: str, topic_id: str, there: dict[int, Watermarks]
 
 
 def write(folder: Path, position: Position) -> None:
-    unfinished = folder / f"{LANDED}.part"
-    unfinished.write_bytes(msgspec.json.encode(position))
-    unfinished.replace(folder / LANDED)
+    write_whole(folder / LANDED, msgspec.json.encode(position))
 
 
 def _read(folder: Path) -> Position | None:

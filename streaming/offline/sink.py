@@ -29,6 +29,7 @@ from streaming.offline.tables import (
 )
 from streaming.records import SYSTEM_FAULTS, decode
 from streaming.schemas import DeadLetter, Origin, Topic
+from streaming.storage import make_folder, write_parquet
 
 POLL_RECORDS, POLL_S = 500, 0.2
 
@@ -120,13 +121,13 @@ class LogSink:
 
     Args:
         cluster: of the topics.
-        folder: in which the folders of LOGS lie.
+        folder: in which the folders of LOGS lie, here or elsewhere (`streaming.storage.path_of`).
         log: which one.
     """
 
     def __init__(self, cluster: Cluster, folder: Path, log: Log) -> None:
         self._log, self._folder = log, folder / log.folder
-        self._folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self._folder)
         self._cluster = cluster
         there = watermarks(cluster, log.topic)
         self._position, missing = position.resume(
@@ -177,11 +178,8 @@ class LogSink:
                 dates = frame["event_timestamp"].dt.date()
                 for date in dates.unique().sort():
                     folder = self._folder / f"date={date.isoformat()}"
-                    folder.mkdir(exist_ok=True)
-                    path = folder / f"{partition}-{first}-{last}.parquet"
-                    unfinished = path.with_suffix(".part")
-                    frame.filter(dates == date).write_parquet(unfinished, compression="zstd")
-                    unfinished.replace(path)
+                    make_folder(folder)
+                    write_parquet(folder / f"{partition}-{first}-{last}.parquet", frame.filter(dates == date))
                     self.landed.files += 1
                 self.landed.rows += len(frame)
             self._position.next[partition] = last + 1

@@ -14,6 +14,7 @@ import polars as pl
 from features.errors import TrainingSetError
 from features.interaction import Kind
 from streaming.offline.tables import FEATURE_LOG, RETURN_LOG
+from streaming.storage import make_folder, read_parquet, write_parquet
 
 MICRO = 1_000_000  # money is summed in whole millionths, so that a difference of sums is exact
 LABELS = ("next_view_item", "next_view_delay_ms", "added_to_cart", "purchased", "revenue")
@@ -47,12 +48,12 @@ def build(log: Path, from_ms: int, to_ms: int, horizon_ms: int, out: Path) -> Su
     Raises:
         TrainingSetError: no row of that time has landed.
     """
-    files = sorted(log.glob("date=*/*.parquet"))
+    files = sorted(log.glob("date=*/*.parquet"), key=str)
     if not files:
         msg = f"{log}: no date=…/*.parquet; land the feature log there first: rheostat log sink --out {log}"
         raise TrainingSetError(msg)
     # Older files have fewer columns, and may come first; what was not logged then is null.
-    frames = [pl.DataFrame(schema=FEATURE_LOG), *[pl.read_parquet(file, hive_partitioning=False) for file in files]]
+    frames = [pl.DataFrame(schema=FEATURE_LOG), *[read_parquet([file]) for file in files]]
     landed = pl.concat(frames, how="diagonal")
     once = landed.sort("created_timestamp", maintain_order=True).unique(
         ["shopper_id", "rec_id"], keep="first", maintain_order=True
@@ -68,14 +69,12 @@ def build(log: Path, from_ms: int, to_ms: int, horizon_ms: int, out: Path) -> Su
         )
         raise TrainingSetError(msg)
     events = once.unique(_EVENT, keep="first", maintain_order=True)
-    backs = sorted(log.parent.glob("return_log/date=*/*.parquet"))
-    returns = pl.read_parquet(backs, hive_partitioning=False) if backs else pl.DataFrame(schema=RETURN_LOG)
+    backs = sorted(log.parent.glob("return_log/date=*/*.parquet"), key=str)
+    returns = read_parquet(backs) if backs else pl.DataFrame(schema=RETURN_LOG)
     sold = _sold(events, returns)
     examples = _labelled(rows, sold, horizon_ms)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = out.with_suffix(".part")
-    examples.write_parquet(unfinished, compression="zstd")
-    unfinished.replace(out)
+    make_folder(out.parent)
+    write_parquet(out, examples)
     return Summary(
         rows=len(examples),
         censored=len(in_range) - len(rows),
