@@ -24,6 +24,7 @@
     ├── UnavailableError          what has to be there is not, or not as it must be
     │   ├── TopicError
     │   ├── AccessError
+    │   ├── FeastRepoError
     │   ├── SchemaRegistryError
     │   ├── StorageError
     │   ├── JarsError
@@ -144,6 +145,10 @@ class AccessError(UnavailableError):
 
 class SchemaRegistryError(UnavailableError):
     """A schema registry does not answer or does not take a schema; the message says which and what it said."""
+
+
+class FeastRepoError(UnavailableError):
+    """Feast could not apply our definitions; the message says where and what it said."""
 
 
 class StorageError(UnavailableError):

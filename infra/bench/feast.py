@@ -30,8 +30,8 @@ from features.extraction import extract_row
 from features.interaction import Kind
 from features.sources.simulator import shop
 from features.spec import FEATURES, SPEC_VERSION, View
+from features.stores.applied import feast_repo
 from infra.local.cassandra import local_cassandra
-from infra.local.feast import feast_repo
 from infra.local.kafka import ROOT
 from infra.local.steps import Steps
 from onnx_models.artifact import read_items, read_manifest

@@ -1,6 +1,5 @@
 """One page to turn the policy by hand, and to see what it does."""
 
-import getpass
 import secrets
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +8,7 @@ import typer
 
 from streaming.cli import evaluate
 from streaming.cli.group import fail
-from streaming.cli.options import LOOPBACK, MODEL, OnCluster, errors, listening, printer, say, secret
+from streaming.cli.options import LOOPBACK, MODEL, OnCluster, errors, listening, own_name, printer, say, secret
 from streaming.cli.running import HOME, running
 from streaming.cli.watch import LearnUrl
 from streaming.jobs.options import Model
@@ -69,7 +68,7 @@ def console(
     from streaming.web.follow import Follower
     from streaming.web.views import ConstraintState
 
-    users = user or [getpass.getuser()]
+    users = user or [own_name()]
     token = secret(token_file, TOKEN_VARIABLE)
     if token is not None and len(users) > 1:
         fail("a token is of one user; leave it out where there are several, each has a link with its own")

@@ -21,6 +21,40 @@ SHOWN_AT_MOST, RAW_SHOWN = 20, 100  # letters, and bytes of each
 NOTHING = "-"
 
 
+@features.command("apply")
+def features_apply(
+    repo: Annotated[Path, typer.Option(file_okay=False, help="Folder of the Feast repo; made where it is not there.")],
+    online_store: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True, dir_okay=False, help="YAML of the section of feature_store.yaml.", show_default="SQLite"
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a Feast repo of our features for the job `features`, the HTTP door and the log, and apply it.
+
+    Once on each machine, with each release: what a repo defines is the release's, and the online store alone is shared.
+
+    Example: rheostat features apply --repo /var/lib/rheostat/feast --online-store cassandra.yaml
+    """
+    import yaml
+
+    from features.stores.applied import feast_repo
+
+    section = None
+    if online_store is not None:
+        with contextlib.suppress(yaml.YAMLError):
+            section = yaml.safe_load(online_store.read_text(encoding="utf-8"))
+        if not (isinstance(section, dict) and "type" in section):
+            fail(f"{online_store} is not the section online_store of a feature_store.yaml: expected `type: …` in it")
+    console = printer(as_json)
+    with console.status("applying …"):
+        made = feast_repo(repo, section)
+    say(f"the Feast repo in {made} is applied", console)
+    print_json({"repo": str(made)}, as_json)
+
+
 @features.command("get")
 def features_get(
     shopper: Annotated[str, typer.Argument(help="Id of the shopper.")],

@@ -5,6 +5,7 @@ could not be carried out, and one message says why; 130 interrupted.
 """
 
 import contextlib
+import getpass
 import os
 import signal
 import socket
@@ -73,6 +74,14 @@ def secret(file: Path | None, variable: str) -> str | None:
     if not text:
         fail(f"{file} is empty; expected a token in it")
     return text
+
+
+def own_name() -> str:
+    """Return the name of whoever runs the command."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container runs as whoever it is told to, whom no /etc/passwd knows
+        return f"uid-{os.getuid()}"
 
 
 @contextlib.contextmanager

@@ -1,6 +1,5 @@
 """Commands that turn the policies, and show what is and was in force."""
 
-import getpass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,7 +9,7 @@ import typer
 from features.errors import PolicyError
 from streaming.cli import evaluate, policy_file
 from streaming.cli.group import fail, group
-from streaming.cli.options import DATA, MODEL, AsJson, OnCluster, errors, print_json, printer, say, when
+from streaming.cli.options import DATA, MODEL, AsJson, OnCluster, errors, own_name, print_json, printer, say, when
 from streaming.config import Cluster
 from streaming.jobs.options import Model
 from streaming.schemas import DEFAULT_POLICY
@@ -173,7 +172,7 @@ def policy_remove(
     from streaming.control.policies import remove
 
     with errors(KafkaException):
-        removed = remove(scope, history(cluster).table, cluster, author or getpass.getuser(), note)
+        removed = remove(scope, history(cluster).table, cluster, author or own_name(), note)
     say(f"{scope}: version {removed.version} is no longer in force", printer(as_json))
     print_json(removed, as_json)
 

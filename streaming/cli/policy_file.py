@@ -1,10 +1,10 @@
 """A policy as an operator writes it, in a file."""
 
-import getpass
 from pathlib import Path
 from typing import Any
 
 from streaming.cli.group import fail
+from streaming.cli.options import own_name
 
 
 def read(file: Path) -> dict[str, Any]:
@@ -34,6 +34,6 @@ def stamped(fields: dict[str, Any], newest: int, author: str | None, source: str
     from streaming.control.policies import stamped as stamp
 
     try:
-        return stamp(fields, newest, author or getpass.getuser(), note or fields.get("note", ""))
+        return stamp(fields, newest, author or own_name(), note or fields.get("note", ""))
     except PolicyError as error:
         fail(f"{source}: {error}")

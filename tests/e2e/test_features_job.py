@@ -13,7 +13,7 @@ from support.records import feature_record, views
 from features.errors import JobError
 from features.sources.simulator import shop
 from features.spec import DAY_MS, View
-from infra.local.feast import feast_repo
+from features.stores.applied import feast_repo
 from infra.local.flink import FlinkCluster
 from infra.local.job import Job, local_job
 from infra.local.subscriber import Subscriber

@@ -15,7 +15,7 @@ from support.savepoints import AFTER, BEFORE, JOBS, STRANGER, history, prefix_of
 
 from features.errors import JobError
 from features.row import FeatureRow
-from infra.local.feast import feast_repo
+from features.stores.applied import feast_repo
 from infra.local.flink import FlinkCluster
 from infra.local.job import Job, local_job
 from infra.local.kafka import Broker

@@ -16,7 +16,7 @@ from support.secured import CERTIFICATE, PLAIN, SCRAM, Secured, secured_kafka
 from features.errors import DeliveryError
 from features.interaction import Kind
 from features.sources.simulator import shop
-from infra.local.feast import feast_repo
+from features.stores.applied import feast_repo
 from infra.local.job import Job, local_job
 from infra.local.kafka import ROOT
 from infra.local.subscriber import Subscriber

@@ -10,7 +10,7 @@ from fuzz.jobs import Jobs
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from infra.local.feast import feast_repo
+from features.stores.applied import feast_repo
 from streaming.schemas import Reason
 
 CPU_AT_MOST_MS = 50.0

@@ -12,8 +12,8 @@ import msgspec
 import pytest
 from fuzz.jobs import Jobs
 
+from features.stores.applied import feast_repo
 from infra.docs.topics import examples
-from infra.local.feast import feast_repo
 from streaming.records import decode, decode_features, decode_request_record, encode
 from streaming.schemas import FEATURE_LOG_VERSION, SCHEMA_VERSION, DeadLetter, Message, Origin, Topic
 

@@ -23,7 +23,7 @@ from features.interaction import Interaction
 from features.row import Value
 from features.sources.simulator import shop
 from features.spec import DAY_MS, FEATURES, View
-from infra.local.feast import feast_repo
+from features.stores.applied import feast_repo
 from infra.local.kafka import Broker
 from streaming.cli.main import app
 from streaming.config import Cluster

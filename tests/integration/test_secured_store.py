@@ -13,8 +13,8 @@ from support.records import feature_record, views
 from support.secured import pem
 
 from features.errors import OnlineStoreError
+from features.stores.applied import feast_repo
 from infra.local.cassandra import Node, local_cassandra
-from infra.local.feast import feast_repo
 from streaming.io.online_store import OnlineStore
 from streaming.records import now_ms
 

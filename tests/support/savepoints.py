@@ -22,7 +22,7 @@ from support.replay import ARTIFACT
 
 from features.interaction import Interaction, Kind
 from features.sources.simulator import shop
-from infra.local.feast import feast_repo
+from features.stores.applied import feast_repo
 from infra.local.job import Job, local_job
 from infra.local.kafka import local_kafka
 from streaming.config import Cluster

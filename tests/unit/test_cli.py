@@ -55,7 +55,7 @@ COMMANDS = (
     *("topics create", "topics check", "topics export", "topics register"),
     *("policy get", "policy set", "policy history", "policy roll-back", "policy remove"),
     *("job recommend", "job features", "job learn", "job ready"),
-    *("features get", "dead-letters list", "dead-letters replay"),
+    *("features get", "features apply", "dead-letters list", "dead-letters replay"),
     *(
         "bench latency",
         "bench serve",

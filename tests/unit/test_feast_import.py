@@ -27,7 +27,7 @@ print(CHECKED in theirs.__code__.co_names)
     [
         "import features.stores.packed",
         "import streaming.io.online_store",
-        "from infra.local.feast import feast_repo; feast_repo(Path(sys.argv[1]) / 'repo')",
+        "from features.stores.applied import feast_repo; feast_repo(Path(sys.argv[1]) / 'repo')",
     ],
 )
 def test_feast_is_imported_unchecked_and_typeguard_left_as_it_was(imports: str, tmp_path: Path) -> None:
