@@ -247,8 +247,16 @@ def build(follower: Follower, access: Access, states: ConstraintStates, gate: Ga
         await _seen(lambda: follower.turned.table.written(scope) is None)
         return _json({"version": removed.version})
 
+    async def healthy(request: Request) -> Response:
+        return _json({"status": "ok"})
+
+    async def ready(request: Request) -> Response:
+        return _json({"status": "ok"}) if not follower.error else _refused(503, follower.error)
+
     return Starlette(
         routes=[
+            Route("/healthz", healthy),
+            Route("/readyz", ready),
             Route("/", page),
             Mount("/page", StaticFiles(directory=str(_PAGE))),
             Route("/terms", terms),
