@@ -65,7 +65,8 @@ def rendered(chart: Path = HERE / "chart", values: Path = HERE / "values") -> li
         SystemExit: Helm refuses the chart or a file; its message is printed.
     """
     with tempfile.TemporaryDirectory() as name:
-        command = ["java", "-cp", f"{HELM}/*", HERE / "Render.java", chart, name, *sorted(values.glob("*.yaml"))]
+        files = [HERE / "Render.java", chart, name, *sorted(values.glob("*.yaml"))]
+        command = ["java", "-cp", f"{HELM}/*", *map(str, files)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             sys.exit(f"k8s-check: {_LINKS.sub('', done.stderr)}")

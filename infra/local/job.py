@@ -27,6 +27,7 @@ class Job:
     log: Path
     checkpoints: Path  # of its checkpoints and savepoints
     metrics_port: int
+    health_port: int  # of a process of its own
 
     @property
     def metrics_url(self) -> str:
@@ -124,14 +125,15 @@ def local_job(
 
 @contextlib.contextmanager
 def _embedded(name: str, module: str, log: Path, checkpoints: Path, arguments: list[str]) -> Iterator[Job]:
-    (metrics_port,) = free_ports(1)
-    command = [sys.executable, "-u", "-m", module, "--metrics-port", str(metrics_port)]
+    metrics_port, health_port = free_ports(2)
+    ports = ["--metrics-port", str(metrics_port), "--health-port", str(health_port)]
+    command = [sys.executable, "-u", "-m", module, *ports]
     # No restart: it would hide from a test or a demo that the job fails over and over.
     command += ["--restart-attempts", "0", *arguments]
     with log.open("ab") as sink:
         process = subprocess.Popen(command, cwd=ROOT, stdout=sink, stderr=subprocess.STDOUT, start_new_session=True)
     try:
-        yield Job(name, process, log, checkpoints, metrics_port)
+        yield Job(name, process, log, checkpoints, metrics_port, health_port)
     finally:
         stop(process)
 
@@ -142,7 +144,7 @@ def _submitted(
 ) -> Iterator[Job]:
     job_id = flink.submit(module, arguments, log)
     try:
-        yield SubmittedJob(name, flink.job_manager, log, checkpoints, 0, flink, job_id)
+        yield SubmittedJob(name, flink.job_manager, log, checkpoints, 0, 0, flink, job_id)
     finally:
         if flink.state(job_id) not in ENDED:
             flink.stop_with_savepoint(job_id, (checkpoints / "savepoints").as_uri())

@@ -22,9 +22,11 @@ from pyflink.datastream import StreamExecutionEnvironment
 from pyflink.java_gateway import get_gateway
 
 from features.errors import RheostatError, SubmissionError
+from streaming import logs
 from streaming.config import JobConfig
 from streaming.flink.checkpoints import checkpoint_of, is_here, location
 from streaming.flink.file_systems import check_storage, checkpoint_elsewhere, load_plugins
+from streaming.flink.health import serving
 
 # docs/benchmarks/journal.md says what each gave. The environment variable JVM_ARGS takes their place.
 FOR_LATENCY = "-XX:+UseSerialGC -Xms512m -Xmx1g -XX:MetaspaceSize=160m"
@@ -60,8 +62,9 @@ def environment(cfg: JobConfig, jvm_args: str) -> StreamExecutionEnvironment:
         # It would be the JVM's own, which then lacks the options of the wheel's that PyFlink cannot do without.
         folder = os.environ.pop(CONF_VARIABLE, None)
         _prepare_process(cfg, jvm_args)
-    elif cfg.metrics_port is not None:
-        msg = "--metrics-port is for a job in a process of its own; a cluster's reporters stand in its config.yaml"
+    elif cfg.metrics_port is not None or cfg.health_port is not None:
+        option = "--health-port" if cfg.metrics_port is None else "--metrics-port"
+        msg = f"{option} is for a job in a process of its own; a cluster's reporters and REST port say as much of it"
         raise SubmissionError(msg)
     asked = _asked(cfg)  # first: what is wrong with it is said without a JVM
     theirs = _settings_of_others(folder)
@@ -102,7 +105,8 @@ def _prepare_process(cfg: JobConfig, jvm_args: str) -> None:
     # Or PyFlink starts a server for Python workers, open to all the network, which nobody here will ask.
     os.environ["_python_worker_execution_mode"] = "process"  # noqa: SIM112
     os.environ.setdefault("JVM_ARGS", jvm_args)
-    os.environ.setdefault("LOG4J_PROPERTIES", f"{Path(__file__).parent / 'log4j2.properties'}")
+    lines = "log4j2-json.properties" if logs.is_json() else "log4j2.properties"
+    os.environ.setdefault("LOG4J_PROPERTIES", f"{Path(__file__).parent / lines}")
     if cfg.metrics_port is not None:
         # A MiniCluster loads no plugins, so the reporter must stand on the classpath. There is one way to add to that.
         (reporter,) = (Path(pyflink.__file__).parent / "plugins" / "metrics-prometheus").glob("*.jar")
@@ -235,11 +239,12 @@ def run(
     Raises:
         Py4JJavaError: the job failed for good; the message carries what made it fail.
     """
+    logs.configure()
     try:
         check(cfg)
         env = environment(cfg.job, jvm_args)
     except RheostatError as error:
-        sys.exit(f"{job_name}: {error}")
+        logs.end(job_name, str(error))
     build(env, cfg)
     client = env.execute_async(job_name)
     if is_submitted():
@@ -248,18 +253,18 @@ def run(
         return
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _raise_stop)
-    with contextlib.suppress(_Stop):
+    with serving(cfg.job.health_port, client), contextlib.suppress(_Stop):
         try:
             client.get_job_execution_result().result()
         except Py4JJavaError as error:
             if (newer := _NEWER_STATE.search(str(error))) is not None:
-                sys.exit(f"{job_name}: --restore {cfg.job.restore}: {newer[1]}")
+                logs.end(job_name, f"--restore {cfg.job.restore}: {newer[1]}")
             raise
         return
     # JobClient.stop_with_savepoint of PyFlink 2.3 leaves out an argument that Flink wants.
     canonical = get_gateway().jvm.org.apache.flink.core.execution.SavepointFormatType.CANONICAL
     savepoint = client._j_job_client.stopWithSavepoint(False, None, canonical).get().removeprefix("file:")
-    sys.stdout.write(f"{job_name} stopped; `--restore {savepoint}` goes on from here\n")
+    logs.tell(job_name, f"stopped; `--restore {savepoint}` goes on from here")
 
 
 def _is_attached(env: StreamExecutionEnvironment) -> bool:

@@ -155,6 +155,9 @@ def _job(
     metrics_port: Annotated[
         int | None, typer.Option(min=0, max=65_535, help="For Prometheus to read; without it there are no metrics.")
     ] = None,
+    health_port: Annotated[
+        int | None, typer.Option(min=1, max=65_535, help="Of /healthz and /readyz; without it there are none.")
+    ] = None,
 ) -> JobConfig:
     """Return what every job needs; the group is the job's own."""
     return JobConfig(
@@ -169,6 +172,7 @@ def _job(
         restart_attempts=restart_attempts,
         flink=dict(setting.split("=", 1) for setting in flink or ()),
         metrics_port=metrics_port,
+        health_port=health_port,
     )
 
 

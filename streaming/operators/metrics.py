@@ -16,6 +16,7 @@ from streaming.flink.bundles import Meters
 from streaming.policy.attribution import FeedbackStatus
 from streaming.policy.estimates import FactsOf
 from streaming.policy.surfaces import SURFACES
+from streaming.records import now_ms
 from streaming.schemas import Fallback, FeedbackType, Outcome, Reason, ReasonCode, Topic
 from streaming.scoring.model import SessionModel
 from streaming.scoring.recommender import Response
@@ -27,6 +28,8 @@ _REASONS: list[Reason] = [reason for reason in Reason if reason is not Reason.OT
 _IN_FORCE = "policy_version", "estimates_version", "suspicious_prices"
 _OTHER = "other"  # surfaces
 _MODEL = "model_on_gpu", "model_stepped_down"
+_ANSWERED_UNTIL = "answered_until_ms"
+LONGEST_MS = 2**31 - 1  # what a histogram takes: 24 days
 
 
 class Gauge(Protocol):
@@ -45,6 +48,11 @@ def gauge(metrics: MetricGroup, name: str) -> Gauge:
 
 def dead_letters(metrics: MetricGroup) -> dict[Reason, Counter]:
     return {reason: metrics.add_group("reason", reason.value).counter("dead_letters_total") for reason in _REASONS}
+
+
+def age_ms(time_ms: int) -> int:
+    """Return how long ago something was, by the wall clock here; what comes from the future is of now."""
+    return min(max(now_ms() - time_ms, 0), LONGEST_MS)
 
 
 class LearnMetrics:
@@ -114,14 +122,15 @@ class RecommendMetrics:
                 "looks_total",
             ),
         ],
-        ["bundle_size", "model_time_us", "weigh_time_us", "answer_time_us"],
-        [*_IN_FORCE, *_MODEL],
+        ["bundle_size", "model_time_us", "weigh_time_us", "answer_time_us", "event_to_slate_ms"],
+        [*_IN_FORCE, *_MODEL, _ANSWERED_UNTIL],
     )
     _EVENTS = frozenset({Topic.CLICKS.value, Topic.PURCHASES.value, Topic.REQUESTS.value})
 
     def __init__(self, model: SessionModel) -> None:
         self._model = model
         self._meters = Meters(*self.NAMES)
+        self._oldest_ms = self._newest_ms = 0  # of what was answered since the last bundle; 0: nothing
 
     def count(self, topic: str, response: Response, answer_us: int) -> None:
         """Count what a record of `topic` has led to; probes, profiles and impressions are no events."""
@@ -152,10 +161,17 @@ class RecommendMetrics:
             meters.update("model_time_us", response.model_ns // 1000)
         meters.update("weigh_time_us", slate.scoring_ns // 1000)
         meters.update("answer_time_us", answer_us)
+        if not self._oldest_ms or response.event_time_ms < self._oldest_ms:
+            self._oldest_ms = response.event_time_ms
+        self._newest_ms = max(self._newest_ms, response.event_time_ms)
 
     def of_bundle(self, control: ControlState, size: int) -> bytes:
         """Return for Java what was counted of a bundle of `size` records, and by what its slates are weighed."""
         self._meters.update("bundle_size", size)
+        if self._oldest_ms:
+            self._meters.update("event_to_slate_ms", age_ms(self._oldest_ms))
+            self._meters.gauges[_ANSWERED_UNTIL] = self._newest_ms
+            self._oldest_ms = self._newest_ms = 0
         return self.of_control(control)
 
     def of_control(self, control: ControlState) -> bytes:

@@ -95,6 +95,7 @@ class Response:
     until_ms: int | None = None  # until when the record is put off, and comes again with what came meanwhile
     degraded: bool = False  # the slate was made without what Feast has
     looks: int = 0  # that an impression adds to what frequency caps count
+    event_time_ms: int = 0  # of what the slate answers
 
 
 class _Interaction(NamedTuple):
@@ -346,7 +347,9 @@ class Recommender:
         records = [(to_slates, key, slate_record)]
         if message.consent:
             records.append((to_log, key, self._request_record(asked, slate, drawn_by)))
-        return Response(records, slate=slate, model_ns=model_ns, degraded=asked.degraded)
+        return Response(
+            records, slate=slate, model_ns=model_ns, degraded=asked.degraded, event_time_ms=message.event_time_ms
+        )
 
     def _explained(self, slate: Slate, clicked: list[str]) -> Slate:
         """Return the slate with the clicks that its items are found by; none of what the model has not found."""
@@ -373,13 +376,17 @@ class Recommender:
         late = advanced is not None and advanced.late
         records = [(to_slates, key, self._recommendation(message, origin, slate, drawn_by, late=late))]
         if advanced is None:
-            return Response(records, slate=slate, model_ns=model_ns)
+            return Response(records, slate=slate, model_ns=model_ns, event_time_ms=message.event_time_ms)
         if advanced.is_repeat:
-            return Response(records, slate=slate, is_repeat=True, model_ns=model_ns)
+            return Response(
+                records, slate=slate, is_repeat=True, model_ns=model_ns, event_time_ms=message.event_time_ms
+            )
         records.append((to_log, key, self._features(message, origin, slate, drawn_by, advanced)))
         if interaction.is_first and origin.topic != Topic.PROBES:
             records.append((Topic.PROFILE_REQUESTS.value, key, encode(ProfileRequest(shopper_id=key))))
-        return Response(records, interaction.state, late, slate=slate, model_ns=model_ns)
+        return Response(
+            records, interaction.state, late, slate=slate, model_ns=model_ns, event_time_ms=message.event_time_ms
+        )
 
     def _recommendation(
         self,

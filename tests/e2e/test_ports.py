@@ -1,6 +1,7 @@
-"""What a job in a process of its own can be asked by others over the network: its metrics, and nothing that ends it."""
+"""What others can ask over the network of a job in a process of its own: metrics and health, nothing that ends it."""
 
 import http.client
+import json
 import urllib.error
 import urllib.request
 from http import HTTPStatus
@@ -41,9 +42,9 @@ def answer(port: int, method: str, path: str) -> int | None:
         return None
 
 
-def test_the_network_reaches_the_metrics_of_a_job_alone(job: Job) -> None:
+def test_the_network_reaches_metrics_and_health_of_a_job_alone(job: Job) -> None:
     open_to_all = {port for port, address in listening(job).items() if not address.endswith("127.0.0.1")}
-    assert open_to_all == {job.metrics_port}
+    assert open_to_all == {job.metrics_port, job.health_port}
 
 
 def test_its_rest_api_can_be_read_and_does_nothing(job: Job) -> None:
@@ -51,3 +52,12 @@ def test_its_rest_api_can_be_read_and_does_nothing(job: Job) -> None:
     (rest,) = [port for port in ports if answer(port, "GET", "/jobs") == HTTPStatus.OK]
     assert [answer(rest, *write) for write in WRITES] == [HTTPStatus.METHOD_NOT_ALLOWED] * len(WRITES)
     job.assert_running()
+
+
+def test_a_job_that_answers_is_live_and_ready(job: Job) -> None:
+    for path in ("/healthz", "/readyz"):
+        with urllib.request.urlopen(f"http://127.0.0.1:{job.health_port}{path}", timeout=TIMEOUT_S) as response:
+            status = json.load(response)
+        assert status["job"] == "RUNNING"
+        assert len(status["tasks"]) > 1
+        assert set(status["tasks"].values()) == {"RUNNING"}
