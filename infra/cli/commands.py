@@ -9,5 +9,6 @@ COMMANDS = {
     "doctor": Command("infra.cli.local:doctor", "What this machine lacks, and what to do."),
     "demo": Command("infra.cli.local:demo", "The main job at work: it learns, is turned, and meets a shock."),
     "traffic": Command("infra.cli.local:traffic", "Shoppers of the simulated shop, who react to their slates."),
+    "chaos": Command("infra.cli.chaos:chaos", "Kill parts of the system under load, and see what is lost."),
     "bench": Command("infra.cli.bench:bench", "Measure; nothing else should run beside it."),
 }

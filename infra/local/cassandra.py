@@ -63,13 +63,16 @@ class Node:
 
 
 @contextlib.contextmanager
-def local_cassandra(home: Path, settings: str = "", connection: Mapping[str, Any] = NONE) -> Iterator[Node]:
+def local_cassandra(
+    home: Path, settings: str = "", connection: Mapping[str, Any] = NONE, port: int | None = None
+) -> Iterator[Node]:
     """Yield a running node with the keyspace KEYSPACE, whose data lie in `home`; stop it on the way out.
 
     Args:
         home: made if it is not there; what a node has left in it is gone on with.
         settings: lines of cassandra.yaml, beside those that a node needs.
         connection: what the driver has to say then, to be let in.
+        port: on which it is asked; None: one that is free.
 
     Raises:
         StartError: no jars, or the node exited or stood still.
@@ -80,7 +83,8 @@ def local_cassandra(home: Path, settings: str = "", connection: Mapping[str, Any
         msg = f"no Cassandra jars in {JARS}; run `make cassandra`"
         raise StartError(msg)
     home.mkdir(parents=True, exist_ok=True)
-    storage_port, ssl_port, port, jmx_port = free_ports(4)
+    storage_port, ssl_port, free_port, jmx_port = free_ports(4)
+    port = port or free_port
     (home / "cassandra.yaml").write_text(_yaml(home, storage_port, ssl_port, port) + settings, encoding="utf-8")
     (home / "logback.xml").write_text(_LOGBACK, encoding="utf-8")
     log = home / "cassandra.log"

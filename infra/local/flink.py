@@ -77,6 +77,16 @@ class FlinkCluster:
         os.killpg(gone.process.pid, signal.SIGKILL)
         gone.process.wait()
 
+    def restart_job_manager(self) -> None:
+        """Put another in the place of one that has ended: it knows no jobs, and its TaskManagers come to it.
+
+        Raises:
+            StartError: it did not come up; the message carries the end of its log.
+        """
+        log = self.home / JOB_MANAGER_LOG
+        self.job_manager = _started(self.python, self.home, "jobmanager.sh", log)
+        wait_until(lambda: bool(self._known()), "Flink's JobManager", self.job_manager, log)
+
     def registered(self) -> list[str]:
         """Return the ids of the TaskManagers that the JobManager knows."""
         return [known["id"] for known in self.get("/taskmanagers")["taskmanagers"]]
@@ -224,7 +234,7 @@ def local_flink(
         flink.start_task_managers(task_managers)
         yield flink
     finally:
-        for process in [known.process for known in flink.task_managers] + [job_manager]:
+        for process in [known.process for known in flink.task_managers] + [flink.job_manager]:
             stop(process)
 
 

@@ -50,6 +50,7 @@ COMMANDS = (
         "schemas",
         "train-set",
         "log sink",
+        "chaos",
         "items load",
     ),
     *("topics create", "topics check", "topics export", "topics register"),
