@@ -2,18 +2,21 @@
 
 import contextlib
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 from confluent_kafka import KafkaException
 
 from features.row import FeatureRow
 from features.spec import View
-from infra.chaos.load import Place
+from infra.chaos.load import Place, is_sale
 from infra.local.subscriber import Subscriber
 from streaming.config import Cluster
 from streaming.schemas import DeadLetter, FeatureRecord, Outcome, Recommendation, Topic
 
+SHOWN, EXAMPLE_AT_MOST = 3, 600
 Stored = dict[str, dict[View, dict[str, object]]]
 
 
@@ -41,6 +44,23 @@ class Account:
             "outcomes_different": _different(self.outcomes, other.outcomes),
         }
 
+    def examples(self, other: "Account") -> Iterator[str]:
+        """Yield what is otherwise, of each kind some."""
+        for what, of, others in (
+            ("row", self.rows, other.rows),
+            ("Feast", self.stored, other.stored),
+            ("outcome", self.outcomes, other.outcomes),
+        ):
+            for key in [key for key in sorted(of.keys() | others.keys()) if of.get(key) != others.get(key)][:SHOWN]:
+                fields = [
+                    f"{name} {one!r}, without a fault {another!r}"
+                    for name, one, another in _fields(of.get(key), others.get(key))
+                    if one != another
+                ]
+                yield f"{what} of {key}: {'; '.join(fields)}"[:EXAMPLE_AT_MOST]
+        for rec_id in sorted(self.rec_ids ^ other.rec_ids)[:SHOWN]:
+            yield f"rec_id {rec_id} is {'too many' if rec_id in self.rec_ids else 'lost'}"
+
     @property
     def repeats(self) -> int:
         """Slates that came once more, with the rec_id that they had."""
@@ -49,6 +69,21 @@ class Account:
 
 def _different(of: dict[str, Any], other: dict[str, Any]) -> int:
     return sum(of.get(key) != other.get(key) for key in of.keys() | other.keys())
+
+
+def _fields(one: Any, another: Any) -> list[tuple[str, Any, Any]]:
+    """Return the parts of two values beside each other."""
+    of, others = ({} if value is None else _by_name(value) for value in (one, another))
+    return [(name, of.get(name), others.get(name)) for name in sorted(of.keys() | others.keys())]
+
+
+def _by_name(value: Any) -> dict[str, Any]:
+    if isinstance(value, tuple) and not hasattr(value, "_asdict"):
+        return {f"place {n}": part for n, part in enumerate(value, 1)}
+    if isinstance(value, dict):
+        return {name: part for view in value.values() for name, part in view.items()}
+    as_dict: dict[str, Any] = value._asdict() if hasattr(value, "_asdict") else msgspec.structs.asdict(value)
+    return as_dict
 
 
 class Reader:
@@ -82,7 +117,8 @@ class Reader:
         match message:
             case Recommendation():
                 account.slates += 1
-                account.rec_ids.add(message.rec_id)
+                # Of a sale it has the item, which is another where the slate is that it came of.
+                account.rec_ids.add(message.event_id if is_sale(message.event_id) else message.rec_id)
                 self.slate_of.setdefault(message.event_id or "", message)
             case FeatureRecord():
                 account.rows[message.row.shopper_id] = message.row

@@ -90,6 +90,11 @@ def clicked(slates: list[Recommendation]) -> set[str]:
     }
 
 
+def is_sale(event_id: str | None) -> bool:
+    """Return whether an event is what somebody bought from a slate."""
+    return event_id is not None and event_id.startswith("sale-")
+
+
 def outcomes(slates: list[Recommendation]) -> dict[str, tuple[Place, ...]]:
     """Return what the job `learn` is to find of each slate, by rec_id."""
     expected = {}

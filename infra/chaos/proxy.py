@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from infra.local.process import free_ports
 
@@ -73,6 +73,7 @@ def local_proxy() -> Iterator[Proxy]:
     def run() -> None:
         with contextlib.suppress(asyncio.CancelledError):
             proxy._loop.run_until_complete(serving)
+        proxy._loop.run_until_complete(_cancel(asyncio.all_tasks(proxy._loop)))
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
@@ -81,3 +82,9 @@ def local_proxy() -> Iterator[Proxy]:
     finally:
         proxy._loop.call_soon_threadsafe(serving.cancel)
         thread.join(10)
+
+
+async def _cancel(tasks: Iterable["asyncio.Task[None]"]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

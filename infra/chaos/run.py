@@ -57,6 +57,8 @@ def run(home: Path, model: Path, seed: int, kills: int, rate: int, between_s: fl
         began = time.monotonic()
         chaos = _Run(servers, deployed(servers, "chaos", model), say)
         found = chaos.through(interactions, rate, kinds, chance)
+        for example in found.examples(wanted):
+            say(example)
     return {
         "seed": seed,
         "kills": [{"kind": of.kind, "mended_after_s": round(of.mended_after_s, 1)} for of in chaos.inflicted],
@@ -209,4 +211,8 @@ class _Run:
 def _is_of(stored: dict[View, dict[str, object]], record: FeatureRecord) -> bool:
     """Return whether that is what Feast has of a record."""
     has = {name: value for values in stored.values() for name, value in values.items()}
-    return bool(has) and all(has.get(name) == value for name, value in feature_columns(record).items() if name in has)
+    wanted = {
+        name: list(value) if isinstance(value, tuple) else value for name, value in feature_columns(record).items()
+    }
+    is_whole = all(stored.get(view) for view in (View.SESSION, View.PROFILE))  # they are written one after the other
+    return is_whole and all(value == wanted[name] for name, value in has.items() if name in wanted)
