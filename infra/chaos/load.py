@@ -17,6 +17,7 @@ from features.sources.simulator import shop
 from streaming.io.feed import to_message
 from streaming.records import encode, key_of
 from streaming.schemas import Click, ClickKind, Impression, Purchase, Recommendation, Topic
+from streaming.scoring.recommender import rec_id
 
 PER_SECOND = 200  # by event time: so dense that no record of one topic is late for one of the other
 BROKEN_EVERY, REPEATED_EVERY = 40, 25
@@ -29,6 +30,7 @@ class Sent(NamedTuple):
     topic: Topic
     key: str
     value: bytes
+    is_broken: bool = False  # nobody can read it
 
 
 class Place(NamedTuple):
@@ -55,7 +57,7 @@ def records(of: list[Interaction]) -> list[list[Sent]]:
         if n % REPEATED_EVERY == 0:
             its.append(its[0])
         if n % BROKEN_EVERY == 0:
-            its.append(Sent(topic, key_of(message), json.dumps({"broken": n}).encode()))
+            its.append(Sent(topic, key_of(message), json.dumps({"broken": n}).encode(), is_broken=True))
         sent.append(its)
     return sent
 
@@ -93,6 +95,14 @@ def clicked(slates: list[Recommendation]) -> set[str]:
 def is_sale(event_id: str | None) -> bool:
     """Return whether an event is what somebody bought from a slate."""
     return event_id is not None and event_id.startswith("sale-")
+
+
+def answers(slates: list[Recommendation], surface: str) -> set[str]:
+    """Return by what the slates are known that answer them: a sale's rec_id has the item, which may be another."""
+    sent = [message for its in reactions(slates) for message in its if message.topic == Topic.CLICKS]
+    return {rec_id(msgspec.json.decode(click.value, type=Click), surface) for click in sent} | {
+        event_id for event_id in clicked(slates) if is_sale(event_id)
+    }
 
 
 def outcomes(slates: list[Recommendation]) -> dict[str, tuple[Place, ...]]:

@@ -74,6 +74,7 @@ def local_proxy() -> Iterator[Proxy]:
         with contextlib.suppress(asyncio.CancelledError):
             proxy._loop.run_until_complete(serving)
         proxy._loop.run_until_complete(_cancel(asyncio.all_tasks(proxy._loop)))
+        proxy._loop.close()
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()

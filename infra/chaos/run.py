@@ -1,11 +1,11 @@
-"""The same shoppers twice: before a system that nothing happens to, and before one whose parts are killed."""
+"""Shoppers before a system whose parts are killed, and what it is to come to all the same."""
 
 import contextlib
 import queue
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,9 @@ from features.interaction import Interaction
 from features.sources.simulator import shop
 from features.spec import View
 from infra.chaos import faults, load
-from infra.chaos.account import Account, Reader, Stored
+from infra.chaos.account import Account, Reader
 from infra.chaos.deployment import Deployment, deployed
+from infra.chaos.expected import expected, with_reactions
 from infra.chaos.faults import Fault
 from infra.chaos.servers import Servers
 from streaming.io.columns import feature_columns
@@ -31,14 +32,16 @@ SETTLED_S = 240.0  # without a record that is new, after which what is missing i
 Say = Callable[[str], None]
 
 
-def run(home: Path, model: Path, seed: int, kills: int, rate: int, between_s: float, say: Say) -> dict[str, Any]:
-    """Return what differs between both, and what was done.
+def run(
+    home: Path, model: Path, seed: int, kills: int | Sequence[str], rate: int, between_s: float, say: Say
+) -> dict[str, Any]:
+    """Return what was done, and what is otherwise than it is to be.
 
     Args:
         home: of all data and logs; empty.
         model: folder of the artifact.
         seed: which faults come, when, and for how long.
-        kills: how many.
+        kills: how many, or which.
         rate: records/s that are sent.
         between_s: mean time between two faults.
         say: told what happens.
@@ -46,17 +49,17 @@ def run(home: Path, model: Path, seed: int, kills: int, rate: int, between_s: fl
     Raises:
         StartError: a server did not come up.
     """
-    count = max(round(rate * between_s * max(kills, 1)), 200)
+    many = kills if isinstance(kills, int) else len(kills)
+    count = max(round(rate * between_s * max(many, 1)), 200)
     chance = random.Random(seed)
     with Servers(home).running() as servers:
-        kinds = _drawn(faults.kinds(servers), kills, chance)
-        say(f"{count} events at {rate}/s, once without a fault and once with {kills}")
+        kinds = _drawn(faults.kinds(servers), kills, chance) if isinstance(kills, int) else list(kills)
+        say(f"{count} events at {rate}/s, and {len(kinds)} faults")
         interactions = load.interactions(count, now_ms() - HOUR_MS)  # young enough for Feast
-        wanted = _Run(servers, deployed(servers, "calm", model), say).through(interactions, 10 * rate, [], chance)
-        say(f"without a fault: {len(wanted.rec_ids)} slates, {len(wanted.outcomes)} outcomes")
+        wanted = expected(interactions, shop.items(), model)
         began = time.monotonic()
         chaos = _Run(servers, deployed(servers, "chaos", model), say)
-        found = chaos.through(interactions, rate, kinds, chance)
+        found = chaos.through(interactions, rate, kinds, chance, wanted)
         for example in found.examples(wanted):
             say(example)
     return {
@@ -89,7 +92,10 @@ class _Run:
         self._is_over = threading.Event()
         self.inflicted: list[Fault] = []
 
-    def through(self, interactions: list[Interaction], rate: int, kinds: list[str], chance: random.Random) -> Account:
+    def through(
+        self, interactions: list[Interaction], rate: int, kinds: list[str], chance: random.Random, wanted: Account
+    ) -> Account:
+        """Return what came of all of it; `wanted` is told what is to come of the slates that were shown."""
         first, then = (kinds[: (len(kinds) + 1) // 2], kinds[(len(kinds) + 1) // 2 :])
         with Feed(self.deployment.cluster) as feed, self._tended(chance):
             feed.items(shop.items())
@@ -98,22 +104,22 @@ class _Run:
             self._send(feed, reader, load.records(interactions), rate, first, chance)
             self._settle(reader, lambda: events <= reader.slate_of.keys(), "slates")
             rows = dict(reader.account.rows)
-            stored = self._stored(reader.newest)
+            stale = self._stale(reader.newest)
             # In the order of their events: each shopper's reactions come in the same order in every run.
             slates = [reader.slate_of[one.event_id] for one in interactions if one.event_id in reader.slate_of]
             self._send(feed, reader, load.reactions(slates), rate, then, chance)
-            expected = load.outcomes(slates)
-            events |= {sent_id for sent_id in load.clicked(slates)}
+            with_reactions(wanted, slates)
+            events |= load.clicked(slates)
             self._settle(
                 reader,
                 lambda: (
-                    expected.items() <= reader.account.outcomes.items()
+                    wanted.outcomes.items() <= reader.account.outcomes.items()
                     and events <= reader.slate_of.keys()
                     and self._all_mended()
                 ),
                 "outcomes, or slates of those who reacted,",
             )
-        return replace(reader.account, rows=rows, stored=stored)
+        return replace(reader.account, rows=rows, stale=stale)
 
     def _send(
         self,
@@ -159,19 +165,14 @@ class _Run:
     def _all_mended(self) -> bool:
         return self._asked.empty() and not self._open and self.deployment.runs
 
-    def _stored(self, newest: dict[str, FeatureRecord]) -> Stored:
-        """Return what Feast has of each shopper: when it has the newest of all, or after a time in which it should."""
-        deadline = time.monotonic() + SETTLED_S
-        stored: Stored = {}
+    def _stale(self, newest: dict[str, FeatureRecord]) -> set[str]:
+        """Return of whom Feast has not the newest row, after a time in which it should have it."""
+        deadline, stale = time.monotonic() + SETTLED_S, set(newest)
         with contextlib.closing(OnlineStore(self.deployment.repo, SETTLED_S)) as store:
-            missing = set(newest)
-            while missing and time.monotonic() < deadline:
-                stored |= {shopper_id: store.row(shopper_id) for shopper_id in missing}
-                missing = {one for one in missing if not _is_of(stored[one], newest[one])}
-                time.sleep(TEND_S if missing else 0.0)
-        if missing:
-            self._say(f"given up: Feast has not the newest row of {len(missing)} shoppers")
-        return stored
+            while stale and time.monotonic() < deadline:
+                stale = {one for one in stale if not _is_of(store.row(one), newest[one])}
+                time.sleep(TEND_S if stale else 0.0)
+        return stale
 
     @contextlib.contextmanager
     def _tended(self, chance: random.Random) -> Iterator[None]:

@@ -19,7 +19,7 @@ def chaos(
     home: Annotated[Path, typer.Option(help="Of all data; that of the last goes.")] = Path(".local/chaos"),
     as_json: AsJson = False,
 ) -> None:
-    """Kill servers and jobs at random moments under load, and compare with a run in which nothing happens.
+    """Kill servers and jobs at random moments under load, and compare with what comes of it where nothing happens.
 
     On a Kafka broker behind a network that can be cut, a Flink cluster of two TaskManagers, and Cassandra. Exit 1 if a
     slate is lost, or a feature row, a dead letter or an outcome is another. Example: rheostat chaos --seed 7 --kills 20

@@ -28,6 +28,7 @@ COMMANDS = {
     "items": Command("streaming.cli.items:items", "What the shop sells."),
     "features": Command("streaming.cli.operate:features", "What the online store holds."),
     "dead-letters": Command("streaming.cli.operate:dead_letters", "Records that could not be used."),
+    "trace": Command("streaming.cli.trace:trace", "The way of clicks and slates, to OpenTelemetry."),
     "job": Command("streaming.cli.job:job", "Run a job of the stream: recommend, features or learn."),
     "serve": Command("streaming.cli.serve:serve", "Slates, events and models over HTTP."),
     "log": Command("streaming.cli.log:log", "The log of the feature rows that were scored."),

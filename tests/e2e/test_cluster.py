@@ -48,6 +48,7 @@ def let_in(feed: Feed, interactions: Sequence[Interaction]) -> None:
     feed.flush()
 
 
+@pytest.mark.nightly  # tests/e2e/test_chaos.py kills one by day
 def test_killed_task_manager_costs_no_event_and_no_row(runs: Runs, flink: FlinkCluster) -> None:
     interactions = history(2_000)
     options = ("--parallelism", "2", "--checkpoint-interval-ms", "1000")

@@ -34,6 +34,7 @@ def load_of_its_own() -> Load:
     return Load(records, number, RATE)
 
 
+@pytest.mark.nightly  # what the figures of docs/benchmarks are taken with
 def test_every_step_of_an_event_is_seen(stack: Stack, tmp_path: Path) -> None:
     java = java_of(psutil.Process(stack.jobs[0].process.pid))
     py_spy = [str(Path(sys.executable).parent / "py-spy"), "dump", "--nonblocking", "--pid", str(java.pid)]

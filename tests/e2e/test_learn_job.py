@@ -134,6 +134,7 @@ def learning(new_topics: Callable[[], Broker], flink: FlinkCluster | None, tmp_p
         yield Learning(tmp_path, cluster, feed, flink)
 
 
+@pytest.mark.nightly  # tests/e2e/test_chaos.py ends it by day
 def test_killed_job_goes_on_and_learns_from_every_outcome_once(learning: Learning) -> None:
     with learning.job() as job:
         send(learning.feed, [*feedback(0, 100), *orders(0, 20)])

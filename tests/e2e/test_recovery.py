@@ -33,7 +33,7 @@ def runs(new_topics: Callable[[], Broker], flink: FlinkCluster | None, tmp_path:
         yield Runs(tmp_path, cluster, feed, flink)
 
 
-@pytest.mark.nightly  # tests/e2e/test_cluster.py has a kill by day, test_savepoints.py a restore
+@pytest.mark.nightly  # tests/e2e/test_chaos.py has kills by day, test_savepoints.py a restore
 def test_killed_job_goes_on_from_its_checkpoint_and_answers_every_event_as_if_nothing_had_been(runs: Runs) -> None:
     interactions = history(900)
     with runs.job() as job:

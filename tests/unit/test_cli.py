@@ -51,6 +51,7 @@ COMMANDS = (
         "train-set",
         "log sink",
         "chaos",
+        "trace",
         "items load",
     ),
     *("topics create", "topics check", "topics export", "topics register"),
