@@ -3,10 +3,9 @@
 import contextlib
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
-import msgspec
 from confluent_kafka import KafkaException
 
 from features.row import FeatureRow
@@ -49,12 +48,12 @@ class Account:
             ("outcome", self.outcomes, other.outcomes),
         ):
             for key in [key for key in sorted(of.keys() | others.keys()) if of.get(key) != others.get(key)][:SHOWN]:
-                fields = [
+                said = [
                     f"{name} {one!r}, expected {another!r}"
                     for name, one, another in _fields(of.get(key), others.get(key))
                     if one != another
                 ]
-                yield f"{what} of {key}: {'; '.join(fields)}"[:EXAMPLE_AT_MOST]
+                yield f"{what} of {key}: {'; '.join(said)}"[:EXAMPLE_AT_MOST]
         for rec_id in sorted(self.rec_ids ^ other.rec_ids)[:SHOWN]:
             yield f"rec_id {rec_id} is {'too many' if rec_id in self.rec_ids else 'lost'}"
 
@@ -75,10 +74,9 @@ def _fields(one: Any, another: Any) -> list[tuple[str, Any, Any]]:
 
 
 def _by_name(value: Any) -> dict[str, Any]:
-    if isinstance(value, tuple) and not hasattr(value, "_asdict"):
+    if isinstance(value, tuple):
         return {f"place {n}": part for n, part in enumerate(value, 1)}
-    as_dict: dict[str, Any] = value._asdict() if hasattr(value, "_asdict") else msgspec.structs.asdict(value)
-    return as_dict
+    return {part.name: getattr(value, part.name) for part in fields(value)}
 
 
 class Reader:

@@ -6,8 +6,11 @@ import signal
 from collections.abc import Callable
 from typing import NamedTuple
 
+from features.errors import JobError
 from infra.chaos.deployment import Deployment
 from infra.chaos.servers import Servers, kill
+
+FULL, JUMP = "state folder full", "clock jumps"
 
 
 class Fault(NamedTuple):
@@ -19,12 +22,16 @@ class Fault(NamedTuple):
 
 
 def kinds(servers: Servers) -> list[str]:
-    """Return what can be inflicted here; a folder can be filled where it could be bounded."""
-    return [kind for kind in _FAULTS if kind != "state folder full" or servers.is_bounded]
+    """Return what can be inflicted here: a folder can be filled if it is bounded, a clock jumps if it can."""
+    without = {FULL: not servers.is_bounded, JUMP: servers.clock is None}
+    return [kind for kind in _FAULTS if not without.get(kind, False)]
 
 
 def inflict(kind: str, servers: Servers, deployment: Deployment, chance: random.Random) -> Fault:
     """Do it, and return what it was.
+
+    Raises:
+        JobError: what it would be done to is away as it is.
 
     Args:
         kind: one of `kinds`.
@@ -40,9 +47,7 @@ Inflicted = tuple[Callable[[], None], float, float]  # how it is mended, and wit
 
 
 def _task_manager(servers: Servers, deployment: Deployment, chance: random.Random) -> Inflicted:
-    flink = servers.flink
-    if flink.task_managers:
-        flink.kill_task_manager(chance.randrange(len(flink.task_managers)))
+    kill(chance.choice(servers.flink.task_managers).process)
     return servers.tend, 0.0, 3.0
 
 
@@ -65,9 +70,17 @@ def _broker(servers: Servers, deployment: Deployment, chance: random.Random) -> 
 
 
 def _paused_broker(servers: Servers, deployment: Deployment, chance: random.Random) -> Inflicted:
-    pid = servers.broker.process.pid
-    os.killpg(pid, signal.SIGSTOP)
-    return lambda: os.killpg(pid, signal.SIGCONT), 2.0, 30.0
+    broker = servers.broker.process
+    if broker.poll() is not None:
+        msg = "the broker is away as it is"
+        raise JobError(msg)
+    os.killpg(broker.pid, signal.SIGSTOP)
+
+    def go_on() -> None:
+        if broker.poll() is None:  # nobody has killed it meanwhile
+            os.killpg(broker.pid, signal.SIGCONT)
+
+    return go_on, 2.0, 30.0
 
 
 def _cassandra(servers: Servers, deployment: Deployment, chance: random.Random) -> Inflicted:
@@ -90,6 +103,13 @@ def _reset(servers: Servers, deployment: Deployment, chance: random.Random) -> I
     return lambda: None, 0.0, 0.0
 
 
+def _jump(servers: Servers, deployment: Deployment, chance: random.Random) -> Inflicted:
+    assert servers.clock is not None, "`kinds` has it only where there is one"
+    servers.clock.jump(chance.choice((-600, 600, 7_200)))
+    clock = servers.clock
+    return lambda: clock.jump(0), 2.0, 15.0
+
+
 _FAULTS: dict[str, Callable[[Servers, Deployment, random.Random], Inflicted]] = {
     "TaskManager killed": _task_manager,
     "JobManager killed": _job_manager,
@@ -99,7 +119,8 @@ _FAULTS: dict[str, Callable[[Servers, Deployment, random.Random], Inflicted]] = 
     "broker killed": _broker,
     "broker paused": _paused_broker,
     "Cassandra killed": _cassandra,
-    "state folder full": _full,
+    FULL: _full,
     "network cut": _cut,
     "connections reset": _reset,
+    JUMP: _jump,
 }

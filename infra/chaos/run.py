@@ -6,6 +6,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -155,6 +156,8 @@ class _Run:
         while not is_whole():
             if reader.read():
                 newest = time.monotonic()
+            if self._tending.done():  # what it raises comes through where it is waited for
+                return
             if time.monotonic() - newest > SETTLED_S:
                 self._say(f"given up: {what} are missing, and nothing has come for {SETTLED_S:.0f} s")
                 return
@@ -178,14 +181,14 @@ class _Run:
     def _tended(self, chance: random.Random) -> Iterator[None]:
         """Inflict what is asked for, mend it in its time, and put others in the place of what has ended."""
         self._open: list[tuple[float, Fault]] = []
-        tending = threading.Thread(target=self._tend, args=(random.Random(chance.random()),))
-        tending.start()
-        try:
-            yield
-        finally:
-            self._is_over.set()
-            tending.join()
-            self.deployment.close()
+        with ThreadPoolExecutor(1) as beside:
+            self._tending = beside.submit(self._tend, random.Random(chance.random()))
+            try:
+                yield
+            finally:
+                self._is_over.set()
+        self._tending.result()
+        self.deployment.close()
 
     def _tend(self, chance: random.Random) -> None:
         began = time.monotonic()
@@ -194,16 +197,16 @@ class _Run:
                 kind = self._asked.get(timeout=TEND_S / 4)
                 try:
                     fault = faults.inflict(kind, self._servers, self.deployment, chance)
-                except JobError as error:  # what was to be killed is away as it is
-                    self._say(f"{kind}: not now ({str(error)[:80]})")
+                except JobError:  # what was to be killed is away as it is
+                    self._asked.put(kind)
                 else:
                     self.inflicted.append(fault)
                     self._open.append((time.monotonic() + fault.mended_after_s, fault))
                     self._say(f"{time.monotonic() - began:6.1f} s: {kind}, mended after {fault.mended_after_s:.1f} s")
             for due in [one for one in self._open if one[0] <= time.monotonic()]:
-                with contextlib.suppress(StartError, JobError):
+                with contextlib.suppress(StartError, JobError):  # then it is tried again
                     due[1].mend()
-                self._open.remove(due)
+                    self._open.remove(due)
             with contextlib.suppress(RheostatError):
                 self._servers.tend()
                 self.deployment.tend()

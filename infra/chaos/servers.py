@@ -8,6 +8,8 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+from features.errors import JobError
+from infra.chaos.clock import Clock, jumping
 from infra.chaos.proxy import Proxy, local_proxy
 from infra.local.cassandra import Node, local_cassandra
 from infra.local.flink import FlinkCluster, local_flink
@@ -31,6 +33,7 @@ class Servers:
         """Start all of them; stop them on the way out."""
         with contextlib.ExitStack() as stack:
             self._bound_state(stack)
+            self.clock: Clock | None = stack.enter_context(jumping(self.home))
             self.network: Proxy = stack.enter_context(local_proxy())
             self._kafka = stack.enter_context(contextlib.ExitStack())
             self._cassandra = stack.enter_context(contextlib.ExitStack())
@@ -92,6 +95,13 @@ class Servers:
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:
-    """End a process and what it has started as a machine does that is gone."""
+    """End a process and what it has started as a machine does that is gone.
+
+    Raises:
+        JobError: it has ended before.
+    """
+    if process.poll() is not None:
+        msg = "it is away as it is"
+        raise JobError(msg)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()

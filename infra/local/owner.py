@@ -19,6 +19,7 @@ VARIABLE = "RHEOSTAT_OWNER"
 FILE = "owner.json"
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # the last comes when a terminal is closed
 STOP_TIMEOUT_S, INTERVAL_S = 30.0, 0.02
+LOOKS = 5  # at which nothing is found, before nothing is there
 
 
 class Owner(NamedTuple):
@@ -101,8 +102,12 @@ def stop_left_behind(home: Path) -> None:
 
 
 def _stop_all(are_meant: Callable[[Owner], bool]) -> None:
-    while left := [process for process, owner in _owned() if are_meant(owner)]:  # one may start another meanwhile
+    looks = 0  # without a find: one may start another meanwhile, which shows no environment before its program is there
+    while looks < LOOKS:
+        left = [process for process, owner in _owned() if are_meant(owner)]
         _stop(left)
+        looks = 0 if left else looks + 1
+        time.sleep(INTERVAL_S)
 
 
 def _stop(processes: Iterable[psutil.Process]) -> None:

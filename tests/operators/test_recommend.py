@@ -443,6 +443,8 @@ def test_everything_is_counted(harness: BundleHarness) -> None:
         "bundle_size",
         "model_time_us",
         "weigh_time_us",
+        "event_to_slate_ms",
+        "answered_until_ms",
         "answer_time_us",
     }
     policy = Policy(version=7, author="test", weights={"revenue": 1.0})
