@@ -10,7 +10,7 @@ from features.errors import JobError
 from infra.chaos.deployment import Deployment
 from infra.chaos.servers import Servers, kill
 
-FULL, JUMP = "state folder full", "clock jumps"
+FULL = "state folder full"
 
 
 class Fault(NamedTuple):
@@ -22,9 +22,8 @@ class Fault(NamedTuple):
 
 
 def kinds(servers: Servers) -> list[str]:
-    """Return what can be inflicted here: a folder can be filled if it is bounded, a clock jumps if it can."""
-    without = {FULL: not servers.is_bounded, JUMP: servers.clock is None}
-    return [kind for kind in _FAULTS if not without.get(kind, False)]
+    """Return what can be inflicted here; a folder can be filled where it could be bounded."""
+    return [kind for kind in _FAULTS if kind != FULL or servers.is_bounded]
 
 
 def inflict(kind: str, servers: Servers, deployment: Deployment, chance: random.Random) -> Fault:
@@ -103,13 +102,6 @@ def _reset(servers: Servers, deployment: Deployment, chance: random.Random) -> I
     return lambda: None, 0.0, 0.0
 
 
-def _jump(servers: Servers, deployment: Deployment, chance: random.Random) -> Inflicted:
-    assert servers.clock is not None, "`kinds` has it only where there is one"
-    servers.clock.jump(chance.choice((-600, 600, 7_200)))
-    clock = servers.clock
-    return lambda: clock.jump(0), 2.0, 15.0
-
-
 _FAULTS: dict[str, Callable[[Servers, Deployment, random.Random], Inflicted]] = {
     "TaskManager killed": _task_manager,
     "JobManager killed": _job_manager,
@@ -122,5 +114,4 @@ _FAULTS: dict[str, Callable[[Servers, Deployment, random.Random], Inflicted]] = 
     FULL: _full,
     "network cut": _cut,
     "connections reset": _reset,
-    JUMP: _jump,
 }

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from features.errors import JobError
-from infra.chaos.clock import Clock, jumping
 from infra.chaos.proxy import Proxy, local_proxy
 from infra.local.cassandra import Node, local_cassandra
 from infra.local.flink import FlinkCluster, local_flink
@@ -33,7 +32,6 @@ class Servers:
         """Start all of them; stop them on the way out."""
         with contextlib.ExitStack() as stack:
             self._bound_state(stack)
-            self.clock: Clock | None = stack.enter_context(jumping(self.home))
             self.network: Proxy = stack.enter_context(local_proxy())
             self._kafka = stack.enter_context(contextlib.ExitStack())
             self._cassandra = stack.enter_context(contextlib.ExitStack())

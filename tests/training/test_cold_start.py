@@ -75,6 +75,7 @@ def test_new_targets_are_judged_among_all_and_among_new_items() -> None:
     assert judged.warm == (1.0, pytest.approx(1 / np.log2(3)))  # as good as another, which counts before it
 
 
+@pytest.mark.nightly  # the figures of docs/benchmarks come of the same on real data
 def test_where_content_tells_everything_relatives_and_the_generator_find_new_items(
     split: Split, tmp_path: Path
 ) -> None:

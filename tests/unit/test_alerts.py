@@ -4,6 +4,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from infra.local.prometheus import RULES, binary
@@ -16,6 +17,7 @@ def test_alerts_fire_where_they_should() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.nightly  # that promtool finds it
 def test_a_case_that_does_not_hold_is_found(tmp_path: Path) -> None:
     wrong = (
         CASES.read_text(encoding="utf-8")

@@ -104,6 +104,7 @@ def test_share_of_cheaper_items_is_exact_to_a_hundredth_of_the_price() -> None:
 
 
 @settings(max_examples=200, deadline=None)
+@pytest.mark.nightly  # the real jobs take items over at once in every end-to-end test
 @given(
     st.lists(
         st.builds(

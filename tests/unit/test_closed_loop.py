@@ -55,6 +55,7 @@ def test_slates_of_pages_are_looked_at_and_learnt_from_as_all_are() -> None:
     assert len(closed_loop._log[Topic.REQUEST_LOG]) > pages
 
 
+@pytest.mark.nightly  # test_controllers.py holds constraints by day, test_operating.py one that turns real slates
 def test_exposure_is_raised_and_let_go_when_the_constraint_is_taken_away() -> None:
     constraint = {"measure": "exposure", "merchant": MERCHANT, "at_least": 0.06, "speed": 10.0}
     closed_loop = loop(constraints={"share": constraint})

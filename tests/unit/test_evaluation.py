@@ -79,6 +79,7 @@ def test_the_logging_policy_is_found_again_exactly(log: Path) -> None:
     assert gate(evaluation, Measure.CLICKS, 0.0, 100.0) is None
 
 
+@pytest.mark.nightly  # test_off_policy.py holds the estimators to their definitions by day
 def test_what_a_policy_would_have_brought_is_what_it_brings(log: Path) -> None:
     less = EXPLORING | {"budget": 0.15}
     # One day of the shop against two others, four times: at 95 % one of these misses every few changes of the learner.
