@@ -29,14 +29,14 @@ def kinds(servers: Servers) -> list[str]:
 def inflict(kind: str, servers: Servers, deployment: Deployment, chance: random.Random) -> Fault:
     """Do it, and return what it was.
 
-    Raises:
-        JobError: what it would be done to is away as it is.
-
     Args:
         kind: one of `kinds`.
         servers: to which it is done.
         deployment: whose jobs run on them.
         chance: which one, for how long.
+
+    Raises:
+        JobError: what it would be done to is away as it is.
     """
     mend, low_s, high_s = _FAULTS[kind](servers, deployment, chance)
     return Fault(kind, chance.uniform(low_s, high_s), mend)

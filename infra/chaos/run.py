@@ -140,11 +140,12 @@ class _Run:
             if n in moments:
                 self._asked.put(moments[n])
             while (late_s := began + n / rate - time.monotonic()) > 0 or n % 50 == 0:
-                if reader.read():
+                before = reader.account.slates
+                reader.read()
+                if reader.account.slates > before or not before:  # what comes before the first is the start
                     heard = time.monotonic()
-                reader.account.longest_silence_s = max(
-                    reader.account.longest_silence_s, time.monotonic() - heard if n else 0.0
-                )
+                silence_s = time.monotonic() - heard
+                reader.account.longest_silence_s = max(reader.account.longest_silence_s, silence_s)
                 if late_s <= 0:
                     break
                 time.sleep(min(PAUSE_S, late_s))

@@ -33,8 +33,9 @@ class Servers:
         with contextlib.ExitStack() as stack:
             self._bound_state(stack)
             self.network: Proxy = stack.enter_context(local_proxy())
-            self._kafka = stack.enter_context(contextlib.ExitStack())
-            self._cassandra = stack.enter_context(contextlib.ExitStack())
+            self._kafka, self._cassandra = contextlib.ExitStack(), contextlib.ExitStack()
+            stack.callback(lambda: self._cassandra.close())  # those that run then: each start has another
+            stack.callback(lambda: self._kafka.close())
             (self._cassandra_port,) = free_ports(1)
             self.start_cassandra()
             self.start_broker()

@@ -7,6 +7,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from urllib.request import urlopen
 
 import psutil
 
@@ -83,6 +84,13 @@ def wait_until(answers: Callable[[], bool], name: str, process: subprocess.Popen
         if (why := progress.stuck()) is not None:
             raise StartError(failure(f"{name} was waited for until it answers, and {why}", log))
         time.sleep(INTERVAL_S)
+
+
+def answers(url: str) -> bool:
+    """Return whether a server answers with what is no error."""
+    with contextlib.suppress(OSError), urlopen(url, timeout=1.0):
+        return True
+    return False
 
 
 def failure(what: str, log: Path) -> str:

@@ -15,7 +15,7 @@ import yaml
 
 from features.errors import StartError
 from infra.local.kafka import ROOT
-from infra.local.process import free_ports, stop, wait_until
+from infra.local.process import answers, free_ports, stop, wait_until
 
 BINARIES = ROOT / ".local" / "prometheus" / "usr" / "bin"
 RULES = ROOT / "infra" / "prometheus"
@@ -90,13 +90,7 @@ def local_prometheus(home: Path, metrics: Mapping[str, Sequence[str]], interval:
         process = subprocess.Popen(command, cwd=home, stdout=sink, stderr=subprocess.STDOUT, start_new_session=True)
     url = f"http://127.0.0.1:{port}"
     try:
-        wait_until(lambda: _is_ready(url), "Prometheus", process, log)
+        wait_until(lambda: answers(f"{url}/-/ready"), "Prometheus", process, log)
         yield Prometheus(url)
     finally:
         stop(process)
-
-
-def _is_ready(url: str) -> bool:
-    with contextlib.suppress(OSError), urllib.request.urlopen(f"{url}/-/ready", timeout=1.0):
-        return True
-    return False

@@ -2,13 +2,12 @@
 
 import contextlib
 import subprocess
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 from features.errors import StartError
 from infra.local.kafka import ROOT
-from infra.local.process import free_ports, stop, wait_until
+from infra.local.process import answers, free_ports, stop, wait_until
 
 FOLDER = ROOT / ".local" / "registry"
 API = "apis/ccompat/v7"  # Confluent's
@@ -32,13 +31,7 @@ def local_registry(home: Path) -> Iterator[str]:
     with log.open("wb") as sink:
         process = subprocess.Popen(command, cwd=home, stdout=sink, stderr=subprocess.STDOUT, start_new_session=True)
     try:
-        wait_until(lambda: _answers(url), "the schema registry", process, log)
+        wait_until(lambda: answers(f"{url}/subjects"), "the schema registry", process, log)
         yield url
     finally:
         stop(process)
-
-
-def _answers(url: str) -> bool:
-    with contextlib.suppress(OSError), urllib.request.urlopen(f"{url}/subjects", timeout=1.0):
-        return True
-    return False

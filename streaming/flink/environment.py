@@ -75,19 +75,19 @@ def environment(cfg: JobConfig, jvm_args: str) -> StreamExecutionEnvironment:
     configuration = Configuration()
     for key, value in settings.items():
         configuration.set_string(key, value)
-    _reach_storage(cfg, configuration)
+    _reach_storage(cfg, asked, configuration)
     env = StreamExecutionEnvironment.get_execution_environment(configuration)
     env.add_jars(*[jar.as_uri() for jar in cfg.jars])  # not `pipeline.jars`, in which Flink has its own by now
     return env
 
 
-def _reach_storage(cfg: JobConfig, configuration: Configuration) -> None:
+def _reach_storage(cfg: JobConfig, asked: Mapping[str, str], configuration: Configuration) -> None:
     """See that Flink reaches where checkpoints are to lie, and find there what it is to start from."""
     if not is_submitted():
         load_plugins(configuration)
     if cfg.checkpoints is not None and not is_here(folder := location(cfg.checkpoints)):
         check_storage(folder)
-    if cfg.restore is not None and not configuration.contains_key(RECOVERY):
+    if cfg.restore is not None and RECOVERY not in asked:  # it is not here
         configuration.set_string(RECOVERY, checkpoint_elsewhere(cfg.restore, cfg.checkpoints))
 
 

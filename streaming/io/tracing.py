@@ -1,5 +1,6 @@
 """Follows the topics and hands spans of what comes to an exporter."""
 
+import time
 from collections.abc import Callable
 from contextlib import closing
 from typing import NamedTuple
@@ -16,7 +17,16 @@ from streaming.schemas import Origin, Outcome, Recommendation, Topic
 
 EVENTS = (Topic.CLICKS, Topic.PURCHASES, Topic.REQUESTS)
 RECORDS_AT_ONCE, POLL_S = 500, 0.2
+WAIT_S = 1.0
 SHARES = 1 << 32
+
+
+class _Waiting(NamedTuple):
+    """What is to become spans."""
+
+    message: Recommendation | Outcome
+    written_ms: int
+    read_s: float  # monotonic
 
 
 class Counts(NamedTuple):
@@ -53,7 +63,8 @@ def follow(
             for number in partitions_of(reader, cluster, topic)
         ]
         reader.assign(partitions)
-        waiting: list[tuple[Recommendation | Outcome, int]] = []  # of a first pass: events come first, then the rest
+        # An event is written before its slate, and may be read behind it: of another topic. So slates wait a moment.
+        waiting: list[_Waiting] = []
         while not stop() and not (once and len(ended) == len(partitions)):
             for record in reader.consume(RECORDS_AT_ONCE, POLL_S):
                 topic, partition = cluster.name(record.topic() or ""), record.partition() or 0
@@ -70,11 +81,12 @@ def follow(
                     continue
                 message = decode((record.key() or b"").decode(errors="replace"), record.value(), origin)
                 if isinstance(message, Recommendation | Outcome) and _is_traced(message.rec_id, share):
-                    waiting.append((message, written_ms))
-            if not once or len(ended) == len(partitions):
-                waiting.sort(key=lambda of: isinstance(of[0], Outcome))
-                counts = _sent(exporter, tracer, waiting, counts)
-                waiting = []
+                    waiting.append(_Waiting(message, written_ms, time.monotonic()))
+            if not once:
+                due = [of for of in waiting if time.monotonic() - of.read_s >= WAIT_S]
+                waiting = waiting[len(due) :]
+                counts = _sent(exporter, tracer, due, counts)
+        counts = _sent(exporter, tracer, waiting, counts)
     exporter.shutdown()
     return counts
 
@@ -83,12 +95,10 @@ def _is_traced(rec_id: str, share: float) -> bool:
     return int(rec_id[:8], 16) < share * SHARES
 
 
-def _sent(
-    exporter: SpanExporter, tracer: Tracer, messages: list[tuple[Recommendation | Outcome, int]], counts: Counts
-) -> Counts:
+def _sent(exporter: SpanExporter, tracer: Tracer, messages: list["_Waiting"], counts: Counts) -> Counts:
     spans: list[ReadableSpan] = []
     slates, outcomes = counts.slates, counts.outcomes
-    for message, written_ms in messages:
+    for message, written_ms, _ in sorted(messages, key=lambda of: isinstance(of.message, Outcome)):
         if isinstance(message, Recommendation):
             made = list(tracer.slate(message))
             slates += bool(made)

@@ -4,16 +4,19 @@ It is shared: a module counts differences, and its shoppers are its own.
 """
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from support.data import HAS_DATA, JDATA
 from support.replay import ARTIFACT
+from support.runs import Runs
 
 from features.sources.datasets import jdata
 from features.sources.simulator import shop
 from infra.local.flink import FlinkCluster, local_flink
 from infra.local.kafka import Broker
 from infra.local.stack import Stack, local_stack
+from streaming.io.feed import Feed
 
 
 @pytest.fixture(scope="session")
@@ -38,3 +41,12 @@ def flink(task_managers: int, tmp_path_factory: pytest.TempPathFactory) -> Itera
     settings = {"restart-strategy.type": "none"}
     with local_flink(tmp_path_factory.mktemp("flink"), task_managers, settings) as cluster:
         yield cluster
+
+
+@pytest.fixture
+def runs(new_topics: Callable[[], Broker], flink: FlinkCluster | None, tmp_path: Path) -> Iterator[Runs]:
+    """What runs one job `recommend` after another on topics of its own, in the simulated shop."""
+    cluster = new_topics().cluster
+    with Feed(cluster) as feed:
+        feed.items(shop.items())
+        yield Runs(tmp_path, cluster, feed, flink)

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 import pytest
 import yaml
+from support.prometheus import needs_prometheus
 from typer.testing import CliRunner
 
 from features.sources.simulator import shop
@@ -167,6 +168,7 @@ def test_dashboard_and_alerts_ask_for_metrics_that_are_exported(metrics: dict[st
     assert not missing
 
 
+@needs_prometheus
 def test_prometheus_finds_data_for_every_panel_and_alerts_of_nothing(
     stack: Stack, metrics: dict[str, str], tmp_path: Path
 ) -> None:

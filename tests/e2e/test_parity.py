@@ -218,6 +218,7 @@ def test_the_traffic_had_in_it_what_makes_it_hard(logged: dict[str, FeatureRecor
     assert all(record.row.evidence_count == record.sequence + 3 for record in of_returning if record.profile)
 
 
+@pytest.mark.nightly  # the whole of it is compared above
 def test_a_range_of_time_is_compared_alone(stack: Stack, logged: dict[str, FeatureRecord]) -> None:
     from_ms, to_ms = START_MS + 10_000, START_MS + 20_000
     inside = [record for record in logged.values() if from_ms <= record.interaction_time_ms < to_ms]
@@ -250,6 +251,7 @@ def test_row_that_says_something_else_is_found_and_named(stack: Stack, logged: d
     assert honest.event_id in (report.first_difference or "")
 
 
+@pytest.mark.nightly  # as a row of an interaction is, above
 def test_row_of_a_request_that_says_something_else_is_found_and_named(stack: Stack, requested: set[str]) -> None:
     records = [decode_request_record(raw or b"") for _, _, raw in read_topic(stack.cluster, Topic.REQUEST_LOG)]
     honest = next(record for record in records if record.request.request_id == "parity-2")

@@ -1,8 +1,8 @@
 """What a job holds survives a kill, a stop with a savepoint, and a change of its plan and parallelism."""
 
+import json
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -12,25 +12,15 @@ from support.runs import START_MS, Runs, history
 
 from features.sources.simulator import shop
 from infra.bench.profile import java_of
-from infra.local.flink import FlinkCluster
-from infra.local.kafka import Broker
 from streaming.config import NEWEST
 from streaming.flink.checkpoints import complete_checkpoints, newest_checkpoint
-from streaming.io.feed import Feed, to_item, to_message
+from streaming.io.feed import to_item, to_message
 from streaming.io.scrape import scrape
 from streaming.schemas import Recommendation, Request
 from streaming.scoring.recommender import rec_id
 
 TESTS = Path(__file__).parents[1]
 ITEMS = [to_item(item) for item in shop.items()]
-
-
-@pytest.fixture
-def runs(new_topics: Callable[[], Broker], flink: FlinkCluster | None, tmp_path: Path) -> Iterator[Runs]:
-    cluster = new_topics().cluster
-    with Feed(cluster) as feed:
-        feed.items(shop.items())
-        yield Runs(tmp_path, cluster, feed, flink)
 
 
 @pytest.mark.nightly  # tests/e2e/test_chaos.py has kills by day, test_savepoints.py a restore
@@ -116,6 +106,23 @@ def test_checkpoints_that_fail_are_told_and_end_no_job(runs: Runs) -> None:
         job.checkpoints.unlink()
         runs.wait(job, lambda: bool(complete_checkpoints(job.checkpoints)))
     assert "FileAlreadyExistsException" in job.log.read_text(encoding="utf-8")
+
+
+@pytest.mark.nightly
+def test_what_a_job_says_is_lines_of_json_where_they_are_asked_for(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    if runs.flink is not None:
+        pytest.skip("a cluster's lines are its own Log4j's")
+    monkeypatch.setenv("RHEOSTAT_LOG_FORMAT", "json")
+    with runs.job("--checkpoint-interval-ms", "500") as job:
+        runs.wait(job, lambda: bool(complete_checkpoints(job.checkpoints)))
+        shutil.rmtree(job.checkpoints)
+        job.checkpoints.touch()  # so that Java has something to say
+        runs.wait(job, lambda: "FileAlreadyExistsException" in job.log.read_text(encoding="utf-8"))
+        job.checkpoints.unlink()
+    lines = [json.loads(line) for line in job.log.read_text(encoding="utf-8").splitlines()]
+    assert {"@timestamp", "log.level", "message", "log.logger"} <= set.intersection(*[set(line) for line in lines])
+    assert "error.stack_trace" in set.union(*[set(line) for line in lines])
+    assert "stopped; `--restore " in lines[-1]["message"]
 
 
 @pytest.mark.nightly

@@ -1,8 +1,7 @@
 """Model, checkpoints, savepoints and logs in object storage: a job and the commands on a real S3 protocol."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -12,12 +11,11 @@ from support.s3 import client, s3_server
 from typer.testing import CliRunner
 
 from features.sources.simulator import shop
-from infra.local.flink import FlinkCluster
 from infra.local.job import local_job
-from infra.local.kafka import ROOT, Broker
+from infra.local.kafka import ROOT
 from streaming.cli.main import app
 from streaming.config import NEWEST
-from streaming.io.feed import Feed, to_item
+from streaming.io.feed import to_item
 
 pytestmark = pytest.mark.nightly
 BUCKET, DEADLINE_S = "rheostat", 90.0
@@ -34,14 +32,6 @@ def s3() -> Iterator[Mapping[str, str]]:
         for file in ARTIFACT.iterdir():
             client(environment).upload_file(str(file), BUCKET, f"models/generator/{file.name}")
         yield environment
-
-
-@pytest.fixture
-def runs(new_topics: Callable[[], Broker], flink: FlinkCluster | None, tmp_path: Path) -> Iterator[Runs]:
-    cluster = new_topics().cluster
-    with Feed(cluster) as feed:
-        feed.items(shop.items())
-        yield Runs(tmp_path, cluster, feed, flink)
 
 
 def flink_settings(s3: Mapping[str, str]) -> tuple[str, ...]:

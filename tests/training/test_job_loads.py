@@ -34,7 +34,7 @@ def split() -> Split:
     ("make", "constants"),
     [
         pytest.param(neighbours_model, {"place_decay", "item_decay", "age_decay"}, marks=pytest.mark.nightly),
-        (rules_model, {"item_decay", "repeat_level", "repeat_decay"}),
+        pytest.param(rules_model, {"item_decay", "repeat_level", "repeat_decay"}, marks=pytest.mark.nightly),
     ],
 )
 def test_a_counted_model_chooses_is_served_and_ranks(

@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 import yaml
+from support.prometheus import needs_prometheus
 
 from infra.local.prometheus import RULES, binary
 
 CASES = RULES / "alerts.tests.yml"
+pytestmark = needs_prometheus
 
 
 def test_alerts_fire_where_they_should() -> None:

@@ -168,6 +168,7 @@ def test_item_without_outcomes_is_as_others_of_its_price_level_are() -> None:
     assert clicks[0] / clicks[1] == pytest.approx(unseen[9].lift / unseen[4].lift, rel=1e-3)
 
 
+@pytest.mark.nightly  # test_catalogue.py has by day what an item without outcomes takes from both
 def test_brand_and_price_level_share_what_is_learnt_between_them() -> None:
     """Brand a is liked, brand b is not; level 9 is dear. Most of a's items are dear, so that either alone misleads."""
     dear = np.array([n % 3 == 0 or n % 10 < 4 for n in range(len(ITEMS))])
