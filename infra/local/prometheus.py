@@ -60,7 +60,7 @@ class Prometheus:
 
 
 @contextlib.contextmanager
-def local_prometheus(home: Path, metrics: Mapping[str, Sequence[str]], interval: str = "1s") -> Iterator[Prometheus]:
+def local_prometheus(home: Path, metrics: Mapping[str, Sequence[str]], interval: str = "2s") -> Iterator[Prometheus]:
     """Yield a running Prometheus that reads the jobs' metrics; stop it on the way out.
 
     Args:
